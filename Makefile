@@ -1,0 +1,36 @@
+# make demo    everything from nothing: sets up .venv, renders people, trains, scores, reports
+# make test    sets up .venv and runs the tests
+# make lint    ruff, ruff format, pyrefly
+# make bench   measures every claim; results in benchmarks/results/
+PYTHON ?= python3
+EXTRA ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
+BIN := .venv/bin
+READY := .venv/.ready-$(EXTRA)
+
+.PHONY: demo test lint bench setup clean
+
+demo: $(READY)
+	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
+
+test: $(READY)
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyrefly check
+
+bench: $(READY)
+	$(BIN)/python -m benchmarks
+
+setup: $(READY)
+
+# Set up once; again only when what is to be installed has changed.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit("faceverify needs Python 3.11 or newer; say which: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
+	touch $@
+
+clean:
+	rm -rf .venv runs build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,136 @@
+"""Configuration: frozen dataclasses, filled from YAML, then from the command line, then checked.
+
+A job's configuration is one dataclass whose fields carry attribute docstrings: these are the `--help` text. Nested
+dataclasses become dotted options (`--align.method yunet`) and nested YAML mappings. All faults of a file are reported
+at once, unknown keys with the nearest known name.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from faceverify.errors import UserError
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+class JobConfig:
+    """What every job takes. None of it changes the rows that come out, so a job may be resumed with other values."""
+
+    out: str = ""
+    """Folder for the output, local or s3://bucket/key. Required."""
+    overwrite: bool = False
+    """Delete what an earlier run left in `out` and start anew."""
+    dry_run: bool = False
+    """Check everything, print the plan, and stop before work starts."""
+    workers: int = 0
+    """Worker processes; 0 = one per CPU (and one per GPU for networks) of the cluster."""
+    verbose: bool = False
+    """Show Ray's own messages too."""
+
+
+def load(config_class: type[T], argv: Sequence[str], *, prog: str, description: str) -> T:
+    """Build a `config_class` from `[CONFIG.yaml] [--dotted.option value ...]`; the command line wins.
+
+    Raises:
+        UserError: every fault of the YAML file or of the values, in one text.
+        SystemExit: by the command-line parser, for `--help` (0) and unknown options (2).
+    """
+    import tyro
+
+    arguments = list(argv)
+    defaults = config_class()
+    if arguments and not arguments[0].startswith("-"):
+        defaults = from_yaml(config_class, Path(arguments.pop(0)))
+    usage = f"{description}\n\nUsage: {prog} [CONFIG.yaml] [--option value ...]"
+    config = tyro.cli(config_class, default=defaults, args=arguments, prog=prog, description=usage)
+    return _checked(config_class, dataclasses.asdict(typing.cast(Any, config)), "command line")
+
+
+def from_yaml(config_class: type[T], path: Path) -> T:
+    """Read `config_class` from a YAML file; fields that it leaves out keep their defaults."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(
+            f"There is no configuration file '{path}'; give a YAML file such as those in configs/."
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Cannot read the configuration file '{path}': {error}.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
+    if content is None:
+        content = {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold `name: value` lines, not {type(content).__name__}.")
+    return _checked(config_class, content, str(path))
+
+
+def _checked(config_class: type[T], values: dict[str, Any], where: str) -> T:
+    """Validate names, types and ranges; raise one UserError with all faults."""
+    from pydantic import TypeAdapter, ValidationError
+
+    faults = _unknown_keys(config_class, values, "")
+    try:
+        config = TypeAdapter(config_class).validate_python(values)
+        if not faults:
+            return config
+    except ValidationError as error:
+        for fault in error.errors():
+            if fault["type"] == "unexpected_keyword_argument":
+                continue  # reported above, with the nearest name
+            name = ".".join(str(part) for part in fault["loc"])
+            faults.append(f"{name}: {fault['msg']}, got {fault['input']!r}")
+    raise UserError(f"{where}: " + "; ".join(faults) + ".")
+
+
+def _unknown_keys(config_class: Any, values: dict[str, Any], prefix: str) -> list[str]:
+    known = typing.get_type_hints(config_class)
+    faults = []
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(str(key), known, n=1)
+            hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known are {', '.join(known)}"
+            faults.append(f"unknown key '{prefix}{key}' ({hint})")
+        elif dataclasses.is_dataclass(known[key]) and isinstance(value, dict):
+            faults += _unknown_keys(known[key], value, f"{prefix}{key}.")
+    return faults
+
+
+def require(config: object, *names: str) -> None:
+    """Check that the named fields were given.
+
+    Raises:
+        UserError: lists all that are missing.
+    """
+    missing = [f"--{name.replace('_', '-')}" for name in names if getattr(config, name) == ""]
+    if missing:
+        raise UserError(f"Required and not given: {', '.join(missing)} (on the command line or in the YAML file).")
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """The part of a configuration that decides what comes out: all but the fields of JobConfig."""
+    run_only = {field.name for field in dataclasses.fields(JobConfig)}
+    return {key: value for key, value in dataclasses.asdict(config).items() if key not in run_only}
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hexadecimal) of a JSON-like value, independent of key order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def command_line() -> str:
+    """The command as the user typed it, for manifests and reports."""
+    import shlex
+
+    module = Path(sys.argv[0]).stem
+    return f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip()

@@ -1,0 +1,60 @@
+"""`scores.csv`: the columns asked for, in the order of the input."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from faceverify.errors import UserError
+from faceverify.storage import Location
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CsvConfig:
+    """What `scores.csv` holds."""
+
+    preset: Literal["all", "challenge", "none"] = "all"
+    """all = every column of the scores; challenge = pair_id,similarity; none = write no CSV."""
+    columns: tuple[str, ...] = ()
+    """Columns to write instead of the preset's; `name=header` renames one, e.g. pair=pair_id."""
+    fill: float | None = None
+    """Similarity to write for pairs that could not be scored, for leaderboards that take no blanks;
+    none = leave blank."""
+
+
+CHALLENGE = ("pair=pair_id", "similarity")
+
+
+def chosen_columns(config: CsvConfig, available: list[str]) -> dict[str, str]:
+    """Column name -> header.
+
+    Raises:
+        UserError: a column that the scores do not have.
+    """
+    asked = config.columns or (CHALLENGE if config.preset == "challenge" else tuple(available))
+    chosen = dict((column.partition("=")[0], column.partition("=")[2] or column) for column in asked)
+    unknown = [name for name in chosen if name not in available]
+    if unknown:
+        raise UserError(f"csv.columns: the scores have no column '{unknown[0]}'; they have {', '.join(available)}.")
+    return chosen
+
+
+def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, schema: pa.Schema) -> None:
+    """Write the pieces in order as one CSV file with a header."""
+    chosen = chosen_columns(config, schema.names)
+    fields = [pa.field(header, schema.field(name).type) for name, header in chosen.items()]
+    # A half-written file must not look complete: locally it gets its name at the end (S3 does that by itself).
+    draft = target.parent / f".{target.name}" if target.is_local else target
+    with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+        for piece in pieces:
+            if config.fill is not None:
+                filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
+                piece = piece.set_column(piece.schema.get_field_index("similarity"), "similarity", filled)
+            writer.write_table(
+                pa.table([piece[name].cast(schema.field(name).type) for name in chosen], schema=pa.schema(fields))
+            )
+    if target.is_local:
+        target.fs.move(draft.path, target.path)

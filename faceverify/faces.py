@@ -1,0 +1,227 @@
+"""The way of a photo: bytes -> pixels -> aligned crop -> embedding, for one shard of rows at a time.
+
+Nothing here knows of Ray. A photo that cannot be used leaves the way as a row of `rejects`; the others go on.
+"""
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from faceverify import tables
+from faceverify.align import AlignedFace, Aligner
+from faceverify.errors import BadData, Reason
+from faceverify.images import ImageLimits, decode, encode_png
+from faceverify.storage import Location
+
+if TYPE_CHECKING:
+    from faceverify.models.engines import Engine
+
+SIDE = 112
+# Photos are aligned in groups, so that batched aligners have a batch; a group ends before its pixels fill the memory.
+GROUP_PHOTOS, GROUP_PIXELS = 32, 32_000_000
+READ_AHEAD = 16  # requests in flight per worker: hides the latency of object storage
+
+
+@dataclass
+class Stopwatch:
+    """Seconds per stage."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Add the time inside the block to `stage`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass
+class Crops:
+    """Aligned faces of one shard.
+
+    rows: the photos' rows, one per face; faces [N,112,112,3] RGB uint8; found: columns `landmarks`,
+    `detection_score`, `faces_found`, `aligner`, one row per face; rejects: tables.REJECTS.
+    """
+
+    rows: pa.Table
+    faces: np.ndarray
+    found: pa.Table
+    rejects: pa.Table
+
+
+class Rejects:
+    """Collects rows of `rejects`."""
+
+    def __init__(self) -> None:
+        self._rows: list[dict[str, str]] = []
+
+    def add(self, photo: str, stage: str, fault: BadData) -> None:
+        """Note one photo."""
+        self._rows.append({"photo": photo, "stage": stage, "reason": fault.reason.value, "detail": fault.detail})
+
+    def table(self) -> pa.Table:
+        """All that was noted."""
+        return pa.Table.from_pylist(self._rows, schema=tables.REJECTS)
+
+
+def crop_photos(rows: pa.Table, aligner: Aligner, method: str, limits: ImageLimits, watch: Stopwatch) -> Crops:
+    """Read, decode and align the photos of `rows` (columns photo, uri, landmarks)."""
+    photos, landmarks = rows["photo"].to_pylist(), _landmarks(rows)
+    rejects, kept, faces = Rejects(), [], []
+    for group in _groups(_decoded(rows["uri"].to_pylist(), limits, watch)):
+        good = [(i, picture) for i, picture in group if not isinstance(picture, BadData)]
+        for i, picture in group:
+            if isinstance(picture, BadData):
+                rejects.add(photos[i], "read", picture)
+        with watch("align"):
+            results = aligner.align([picture for _, picture in good], [landmarks[i] for i, _ in good])
+        for (i, _), result in zip(good, results, strict=True):
+            if isinstance(result, BadData):
+                rejects.add(photos[i], "align", result)
+            else:
+                kept.append(i)
+                faces.append(result)
+    return Crops(rows.take(kept), _stack([f.image for f in faces]), _found(faces, method), rejects.table())
+
+
+def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
+    """The faces of a `faces` table as pixels again."""
+    rejects, kept, faces = Rejects(), [], []
+    limits = ImageLimits()
+    for i, (photo, data) in enumerate(zip(rows["photo"].to_pylist(), rows["image"].to_pylist(), strict=True)):
+        try:
+            with watch("decode"):
+                face = decode(data, limits)
+            if face.shape != (SIDE, SIDE, 3):
+                raise BadData(Reason.NOT_ALIGNED, f"{face.shape[1]}x{face.shape[0]}, not {SIDE}x{SIDE}")
+        except BadData as fault:
+            rejects.add(photo, "read", fault)
+            continue
+        kept.append(i)
+        faces.append(face)
+    return Crops(rows.take(kept), _stack(faces), pa.table({}), rejects.table())
+
+
+def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
+    """Embeddings of the crops (tables.embeddings, with their `row` numbers if they have any), and rejects."""
+    dim = engine.card.dim
+    with watch("embed"):
+        vectors = engine.embed(crops.faces) if len(crops.faces) else np.zeros((0, dim), np.float32)
+    norms = np.linalg.norm(vectors, axis=1)
+    usable = np.isfinite(norms) & (norms > 0)
+    rejects = Rejects()
+    photos = crops.rows["photo"].to_pylist()
+    for i in np.flatnonzero(~usable):
+        rejects.add(photos[i], "embed", BadData(Reason.BAD_EMBEDDING, f"norm {norms[i]}"))
+    columns = {
+        "photo": crops.rows["photo"].filter(pa.array(usable)),
+        "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors[usable].reshape(-1)), dim),
+        "norm": pa.array(norms[usable], pa.float32()),
+        "model": pa.repeat(engine.card.digest, int(usable.sum())),
+    }
+    table = pa.table(columns, schema=tables.embeddings(dim))
+    if "row" in crops.rows.column_names:
+        table = table.append_column("row", crops.rows["row"].filter(pa.array(usable)))
+    return table, pa.concat_tables([crops.rejects, rejects.table()])
+
+
+def encode_faces(crops: Crops, watch: Stopwatch) -> pa.Table:
+    """The crops as a `faces` table, pictures losslessly encoded (PNG)."""
+    with watch("encode"):
+        images = [encode_png(face) for face in crops.faces]
+    columns = {name: crops.rows[name] for name in ("photo", "person", "is_fake", "generator", "split")}
+    columns |= {"image": pa.array(images, pa.binary())}
+    columns |= {name: crops.found[name] for name in crops.found.column_names}
+    return pa.table(columns, schema=tables.FACES)
+
+
+def _decoded(
+    uris: list[str | None], limits: ImageLimits, watch: Stopwatch
+) -> Iterator[tuple[int, np.ndarray | BadData]]:
+    for i, data in enumerate(_read_ahead(uris, limits, watch)):
+        if isinstance(data, BadData):
+            yield i, data
+            continue
+        try:
+            with watch("decode"):
+                picture = decode(data, limits)
+        except BadData as fault:
+            yield i, fault
+        else:
+            yield i, picture
+
+
+def _read_ahead(uris: list[str | None], limits: ImageLimits, watch: Stopwatch) -> Iterator[bytes | BadData]:
+    """The photos' bytes in order; remote ones are requested up to READ_AHEAD in advance."""
+    if all(uri is None or Location(uri).is_local for uri in uris):
+        for uri in uris:
+            with watch("read"):
+                data = _read(uri, limits)
+            yield data
+        return
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        waiting: deque[Future[bytes | BadData]] = deque()
+        for uri in uris:
+            waiting.append(pool.submit(_read, uri, limits))
+            if len(waiting) > READ_AHEAD:
+                yield _wait(waiting, watch)
+        while waiting:
+            yield _wait(waiting, watch)
+
+
+def _wait(waiting: deque[Future[bytes | BadData]], watch: Stopwatch) -> bytes | BadData:
+    with watch("read"):
+        return waiting.popleft().result()
+
+
+def _read(uri: str | None, limits: ImageLimits) -> bytes | BadData:
+    if uri is None:
+        return BadData(Reason.UNKNOWN_PHOTO, "not in the photos table")
+    try:
+        return Location(uri).read_bytes(limits.max_bytes)
+    except BadData as fault:
+        return fault
+
+
+def _groups(pictures: Iterable[tuple[int, np.ndarray | BadData]]) -> Iterator[list[tuple[int, np.ndarray | BadData]]]:
+    group: list[tuple[int, np.ndarray | BadData]] = []
+    pixels = 0
+    for i, picture in pictures:
+        group.append((i, picture))
+        pixels += 0 if isinstance(picture, BadData) else picture.shape[0] * picture.shape[1]
+        if len(group) >= GROUP_PHOTOS or pixels >= GROUP_PIXELS:
+            yield group
+            group, pixels = [], 0
+    if group:
+        yield group
+
+
+def _landmarks(rows: pa.Table) -> list[np.ndarray | None]:
+    if "landmarks" not in rows.column_names:
+        return [None] * rows.num_rows
+    return [None if v is None else np.array(v, np.float32).reshape(5, 2) for v in rows["landmarks"].to_pylist()]
+
+
+def _stack(faces: list[np.ndarray]) -> np.ndarray:
+    return np.stack(faces) if faces else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+
+
+def _found(faces: list[AlignedFace], method: str) -> pa.Table:
+    points = [None if f.landmarks is None else f.landmarks.reshape(10).tolist() for f in faces]
+    columns = {
+        "landmarks": pa.array(points, tables.LANDMARKS),
+        "detection_score": pa.array([f.score for f in faces], pa.float32()),
+        "faces_found": pa.array([f.faces_found for f in faces], pa.int32()),
+        "aligner": pa.array([method] * len(faces), pa.string()),
+    }
+    return pa.table(columns)

@@ -1,0 +1,93 @@
+"""What a user may name as input: a table, the output folder of a job, or a folder of photos; and how each is read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from faceverify import tables
+from faceverify.config import digest
+from faceverify.errors import UserError
+from faceverify.run_folder import MANIFEST, WORK
+from faceverify.storage import Location
+
+
+def table_files(location: Location, name: str) -> list[Location]:
+    """The Parquet files of table `name` at `location`: a file, a folder of files, or a job's output folder.
+
+    Returns:
+        The files in order; empty if there is no such table (a folder of photos, say).
+
+    Raises:
+        UserError: the table belongs to a run that has not finished.
+    """
+    if location.is_file():
+        return [location] if location.name.endswith(".parquet") else []
+    for folder, run in ((location / name, location), (location, location.parent)):
+        entries = [entry for entry in folder.files(recursive=False) if entry.path.endswith(".parquet")]
+        if entries:
+            if (run / WORK).exists() and not (run / MANIFEST).exists():
+                raise UserError(
+                    f"{folder} belongs to a run that has not finished; run its command again until it ends."
+                )
+            return [folder / entry.path for entry in entries]
+    if (location / WORK).exists() and not (location / MANIFEST).exists():
+        raise UserError(f"{location} belongs to a run that has not finished; run its command again until it ends.")
+    return []
+
+
+def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> list[Location]:
+    """Like `table_files`, but the table must be there and have the columns of `schema`.
+
+    Raises:
+        UserError: there is none, it is damaged, or columns are missing or mistyped.
+    """
+    files = table_files(location, name)
+    if not files:
+        raise UserError(
+            f"{field}: '{location}' holds no table '{name}'; give the output folder of the job that makes it."
+        )
+    tables.validate(read_schema(files[0]), schema, f"{field}: {files[0]}")
+    return files
+
+
+def read_schema(file: Location) -> pa.Schema:
+    """The Arrow schema of a Parquet file.
+
+    Raises:
+        UserError: the file is not Parquet.
+    """
+    try:
+        with file.open_input() as stream:
+            return pq.read_schema(stream)
+    except pa.ArrowInvalid as error:
+        raise UserError(f"'{file}' is not a Parquet file ({str(error).splitlines()[0]}).") from None
+
+
+def stream_table(files: list[Location], columns: list[str] | None = None, rows: int = 65_536) -> Iterator[pa.Table]:
+    """The rows of a table in order, some at a time; missing optional columns are left out."""
+    for file in files:
+        with file.open_input() as stream:
+            parquet = pq.ParquetFile(stream)
+            names = None if columns is None else [c for c in columns if c in parquet.schema_arrow.names]
+            for batch in parquet.iter_batches(rows, columns=names):
+                yield pa.Table.from_batches([batch])
+
+
+def fingerprint(location: Location) -> str:
+    """A digest that changes when the input changes: content of a small file, else names, sizes and times."""
+    if location.is_file():
+        entry = location.stat()
+        return location.sha256() if entry.size < 1 << 28 else digest([entry.path, entry.size, entry.mtime_ns])
+    return digest([(entry.path, entry.size, entry.mtime_ns) for entry in location.files()])
+
+
+def run_manifest(location: Location) -> dict[str, Any] | None:
+    """The manifest of the run whose output folder, or a table in it, `location` is; None if there is none."""
+    import json
+
+    for folder in (location, location.parent):
+        if (folder / MANIFEST).is_file():
+            return json.loads((folder / MANIFEST).read_bytes())
+    return None

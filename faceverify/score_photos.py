@@ -1,0 +1,83 @@
+"""The distinct photos of a scoring run after embedding: their unit vectors, their states, the rows to publish."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from faceverify import tables
+from faceverify.errors import Reason
+from faceverify.run_folder import part, read_part
+from faceverify.score_plan import ScorePlan
+from faceverify.scoring import STATES, PhotoFacts, fill_matrix, mark_states
+from faceverify.shards import read_column, read_shard
+from faceverify.storage import Location
+
+STAGE = "embeddings"
+
+
+def load_units(work: Location, plan: ScorePlan, dim: int, shards: range) -> np.ndarray:
+    """Unit embeddings [N,dim] float32 of the photos in `shards`, in the order of their numbers; zeros where none."""
+    first = shards.start * plan.rows_per_photo_shard
+    stop = min(shards.stop * plan.rows_per_photo_shard, plan.photos)
+    units = np.zeros((stop - first, dim), np.float32)
+    for shard in shards:
+        for table in shard_embeddings(work, plan, shard):
+            fill_matrix(units, table["row"].to_numpy() - first, table)
+    return units
+
+
+def shard_embeddings(work: Location, plan: ScorePlan, shard: int) -> Iterator[pa.Table]:
+    """The embeddings of one shard of photos, with their `row` numbers: those given, then those computed."""
+    if plan.reused:
+        rows = read_shard(work / "photos", shard)
+        yield rows.filter(rows["embedding"].is_valid()).select(["photo", "embedding", "row"])
+    computed = part(work, STAGE, shard)
+    if computed.is_file():
+        yield read_part(computed)
+
+
+def published_rows(work: Location, plan: ScorePlan, dim: int, digest: str) -> Iterator[pa.Table]:
+    """The rows of the output table `embeddings`, in the order of the photo numbers."""
+    schema = tables.embeddings(dim)
+    for shard in range(plan.photo_shards):
+        pieces = [_complete(table, dim, digest) for table in shard_embeddings(work, plan, shard)]
+        joined = (
+            pa.concat_tables(pieces) if pieces else schema.empty_table().append_column("row", pa.array([], pa.int64()))
+        )
+        yield joined.sort_by("row").select(schema.names).cast(schema)
+
+
+def _complete(table: pa.Table, dim: int, digest: str) -> pa.Table:
+    """Give re-used rows the columns that computed ones have."""
+    if "norm" in table.column_names:
+        return table
+    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, dim)
+    norms = pa.array(np.linalg.norm(vectors, axis=1), pa.float32())
+    table = table.append_column("norm", norms).append_column("model", pa.repeat(digest, len(vectors)))
+    return table.select(["photo", "embedding", "norm", "model", "row"])
+
+
+def photo_facts(work: Location, plan: ScorePlan, rejects: list[Location], embedded: bool) -> PhotoFacts:
+    """States and labels of all photos.
+
+    Args:
+        work: the run's working folder.
+        plan: the plan.
+        rejects: parts with the photos that failed.
+        embedded: whether photos without an embedding were embedded; if not (no photos were given), they are unknown.
+    """
+    folder = work / "photos"
+    names = read_column(folder, "photo").to_pylist()
+    states = np.zeros(plan.photos, np.uint8)
+    if not embedded:
+        states[read_column(folder, "embedding").is_null().to_numpy()] = STATES.index(Reason.UNKNOWN_PHOTO.value)
+    mark_states(states, {name: i for i, name in enumerate(names)}, map(read_part, rejects))
+    labels = {name: _combined(read_column(folder, name)) for name in ("person", "is_fake", "generator")}
+    known = {name: None if values.null_count == len(values) else values for name, values in labels.items()}
+    return PhotoFacts(states, **known)
+
+
+def _combined(column: pa.ChunkedArray) -> pa.Array:
+    joined = column.combine_chunks()
+    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) and joined.num_chunks else joined

@@ -1,0 +1,270 @@
+"""Local paths and `s3://` through `pyarrow.fs`, behind one small class that everything else goes through.
+
+A `Location` travels between processes as its URI alone: credentials never leave the process that found them
+(environment, profile or instance role), and each process builds its own client.
+"""
+
+import functools
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow.fs as pafs
+
+from faceverify.errors import BadData, PlatformError, Reason, UserError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SCHEMES = ("s3",)
+
+
+@dataclass(frozen=True, order=True)
+class FileEntry:
+    """One file of a listing: its `/`-separated path relative to the listed folder, bytes, and time of change (ns)."""
+
+    path: str
+    size: int
+    mtime_ns: int
+
+
+@functools.cache
+def _s3(bucket: str) -> pafs.S3FileSystem:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and endpoint is None:
+        region = pafs.resolve_s3_region(bucket)
+    options = {"endpoint_override": endpoint} if endpoint else {}
+    return pafs.S3FileSystem(region=region or "us-east-1", connect_timeout=10, request_timeout=60, **options)
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or folder, local or in S3. `uri` is an absolute local path or `s3://bucket/key`."""
+
+    uri: str
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a path of the local file system."""
+        return "://" not in self.uri
+
+    @property
+    def path(self) -> str:
+        """The path as its file system wants it (`bucket/key` for S3)."""
+        return self.uri if self.is_local else self.uri.split("://", 1)[1]
+
+    @property
+    def fs(self) -> pafs.FileSystem:
+        """The file system, one client per process and bucket."""
+        return pafs.LocalFileSystem() if self.is_local else _s3(self.path.split("/", 1)[0])
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.path.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> "Location":
+        """The folder that holds this."""
+        return Location(self.uri.rstrip("/").rsplit("/", 1)[0])
+
+    def __truediv__(self, name: str) -> "Location":
+        return Location(f"{self.uri.rstrip('/')}/{name}")
+
+    def __str__(self) -> str:
+        return self.uri
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder here."""
+        return self._info().type != pafs.FileType.NotFound
+
+    def is_dir(self) -> bool:
+        """Whether this is a folder."""
+        return self._info().type == pafs.FileType.Directory
+
+    def is_file(self) -> bool:
+        """Whether this is a file."""
+        return self._info().type == pafs.FileType.File
+
+    def stat(self) -> FileEntry:
+        """Size and time of change of this file."""
+        return self._entry(self._info(), self.parent.path)
+
+    def _info(self) -> "pafs.FileInfo":
+        return self.fs.get_file_info(self.path)
+
+    @staticmethod
+    def _entry(info: "pafs.FileInfo", base: str) -> FileEntry:
+        return FileEntry(info.path[len(base.rstrip("/")) + 1 :], info.size or 0, info.mtime_ns or 0)
+
+    def files(self, recursive: bool = True) -> list[FileEntry]:
+        """All files below this folder, sorted by path; empty if the folder does not exist."""
+        selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
+        infos = self.fs.get_file_info(selector)
+        return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File)
+
+    def open_input(self) -> "pa.NativeFile":
+        """Open for random-access reading."""
+        return self.fs.open_input_file(self.path)
+
+    def open_output(self) -> "pa.NativeFile":
+        """Open for writing; on S3 the object appears when the stream is closed."""
+        self.make_parent()
+        return self.fs.open_output_stream(self.path)
+
+    def make_parent(self) -> None:
+        """Create the folder above (S3 has none)."""
+        if self.is_local:
+            os.makedirs(os.path.dirname(self.path), exist_ok=True)
+
+    def read_bytes(self, max_bytes: int | None = None) -> bytes:
+        """The whole file.
+
+        Raises:
+            BadData: missing, unreadable, or longer than `max_bytes` (checked before reading).
+        """
+        try:
+            with self.open_input() as stream:
+                if max_bytes is not None and stream.size() > max_bytes:
+                    raise BadData(Reason.TOO_MANY_BYTES, f"{stream.size()} bytes, the limit is {max_bytes}")
+                return stream.read()
+        except FileNotFoundError:
+            raise BadData(Reason.MISSING, self.uri) from None
+        except OSError as error:
+            raise BadData(Reason.UNREADABLE, first_line(error)) from None
+
+    def write_bytes(self, data: bytes) -> None:
+        """Write the whole file; it appears complete or not at all."""
+        if not self.is_local:
+            with self.open_output() as stream:
+                stream.write(data)
+            return
+        self.make_parent()
+        folder, name = os.path.split(self.path)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as stream:
+                stream.write(data)
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    def delete(self) -> None:
+        """Delete this file or folder with all that is in it; nothing happens if it is not there."""
+        kind = self._info().type
+        if kind == pafs.FileType.Directory:
+            self.fs.delete_dir(self.path)
+        elif kind == pafs.FileType.File:
+            self.fs.delete_file(self.path)
+
+    def sha256(self) -> str:
+        """SHA-256 of the content, hexadecimal, read in pieces."""
+        digest = hashlib.sha256()
+        with self.open_input() as stream:
+            while piece := stream.read(1 << 22):
+                digest.update(piece)
+        return digest.hexdigest()
+
+
+@functools.cache
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, at most 300 characters."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def open_location(uri: str) -> Location:
+    """Make a Location from what a user typed.
+
+    Raises:
+        UserError: a scheme that is not supported, or an S3 address without a bucket.
+    """
+    scheme, separator, rest = uri.partition("://")
+    if not separator:
+        return Location(str(Path(uri).expanduser().absolute()))
+    if scheme == "file":
+        return Location(str(Path(rest).absolute()))
+    if scheme not in SCHEMES:
+        raise UserError(
+            f"'{uri}' has the scheme '{scheme}://', which is not supported; use a local path or s3://bucket/key."
+        )
+    if not rest.strip("/"):
+        raise UserError(f"'{uri}' names no bucket; write s3://bucket/key.")
+    return Location(f"{scheme}://{rest.rstrip('/')}")
+
+
+def check_readable(location: Location, field: str) -> None:
+    """Check, before work starts, that `location` exists and may be read.
+
+    Raises:
+        UserError: nothing is there.
+        PlatformError: the storage refuses (credentials, bucket, permission), told apart by name.
+    """
+    if not location.is_local:
+        _check_bucket(location, field)
+    if not location.exists():
+        raise UserError(f"{field}: there is no file or folder '{location}'; check the path.")
+
+
+def check_writable(location: Location, field: str) -> None:
+    """Check, before work starts, that files can be created below `location`, by writing and deleting a probe.
+
+    Raises:
+        UserError: a file is in the way of the folder.
+        PlatformError: the storage refuses.
+    """
+    if not location.is_local:
+        _check_bucket(location, field)
+    probe = location / f".probe-{os.getpid()}"
+    try:
+        probe.write_bytes(b"probe")
+        probe.delete()
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{field}: '{location}' or a folder above it is a file; choose another folder.") from None
+    except OSError as error:
+        raise PlatformError(f"{field}: cannot write to '{location}' ({_refusal(error)}).") from None
+
+
+def _refusal(error: OSError) -> str:
+    text = str(error)
+    if "ACCESS_DENIED" in text or "AccessDenied" in text:
+        return "access denied: these credentials have no permission to write there"
+    return error.strerror or first_line(error)
+
+
+def _check_bucket(location: Location, field: str) -> None:
+    """Ask S3 for the bucket with boto3, whose error codes tell the causes apart."""
+    import boto3
+    from botocore.config import Config
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    bucket = location.path.split("/", 1)[0]
+    try:
+        patience = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=20)
+        client = boto3.Session().client("s3", config=patience)
+        client.list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=location.path.partition("/")[2])
+    except ClientError as error:
+        raise PlatformError(f"{field}: {_s3_sentence(error.response['Error']['Code'], bucket)}") from None
+    except BotoCoreError as error:
+        raise PlatformError(f"{field}: cannot reach the bucket '{bucket}' ({first_line(error)}).") from None
+
+
+def _s3_sentence(code: str, bucket: str) -> str:
+    if code == "NoSuchBucket":
+        return f"there is no bucket '{bucket}'; create it or check the name."
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"):
+        return f"S3 refused the credentials for bucket '{bucket}' ({code}); check the key, the secret or the role."
+    if code in ("AccessDenied", "403"):
+        return f"these credentials may not list bucket '{bucket}' (AccessDenied); grant List, Get and Put."
+    return f"S3 answered {code} for bucket '{bucket}'."

@@ -1,0 +1,115 @@
+"""The Arrow schema of every table that passes between jobs, and `validate`.
+
+A table is a folder of Parquet files. Extra columns are allowed behind the named ones and travel along unchanged
+(a fold number of a pair list, say); the named ones must be there with these types.
+Pixels are RGB uint8, paths are `/`-separated and relative to the photos' root, coordinates are (x, y) in pixels.
+"""
+
+import pyarrow as pa
+
+from faceverify.errors import UserError
+
+# 5 points x 2 coordinates, row by row: x0 y0 x1 y1 ...; order image-left eye, image-right eye, nose,
+# image-left mouth corner, image-right mouth corner.
+LANDMARKS = pa.list_(pa.float32(), 10)
+
+PHOTOS = pa.schema(
+    [
+        pa.field("photo", pa.string(), nullable=False),  # key: path relative to the root
+        pa.field("uri", pa.string(), nullable=False),  # where the bytes are: local path or s3://
+        ("person", pa.string()),
+        ("is_fake", pa.bool_()),
+        ("generator", pa.string()),  # null if real
+        ("split", pa.string()),
+        ("landmarks", LANDMARKS),  # in the pixels of the photo after its EXIF turn; null if not annotated
+        ("bytes_size", pa.int64()),
+    ]
+)
+
+FACES = pa.schema(
+    [
+        pa.field("photo", pa.string(), nullable=False),
+        ("person", pa.string()),
+        ("is_fake", pa.bool_()),
+        ("generator", pa.string()),
+        ("split", pa.string()),
+        pa.field("image", pa.binary(), nullable=False),  # encoded 112x112 RGB (PNG unless told otherwise)
+        ("landmarks", LANDMARKS),  # in the photo
+        ("detection_score", pa.float32()),  # null where the aligner detects nothing (annotated, none)
+        ("faces_found", pa.int32()),
+        ("aligner", pa.string()),
+    ]
+)
+
+
+def embeddings(dim: int) -> pa.Schema:
+    """The schema of `embeddings` for vectors of `dim` numbers (un-normalised; `norm` is their length)."""
+    return pa.schema(
+        [
+            pa.field("photo", pa.string(), nullable=False),
+            pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
+            pa.field("norm", pa.float32(), nullable=False),
+            ("model", pa.string()),  # digest of the model card
+        ]
+    )
+
+
+PAIRS = pa.schema(
+    [
+        pa.field("pair", pa.string(), nullable=False),  # key
+        pa.field("photo_a", pa.string(), nullable=False),
+        pa.field("photo_b", pa.string(), nullable=False),
+        ("label", pa.int8()),  # 1 same real person, 0 otherwise, null unknown
+        ("kind", pa.string()),  # genuine | impostor | deepfake, null unknown
+        ("generator", pa.string()),  # of the fake in the pair
+        ("split", pa.string()),
+        ("person_a", pa.string()),  # for intervals: the bootstrap draws persons
+        ("person_b", pa.string()),
+    ]
+)
+
+SCORES = pa.schema(
+    [
+        *PAIRS,
+        ("similarity", pa.float32()),  # cosine in [-1, 1]; null if a photo failed
+        ("accepted", pa.bool_()),  # similarity >= threshold; null without a calibration or a similarity
+        pa.field("status", pa.string(), nullable=False),  # "ok" or a Reason
+    ]
+)
+
+REJECTS = pa.schema(
+    [
+        ("photo", pa.string()),  # one of photo and pair says what was rejected
+        ("pair", pa.string()),
+        pa.field("stage", pa.string(), nullable=False),  # ingest | read | align | embed | score
+        pa.field("reason", pa.string(), nullable=False),  # a Reason
+        ("detail", pa.string()),
+    ]
+)
+
+
+def validate(schema: pa.Schema, want: pa.Schema, what: str) -> None:
+    """Check that `schema` holds every field of `want` with its type (strings and lists in either width).
+
+    Raises:
+        UserError: names the table `what` and every missing or mistyped column at once.
+    """
+    faults = []
+    for field in want:
+        index = schema.get_field_index(field.name)
+        if index < 0:
+            faults.append(f"column '{field.name}' is missing")
+        elif not _same_type(schema.field(index).type, field.type):
+            faults.append(f"column '{field.name}' is {schema.field(index).type}, not {field.type}")
+    if faults:
+        raise UserError(f"{what} is not a table of the expected form: {'; '.join(faults)}.")
+
+
+def _same_type(have: pa.DataType, want: pa.DataType) -> bool:
+    if pa.types.is_string(want):
+        return pa.types.is_string(have) or pa.types.is_large_string(have)
+    if pa.types.is_binary(want):
+        return pa.types.is_binary(have) or pa.types.is_large_binary(have)
+    if pa.types.is_fixed_size_list(want) and pa.types.is_fixed_size_list(have):
+        return have.list_size == want.list_size and have.value_type == want.value_type
+    return have == want

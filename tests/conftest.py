@@ -1,0 +1,68 @@
+"""Fixtures that several test files share: golden numbers, real photos if there are any, S3 over HTTP, one Ray cluster."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+SHARED = HERE.parent.parent / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """Numbers made by running published reference implementations."""
+    return HERE / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Real photos and weights, which are not part of the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs real photos and weights in {SHARED}")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 server on this machine, spoken to over HTTP."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The name of a fresh, empty bucket; the environment points at the server."""
+    import boto3
+    import requests
+
+    from faceverify import storage
+
+    requests.post(f"{s3_server}/moto-api/reset", timeout=10)
+    for name, value in {
+        "AWS_ENDPOINT_URL": s3_server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    storage._s3.cache_clear()
+    boto3.Session().client("s3").create_bucket(Bucket="photos")
+    yield "photos"
+    storage._s3.cache_clear()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[object]:
+    """One Ray cluster for the whole test session."""
+    import ray
+
+    from ray_jobs.session import connect
+
+    yield connect()
+    ray.shutdown()

@@ -1,0 +1,116 @@
+"""The run folder: exactly-once parts, refusal of another plan, complete-or-absent output."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from faceverify import tables
+from faceverify.errors import UserError
+from faceverify.run_folder import MANIFEST, WORK, RunFolder, read_part, write_part
+from faceverify.storage import Location, open_location
+
+SCHEMA = pa.schema([("photo", pa.string())])
+REJECT = pa.Table.from_pylist([{"photo": "bad", "stage": "read", "reason": "empty", "detail": ""}], tables.REJECTS)
+
+
+def rows(*names: str) -> pa.Table:
+    return pa.table({"photo": list(names)}, schema=SCHEMA)
+
+
+def start(out: Path, plan: object = 1, overwrite: bool = False) -> RunFolder:
+    return RunFolder(Location(str(out)), {"config": {"a": plan}}, ("things", "rejects"), overwrite)
+
+
+def close(folder: RunFolder) -> None:
+    """What the end of the process does."""
+    folder.release()
+
+
+def finish(folder: RunFolder) -> None:
+    write_part(folder.work, "things", 1, rows("c"))
+    write_part(folder.work, "things", 0, rows("a", "b"), REJECT)
+    folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
+    assert folder.publish_rejects(["things"]) == {"empty": 1}
+    folder.finish({"job": "test"})
+    close(folder)
+
+
+def test_parts_come_out_in_shard_order_and_the_work_is_removed(tmp_path: Path) -> None:
+    finish(start(tmp_path))
+    assert pd.read_parquet(tmp_path / "things")["photo"].tolist() == ["a", "b", "c"]
+    assert pd.read_parquet(tmp_path / "rejects")["reason"].tolist() == ["empty"]
+    assert not (tmp_path / WORK).exists()
+    assert json.loads((tmp_path / MANIFEST).read_text())["job"] == "test"
+
+
+def test_nothing_but_work_is_visible_before_the_commit(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    write_part(folder.work, "things", 0, rows("a"))
+    assert [p.name for p in tmp_path.iterdir()] == [WORK]
+
+
+def test_a_second_run_goes_on_and_a_third_finds_it_complete(tmp_path: Path) -> None:
+    first = start(tmp_path)
+    write_part(first.work, "things", 3, rows("a"))
+    first.note("cut", {"shards": 4})
+    close(first)
+    second = start(tmp_path)
+    assert second.resumed and second.done("things") == {3} and second.noted("cut") == {"shards": 4}
+    finish(second)
+    assert start(tmp_path).complete
+
+
+def test_another_plan_is_refused_by_the_name_of_the_difference(tmp_path: Path) -> None:
+    close(start(tmp_path))
+    with pytest.raises(UserError, match=r"unfinished.*config\.a.*--overwrite"):
+        start(tmp_path, plan=2)
+    finish(start(tmp_path))
+    with pytest.raises(UserError, match=r"finished.*config\.a"):
+        start(tmp_path, plan=2)
+    assert (tmp_path / "things").exists()
+
+
+def test_overwrite_deletes_what_the_job_makes_and_nothing_else(tmp_path: Path) -> None:
+    finish(start(tmp_path))
+    (tmp_path / "mine.txt").write_text("precious")
+    folder = start(tmp_path, plan=2, overwrite=True)
+    assert not folder.complete and not folder.resumed
+    assert sorted(p.name for p in tmp_path.iterdir()) == [WORK, "mine.txt"]
+
+
+def test_two_processes_do_not_share_a_folder(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from faceverify.run_folder import RunFolder; from faceverify.storage import Location;"
+        "f = RunFolder(Location(sys.argv[1]), {'config': {'a': 1}}, ('things',));"
+        "print('ready', flush=True); time.sleep(60)"
+    )
+    other = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout and other.stdout.readline() == "ready\n"
+        with pytest.raises(UserError, match="Another process"):
+            start(tmp_path)
+    finally:
+        other.kill()
+        other.communicate()
+    assert start(tmp_path).resumed  # the lock died with its holder
+
+
+def test_a_table_without_rows_is_still_a_table(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    assert folder.publish("things", [], SCHEMA) == 0
+    assert pd.read_parquet(tmp_path / "things").columns.tolist() == ["photo"]
+
+
+def test_the_same_on_s3(bucket: str) -> None:
+    out = open_location(f"s3://{bucket}/run")
+    folder = RunFolder(out, {"config": 1}, ("things",))
+    write_part(folder.work, "things", 0, rows("a"))
+    assert RunFolder(out, {"config": 1}, ("things",)).done("things") == {0}
+    folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
+    folder.finish({"job": "test"})
+    assert [f.path for f in out.files()] == [MANIFEST, "things/part-00000.parquet"]

@@ -1,0 +1,128 @@
+"""Storage: the same behaviour on disk and in S3, and every refusal named before work starts."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+import requests
+
+from faceverify import storage
+from faceverify.errors import BadData, PlatformError, Reason, UserError
+from faceverify.storage import Location, check_readable, check_writable, open_location
+
+
+@pytest.fixture(params=["local", "s3"])
+def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Location:
+    if request.param == "local":
+        return Location(str(tmp_path / "folder"))
+    return open_location(f"s3://{request.getfixturevalue('bucket')}/folder")
+
+
+def test_write_list_read_delete(folder: Location) -> None:
+    (folder / "b" / "two.bin").write_bytes(b"22")
+    (folder / "a.bin").write_bytes(b"1")
+    assert [(f.path, f.size) for f in folder.files()] == [("a.bin", 1), ("b/two.bin", 2)]
+    assert [f.path for f in folder.files(recursive=False)] == ["a.bin"]
+    assert (folder / "b" / "two.bin").read_bytes() == b"22"
+    assert folder.exists() and folder.is_dir() and (folder / "a.bin").is_file()
+    assert (folder / "a.bin").stat().path == "a.bin"
+    folder.delete()
+    assert not (folder / "a.bin").exists()
+    assert folder.files() == []
+
+
+def test_odd_names_survive(folder: Location) -> None:
+    names = ["with space.jpg", "<script>.jpg", "häßlich.jpg", "per%20cent.jpg", "a+b&c=d.jpg", "日本.jpg", "#hash?.jpg"]
+    for name in names:
+        (folder / name).write_bytes(name.encode())
+    assert sorted(f.path for f in folder.files()) == sorted(names)
+    assert all((folder / name).read_bytes() == name.encode() for name in names)
+
+
+def test_what_is_missing_or_too_large_is_bad_data(folder: Location) -> None:
+    (folder / "large").write_bytes(b"x" * 100)
+    with pytest.raises(BadData) as missing:
+        (folder / "nothing").read_bytes()
+    with pytest.raises(BadData) as large:
+        (folder / "large").read_bytes(max_bytes=99)
+    assert (missing.value.reason, large.value.reason) == (Reason.MISSING, Reason.TOO_MANY_BYTES)
+    assert (folder / "large").read_bytes(max_bytes=100) == b"x" * 100
+
+
+def test_a_failed_write_leaves_no_trace(tmp_path: Path) -> None:
+    target = Location(str(tmp_path / "file"))
+    target.write_bytes(b"old")
+    with pytest.raises(TypeError):
+        target.write_bytes("not bytes")  # type: ignore
+    assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_location("a/b").uri == str(tmp_path / "a/b")
+    assert open_location("s3://bucket/key/").uri == "s3://bucket/key"
+    assert open_location("s3://bucket/key").parent.uri == "s3://bucket"
+    for wrong in ("gs://bucket/key", "http://host/file", "s3://"):
+        with pytest.raises(UserError, match=wrong.split("/", maxsplit=1)[0]):
+            open_location(wrong)
+
+
+def test_sha256_of_pieces(tmp_path: Path) -> None:
+    import hashlib
+
+    data = os.urandom((1 << 22) + 5)
+    (tmp_path / "file").write_bytes(data)
+    assert Location(str(tmp_path / "file")).sha256() == hashlib.sha256(data).hexdigest()
+
+
+def test_local_refusals_are_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"photos: there is no file or folder .*nothing"):
+        check_readable(Location(str(tmp_path / "nothing")), "photos")
+    with pytest.raises(UserError, match=r"out: .*is a file"):
+        check_writable(Location(str(tmp_path / "file" / "sub")), "out")
+    check_writable(Location(str(tmp_path / "new" / "sub")), "out")
+
+
+def test_missing_bucket_is_named(bucket: str) -> None:
+    with pytest.raises(PlatformError, match="no bucket 'photoss'"):
+        check_readable(open_location("s3://photoss/x"), "photos")
+    with pytest.raises(UserError, match="no file or folder"):
+        check_readable(open_location(f"s3://{bucket}/x"), "photos")
+
+
+@pytest.fixture
+def guarded_bucket(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A bucket that the reader may only read; the server checks credentials from now on."""
+    session = boto3.Session()
+    iam = session.client("iam")
+    iam.create_user(UserName="reader")
+    actions = ["s3:ListBucket", "s3:GetObject"]
+    policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": actions, "Resource": "*"}]}
+    iam.put_user_policy(UserName="reader", PolicyName="read", PolicyDocument=json.dumps(policy))
+    session.client("s3").put_object(Bucket=bucket, Key="there", Body=b"1")
+    key = iam.create_access_key(UserName="reader")["AccessKey"]
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
+    storage._s3.cache_clear()
+    requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=10)
+    yield bucket
+    requests.post(f"{s3_server}/moto-api/reset-auth", data=b"1000000000", timeout=10)
+
+
+def test_a_reader_may_read_and_is_told_that_it_may_not_write(guarded_bucket: str) -> None:
+    check_readable(open_location(f"s3://{guarded_bucket}/there"), "photos")
+    with pytest.raises(PlatformError, match=r"out: .*(access denied|permission)"):
+        check_writable(open_location(f"s3://{guarded_bucket}/run"), "out")
+
+
+def test_wrong_credentials_are_told(guarded_bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(PlatformError, match="refused the credentials"):
+        check_readable(open_location(f"s3://{guarded_bucket}/there"), "photos")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
+    with pytest.raises(PlatformError, match="refused the credentials"):
+        check_writable(open_location(f"s3://{guarded_bucket}/run"), "out")
