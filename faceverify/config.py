@@ -22,9 +22,11 @@ from faceverify.errors import UserError
 T = TypeVar("T")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, slots=True)
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class JobConfig:
     """What every job takes. None of it changes the rows that come out, so a job may be resumed with other values."""
+
+    # No slots: a job may inherit from a second dataclass too.
 
     out: str = ""
     """Folder for the output, local or s3://bucket/key. Required."""

@@ -194,13 +194,14 @@ def _files(pieces: Iterable[pa.Table]) -> Iterator[Iterator[pa.Table]]:
 
 
 def _write_file(target: Location, pieces: Iterator[pa.Table]) -> int:
-    """Write one Parquet file in row groups of at least 32,768 rows without holding more than one of them."""
+    """Write one Parquet file in row groups of at least 32,768 rows without holding more than one of them.
+
+    Columns that are dictionary-encoded in memory come back as what they encode (the file keeps no Arrow schema then).
+    """
     first = next(pieces)
+    encoded = any(pa.types.is_dictionary(field.type) for field in first.schema)
     rows, held, held_rows = 0, [first], first.num_rows
-    with (
-        target.open_output() as stream,
-        pq.ParquetWriter(stream, first.schema, compression="zstd", compression_level=1) as writer,
-    ):
+    with target.open_output() as stream, _writer(stream, first.schema, store_schema=not encoded) as writer:
         for piece in pieces:
             if held_rows >= 32_768:
                 writer.write_table(pa.concat_tables(held))
@@ -209,6 +210,10 @@ def _write_file(target: Location, pieces: Iterator[pa.Table]) -> int:
             held_rows += piece.num_rows
         writer.write_table(pa.concat_tables(held))
     return rows + held_rows
+
+
+def _writer(stream: pa.NativeFile, schema: pa.Schema, store_schema: bool) -> pq.ParquetWriter:
+    return pq.ParquetWriter(stream, schema, compression="zstd", compression_level=1, store_schema=store_schema)
 
 
 def read_part(location: Location) -> pa.Table:

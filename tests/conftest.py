@@ -1,4 +1,4 @@
-"""Fixtures that several test files share: golden numbers, real photos if there are any, S3 over HTTP, one Ray cluster."""
+"""Fixtures of several test files: golden numbers, real photos if there are any, S3 over HTTP, one Ray cluster."""
 
 from collections.abc import Iterator
 from pathlib import Path

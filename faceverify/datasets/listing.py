@@ -1,0 +1,98 @@
+"""What every layout returns, and the tables' assembly from columns."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from faceverify.errors import Reason, UserError
+from faceverify.storage import FileEntry, Location
+from faceverify.tables import PAIRS, PHOTOS, REJECTS
+
+_SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_SIDE_SUFFIXES = (
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".parquet",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".log",
+)
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`."""
+
+    photos: pa.Table
+    pairs: pa.Table | None
+    rejects: pa.Table
+
+
+def list_photos(root: Location) -> list[FileEntry]:
+    """The files below `root`, sorted, without hidden ones and well-known side files.
+
+    All others count as photos whatever their suffix: if one holds no picture, decoding says so.
+
+    Raises:
+        UserError: the folder is not there, or holds no photo.
+    """
+    if not root.is_dir():
+        raise UserError(f"source: there is no folder '{root}'; check the path.")
+    entries = [entry for entry in root.files() if not _is_side_file(entry.path)]
+    if not entries:
+        raise UserError(f"source: the folder '{root}' holds no photos; check the path.")
+    return entries
+
+
+def _is_side_file(path: str) -> bool:
+    if path.startswith(".") or "/." in path:
+        return True
+    name = path.rpartition("/")[2].lower()
+    return name in _SIDE_FILES or name.endswith(_SIDE_SUFFIXES)
+
+
+def persons(paths: Sequence[str]) -> pa.Array:
+    """The first folder of each path; null for a file in the root."""
+    return pa.array([path.partition("/")[0] if "/" in path else None for path in paths], pa.string())
+
+
+def photos_table(root: Location, entries: Sequence[FileEntry], **columns: pa.Array) -> pa.Table:
+    """Rows of `photos` for listed files; `columns` (person, is_fake, generator ...) are null unless given."""
+    photo = pa.array([entry.path for entry in entries], pa.string())
+    known = {
+        "photo": photo,
+        "uri": pc.binary_join_element_wise(pa.scalar(root.uri.rstrip("/")), photo, pa.scalar("/")),
+        "bytes_size": pa.array([entry.size for entry in entries], pa.int64()),
+        **columns,
+    }
+    arrays = [known[field.name] if field.name in known else pa.nulls(len(entries), field.type) for field in PHOTOS]
+    return pa.Table.from_arrays(arrays, schema=PHOTOS)
+
+
+def pairs_table(
+    pair: Sequence[str], photo_a: Sequence[str] | pa.Array, photo_b: Sequence[str] | pa.Array, **columns: pa.Array
+) -> pa.Table:
+    """Rows of `pairs`; `columns` (label, kind, person_a ...) are null unless given."""
+    known = {"pair": pair, "photo_a": photo_a, "photo_b": photo_b, **columns}
+    arrays = [
+        pa.array(known[field.name], field.type) if field.name in known else pa.nulls(len(pair), field.type)
+        for field in PAIRS
+    ]
+    return pa.Table.from_arrays(arrays, schema=PAIRS)
+
+
+def rejects_table(
+    photos: Iterable[tuple[str, Reason, str]] = (), pairs: Iterable[tuple[str, Reason, str]] = ()
+) -> pa.Table:
+    """Rows of `rejects` of the stage `ingest` from (photo or pair, reason, detail)."""
+    rows = [{"photo": key, "reason": reason.value, "detail": detail} for key, reason, detail in photos]
+    rows += [{"pair": key, "reason": reason.value, "detail": detail} for key, reason, detail in pairs]
+    return pa.Table.from_pylist([{"stage": "ingest", **row} for row in rows], schema=REJECTS)

@@ -1,0 +1,126 @@
+"""Lists of pairs to be scored, of any length: read in pieces, in the order of the file, every pair exactly once.
+
+CSV (or TSV) and Parquet with the columns `photo_a, photo_b` and, if known, `label, kind, generator, pair, split,
+person_a, person_b`; also `pathA, pathB, label, deepfake_a, deepfake_b` (the lists of the Kryptonite challenge's
+solutions) and the `pairs.txt` of LFW. Other columns travel along unchanged (from CSV as strings).
+
+Every piece has the columns of `tables.PAIRS`, then the further ones, then `fault` (string): null, or `outside_root` for
+a pair one of whose paths leaves the photos' root. Such a pair keeps its place, so that it too gets its line of output.
+"""
+
+from collections.abc import Callable, Iterator
+
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from faceverify.datasets import PairListConfig
+from faceverify.datasets.lfw import read_pairs
+from faceverify.datasets.pair_columns import PairSource, normalise
+from faceverify.errors import UserError
+from faceverify.storage import Location, first_line
+
+_BLOCK_BYTES = 1 << 20  # of CSV text per piece, about 13,000 pairs; pyarrow reads some thirty pieces ahead
+_PARQUET_ROWS = 1 << 16
+_HEADER_BYTES = 1 << 16
+
+
+def open_pairs(location: Location, config: PairListConfig | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield the pairs of `location` in pieces of one schema (module docstring), at least one piece even if it is empty.
+
+    `pair` is the list's own column `pair` or `pair_id`, else the row's number from 0. `kind` follows from `label` where
+    the list has none: 1 is genuine; 0 is deepfake if the row names a fake (deepfake_a, deepfake_b, generator), else
+    impostor. Memory holds a few pieces, never the list.
+
+    Raises:
+        UserError: the file is missing or unreadable, columns are missing, or a value is not allowed (naming the row).
+    """
+    config = config or PairListConfig()
+    if not location.exists():
+        raise UserError(f"pairs: there is no file or folder '{location}'; check the path.")
+    source = PairSource(location.uri, config.strip_prefix)
+    return _checked(_READERS[_format(location, config)](location, config), source)
+
+
+def _format(location: Location, config: PairListConfig) -> str:
+    if config.format != "auto":
+        return config.format
+    if location.is_dir() or location.name.endswith(".parquet"):
+        return "parquet"
+    return "lfw" if location.name.endswith(".txt") else "csv"
+
+
+def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[pa.RecordBatch]:
+    """Normalised pieces, with what pyarrow raises while reading turned into sentences."""
+    first_row = 0
+    try:
+        for piece in pieces:
+            yield normalise(piece, first_row, source)
+            first_row += len(piece)
+    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+        raise UserError(
+            f"pairs: '{source.name}' cannot be read after {first_row} rows ({first_line(error)})."
+        ) from None
+
+
+def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordBatch]:
+    parse = pacsv.ParseOptions(delimiter="\t" if location.name.endswith(".tsv") else config.delimiter)
+    convert = pacsv.ConvertOptions(
+        # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
+        column_types=dict.fromkeys(_csv_header(location, parse), pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    read = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
+    with location.open_input() as stream:
+        reader = pacsv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
+        yield from _at_least_one(reader, reader.schema)
+
+
+def _csv_header(location: Location, parse: pacsv.ParseOptions) -> list[str]:
+    with location.open_input() as stream:
+        head = stream.read(_HEADER_BYTES)
+    line = head.splitlines(keepends=True)[0] if head else b""
+    if not line.strip():
+        raise UserError(
+            f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
+        )
+    return pacsv.read_csv(pa.BufferReader(line.rstrip(b"\r\n") + b"\n"), parse_options=parse).column_names
+
+
+def _read_parquet(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:
+    parts = [location]
+    if location.is_dir():
+        entries = [entry.path for entry in location.files() if entry.path.endswith(".parquet")]
+        parts = [location / path for path in entries if not path.startswith((".", "_"))]
+        if not parts:
+            raise UserError(f"pairs: the folder '{location}' holds no *.parquet file; check the path.")
+    schema: pa.Schema | None = None
+    for part in parts:
+        with part.open_input() as stream, pq.ParquetFile(stream) as file:
+            schema = schema or file.schema_arrow.remove_metadata()
+            if not file.schema_arrow.equals(schema):
+                raise UserError(
+                    f"pairs: '{part}' has other columns than '{parts[0]}'; the parts of a list have the same."
+                )
+            yield from _at_least_one(file.iter_batches(batch_size=_PARQUET_ROWS), schema)
+
+
+def _read_lfw(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:
+    yield from read_pairs(location).to_batches()
+
+
+def _at_least_one(pieces: Iterator[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+    seen = False
+    for piece in pieces:
+        seen = True
+        yield piece
+    if not seen:
+        yield pa.RecordBatch.from_pylist([], schema=schema)
+
+
+_READERS: dict[str, Callable[[Location, PairListConfig], Iterator[pa.RecordBatch]]] = {
+    "csv": _read_csv,
+    "parquet": _read_parquet,
+    "lfw": _read_lfw,
+}

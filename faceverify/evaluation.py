@@ -1,0 +1,276 @@
+"""From a scores table to every number that a verifier is judged by.
+
+    eer          genuine against all negatives, impostors and deepfakes together (as the deepfake challenges measure)
+    eer_real     genuine against impostors only: real people (as face recognition measures)
+    by_generator genuine against the fakes of one generator, and their accept rate at the operating threshold
+                 (IAPAR of ISO/IEC 30107-3 for this attack)
+
+Only pairs with status `ok` and a label enter a rate. Pairs without a score are counted apart (`failures`), and
+`including_failures` gives the rates of a system that rejects them.
+"""
+
+import datetime
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+import faceverify
+from faceverify import metrics, scored_pairs, uncertainty
+from faceverify.calibration import Calibration, check_model
+from faceverify.errors import UserError
+from faceverify.evaluation_result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
+from faceverify.evaluation_views import det_curves, histograms, worst_pairs
+from faceverify.protocols.lfw import FoldAccuracy, fold_accuracy
+from faceverify.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
+from faceverify.uncertainty import Uncertainty
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluationConfig:
+    """What to measure."""
+
+    fmr_targets: tuple[float, ...] = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)
+    """False match rates at which the FNMR is given; those that the data cannot support are refused by name."""
+    calibrate_at: Literal["eer"] | float = "eer"
+    """Where to put the threshold of calibration.json: `eer`, or an FMR such as 0.001. Found on impostors, not on fakes.
+    It is also the operating threshold of this evaluation, unless a calibration is given."""
+    replicates: int = 500
+    """Bootstrap replicates behind each interval; 0 = no intervals."""
+    seed: int = 0
+    """Seed of the bootstrap."""
+    worst_pairs: int = 12
+    """Most wrong pairs to show, per kind."""
+
+    def __post_init__(self) -> None:
+        for name in ("replicates", "worst_pairs"):
+            if getattr(self, name) < 0:
+                raise UserError(f"{name} is {getattr(self, name)}: give 0 or more.")
+
+
+def evaluate(
+    scores: pa.Table,
+    config: EvaluationConfig,
+    calibration: Calibration | None = None,
+    *,
+    model: str = "",
+    data: str = "",
+    created: str = "",
+) -> Evaluation:
+    """Measure everything.
+
+    Args:
+        scores: a table of `tables.SCORES`; an extra column `fold` adds k-fold accuracy.
+        config: what to measure.
+        calibration: sets the operating threshold; without it the threshold is found on these very pairs.
+        model: digest of the model card behind the scores; if given, `calibration` has to be of the same model.
+        data: what these pairs are, for the calibration that is written.
+        created: ISO date of the calibration that is written; today if empty.
+
+    Raises:
+        UserError: no usable pair, an unusable row, a calibration of another model, `calibrate_at` not supported.
+    """
+    if calibration is not None and model:
+        check_model(calibration, model)
+    pairs = scored_pairs.read(scores)
+    notes = list(pairs.notes)
+    every, real = _sorted_classes(pairs, notes)
+    own = _operating_point(real or every, config.calibrate_at)
+    threshold = calibration.threshold if calibration else own.threshold if own else None
+    reached, refused = _targets(real or every, config.fmr_targets)
+    thresholds = tuple(sorted({t for t in (threshold, own.threshold if own else None) if t is not None}))
+    spread = uncertainty.draw(
+        pairs, every, thresholds, tuple(row[0] for row in reached), config.replicates, config.seed
+    )
+    measure = _Measure(pairs, every, real, threshold, spread)
+    crossing = metrics.equal_error_rate(every) if every else None
+    crossing_real = metrics.equal_error_rate(real) if real else None
+    best = metrics.best_accuracy(every) if every else None
+    area = metrics.auc(every) if every else None
+    everyone = measure.groups()
+    return Evaluation(
+        eer=crossing.eer if crossing else None,
+        eer_interval=spread.interval("eer", "all", crossing.eer, *everyone) if crossing else None,
+        eer_threshold=crossing.threshold if crossing else None,
+        eer_real=crossing_real.eer if crossing_real else None,
+        eer_real_interval=measure.interval("eer", IMPOSTOR, crossing_real.eer if crossing_real else None, IMPOSTOR),
+        eer_real_threshold=crossing_real.threshold if crossing_real else None,
+        auc=area,
+        auc_interval=spread.interval("auc", "all", area, *everyone) if every else None,
+        auc_real=metrics.auc(real) if real else None,
+        threshold=threshold,
+        threshold_rule=_rule_text(calibration, config, real is not None) if threshold is not None else None,
+        accuracy=metrics.accuracy(every, threshold) if every and threshold is not None else None,
+        best_accuracy=best.accuracy if best else None,
+        best_accuracy_threshold=best.threshold if best and np.isfinite(best.threshold) else None,
+        fnmr_at_fmr=tuple(
+            FmrRow(target, *point, measure.interval("fnmr_at_fmr", target, point.fnmr, IMPOSTOR))
+            for target, point in reached
+        ),
+        fmr_measured_on=None if every is None else "impostor" if real else "all negatives",
+        refused_targets=refused,
+        by_kind=measure.by_kind(),
+        by_generator={name: measure.generator(2 + index) for index, name in enumerate(pairs.generators)},
+        folds=_folds(pairs, notes),
+        failures=pairs.failures,
+        interval_method=spread.method,
+        replicates=config.replicates if spread.samples else 0,
+        seed=config.seed,
+        notes=tuple(notes),
+        calibration=_calibration(own, real, config, spread, model, data, created),
+        used_calibration=calibration,
+        histograms=histograms(pairs),
+        curves=det_curves(pairs),
+        worst={kind: worst_pairs(pairs, index, threshold, config.worst_pairs) for index, kind in enumerate(KINDS)},
+    )
+
+
+def _sorted_classes(pairs: ScoredPairs, notes: list[str]) -> tuple[metrics.Scores | None, metrics.Scores | None]:
+    """Genuine against all negatives, and against impostors; None, with a note, where a class has no pairs."""
+    genuine, impostor, negative = pairs.of(GENUINE), pairs.of(IMPOSTOR), pairs.similarity[pairs.group != GENUINE]
+    if not genuine.size:
+        notes.append("There are no genuine pairs: no EER, FNMR or AUC.")
+    if not negative.size:
+        notes.append("There are no negative pairs: no EER, FMR or AUC.")
+    elif not impostor.size:
+        notes.append("There are no impostor pairs: no `eer_real` and no calibration; FMR is taken on deepfakes.")
+    every = metrics.sort_scores(genuine, negative) if genuine.size and negative.size else None
+    real = metrics.sort_scores(genuine, impostor) if genuine.size and impostor.size else None
+    return every, real
+
+
+def _operating_point(scores: metrics.Scores | None, rule: str | float) -> metrics.OperatingPoint | None:
+    """The threshold by `calibrate_at`, with the rates that it reaches."""
+    if scores is None:
+        return None
+    if rule == "eer":
+        threshold = metrics.equal_error_rate(scores).threshold
+        return metrics.OperatingPoint(threshold, float(scores.fmr(threshold)), float(scores.fnmr(threshold)))
+    point = metrics.fnmr_at_fmr(scores, float(rule))
+    if point.threshold is None:
+        raise UserError(f"calibrate_at: FMR {rule:g} is only kept by accepting nothing: choose a larger one or `eer`.")
+    return point
+
+
+def _rule(config: EvaluationConfig) -> str:
+    return "eer" if config.calibrate_at == "eer" else f"fmr={config.calibrate_at:g}"
+
+
+def _rule_text(calibration: Calibration | None, config: EvaluationConfig, real: bool) -> str:
+    if calibration:
+        return f"calibration ({calibration.rule} on {calibration.data or 'unnamed data'}, {calibration.created})"
+    return f"{_rule(config)} on these {'genuine and impostor' if real else 'genuine and deepfake'} pairs"
+
+
+def _targets(
+    scores: metrics.Scores | None, targets: tuple[float, ...]
+) -> tuple[list[tuple[float, metrics.OperatingPoint]], tuple[RefusedTarget, ...]]:
+    """Operating points of the targets that the data supports, and the others, largest target first."""
+    reached, refused = [], []
+    for target in sorted(set(targets), reverse=True) if scores else ():
+        try:
+            reached.append((target, metrics.fnmr_at_fmr(scores, target)))  # pyrefly: ignore
+        except metrics.UnsupportedTarget as error:
+            refused.append(RefusedTarget(target, error.have, error.needed))
+    return reached, tuple(refused)
+
+
+def _calibration(
+    own: metrics.OperatingPoint | None,
+    real: metrics.Scores | None,
+    config: EvaluationConfig,
+    spread: Uncertainty,
+    model: str,
+    data: str,
+    created: str,
+) -> Calibration | None:
+    if own is None or real is None or own.threshold is None:
+        return None
+    return Calibration(
+        threshold=own.threshold,
+        rule=_rule(config),
+        fmr=own.fmr,
+        fnmr=own.fnmr,
+        interval=spread.interval("accepted", (IMPOSTOR, own.threshold), own.fmr, IMPOSTOR),
+        n_genuine=real.genuine.size,
+        n_impostor=real.negative.size,
+        model=model,
+        data=data,
+        created=created or datetime.date.today().isoformat(),
+        version=faceverify.__version__,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Measure:
+    """Rates of groups at the operating threshold, with their intervals."""
+
+    pairs: ScoredPairs
+    every: metrics.Scores | None
+    real: metrics.Scores | None
+    threshold: float | None
+    spread: Uncertainty
+
+    def groups(self) -> list[int]:
+        """The groups that have pairs."""
+        return np.unique(self.pairs.group).tolist()
+
+    def interval(self, statistic: str, of: object, estimate: float | None, group: int) -> tuple[float, float] | None:
+        """Interval of a number that rests on the genuine pairs and on `group`, or on all if that is empty."""
+        present = self.groups()
+        return self.spread.interval(statistic, of, estimate, *([GENUINE, group] if group in present else present))
+
+    def accepted(self, scores: np.ndarray) -> int | None:
+        """How many are accepted; compared in float64, as the threshold may lie between two float32 numbers."""
+        if self.threshold is None:
+            return None
+        return int(np.count_nonzero(scores.astype(np.float64) >= self.threshold))
+
+    def by_kind(self) -> dict[str, KindResult]:
+        """Right and wrong decisions per kind."""
+        fakes = list(range(2, 2 + len(self.pairs.generators)))
+        return {
+            "genuine": self._kind(GENUINE, [GENUINE]),
+            "impostor": self._kind(IMPOSTOR, [IMPOSTOR]),
+            "deepfake": self._kind("fakes", fakes),
+        }
+
+    def _kind(self, of: int | str, groups: list[int]) -> KindResult:
+        scores = self.pairs.of(*groups)
+        accepted = self.accepted(scores) if scores.size else None
+        share = accepted / scores.size if accepted is not None else None
+        groups = [group for group in groups if group in self.groups()]
+        interval = self.spread.interval("accepted", (of, self.threshold), share, *groups) if groups else None
+        return KindResult.of(scores, accepted, share, interval, genuine=of == GENUINE)
+
+    def generator(self, group: int) -> GeneratorResult:
+        """One generator's fakes against the genuine pairs."""
+        scores = self.pairs.of(group)
+        accepted = self.accepted(scores)
+        rate = accepted / scores.size if accepted is not None else None
+        against = metrics.sort_scores(self.every.genuine, scores) if self.every else None
+        eer = metrics.equal_error_rate(against).eer if against else None
+        return GeneratorResult(
+            pairs=scores.size,
+            accepted=accepted,
+            accept_rate=rate,
+            accept_interval=self.spread.interval("accepted", (group, self.threshold), rate, group),
+            eer=eer,
+            eer_interval=self.interval("eer", group, eer, group),
+            auc=metrics.auc(against) if against else None,
+            mean=float(scores.mean(dtype=np.float64)),
+        )
+
+
+def _folds(pairs: ScoredPairs, notes: list[str]) -> FoldAccuracy | None:
+    """k-fold accuracy over the pairs that have a fold, if the table has that column."""
+    if "fold" not in pairs.table.column_names:
+        return None
+    column = pairs.table["fold"]
+    usable = column.is_valid().to_numpy()
+    fold = np.asarray(column.filter(pa.array(usable)).to_pylist())
+    if np.unique(fold).size < 2:
+        notes.append("The column `fold` holds fewer than two folds: no k-fold accuracy.")
+        return None
+    return fold_accuracy(pairs.similarity[usable], pairs.group[usable] == GENUINE, fold)

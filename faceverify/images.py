@@ -1,0 +1,132 @@
+"""The only place where bytes become pixels and pixels bytes.
+
+Pixels are RGB uint8, height x width x 3. JPEG (baseline, progressive, grey, CMYK), PNG, WebP, BMP and TIFF are read;
+the content decides which, never the file's name. What `decode` does with the odd ones:
+
+* **EXIF orientation** (all eight values) is obeyed in JPEG, PNG (eXIf chunk), WebP and TIFF.
+* **Alpha is dropped**: the stored colours are returned, like Pillow's `convert("RGB")`. TIFF is the exception: libtiff
+  multiplies colours by alpha, which composites them on black.
+* **16 bits become 8** by dropping the low byte in PNG and grey TIFF, by rounding v / 257 in colour TIFF (they differ by
+  at most one level).
+* **A file that lacks its end is refused**, a JPEG without its end-of-image marker too: there is no telling a missing
+  marker from a missing half. Bytes behind the end are ignored.
+* **Damage that libjpeg or libtiff only warn about is refused** (they paint the rest grey and go on), save for up to
+  four stray bytes before a JPEG's end marker, with which some encoders fill up words. Damage that leaves a readable
+  JPEG or WebP stream cannot be seen by any decoder: neither format has a checksum.
+* Run-length coded BMP is not read: it may leave out pixels, so that a cut file looks whole and black.
+* An animation gives its first frame, a multi-page TIFF its first page.
+"""
+
+import re
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from faceverify.decoder_noise import listen
+from faceverify.errors import BadData, Reason
+from faceverify.image_headers import ImageHeader, ImageLimits, ends_early, read_header, sniff
+
+__all__ = [
+    "DEFAULT_LIMITS",
+    "ImageHeader",
+    "ImageLimits",
+    "decode",
+    "encode_jpeg",
+    "encode_png",
+    "read_image_size",
+    "sniff",
+    "thumbnail",
+]
+
+RGB = NDArray[np.uint8]
+
+DEFAULT_LIMITS = ImageLimits()
+
+_DAMAGE = re.compile(r"Corrupt JPEG|Premature end of JPEG|Inconsistent progression|TIFF_Error|libpng error")
+_PADDING = re.compile(r"Corrupt JPEG data: [1-4] extraneous bytes before marker 0xd9")
+
+
+def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> RGB:
+    """The pixels of an encoded photo: RGB uint8 [height, width, 3], turned as EXIF says (module docstring for details).
+
+    Raises:
+        BadData: EMPTY, TOO_MANY_BYTES, NOT_AN_IMAGE, UNSUPPORTED, TRUNCATED, CORRUPT, TOO_MANY_PIXELS or TOO_SMALL.
+    """
+    if len(data) > limits.max_bytes:
+        raise BadData(Reason.TOO_MANY_BYTES, f"{len(data)} bytes, the limit is {limits.max_bytes}")
+    header = read_header(data)
+    _check_size(header, limits)
+    rgb, said = _unpack(data, header)
+    damage = next((line for line in said if _DAMAGE.search(line) and not _PADDING.match(line)), "")
+    if damage:
+        raise BadData(Reason.CORRUPT, damage[:200])
+    if sorted(rgb.shape[:2]) != sorted(header[1:]):  # the decoder must not have followed another header than we did
+        raise BadData(Reason.CORRUPT, f"unpacked to {rgb.shape}, the header says {header.height}x{header.width}")
+    return rgb
+
+
+def read_image_size(data: bytes) -> ImageHeader:
+    """(format, height, width) from the header alone; the size is the stored one, before any EXIF turn.
+
+    Raises:
+        BadData: EMPTY, NOT_AN_IMAGE, UNSUPPORTED, TRUNCATED or CORRUPT.
+    """
+    return read_header(data)
+
+
+def encode_png(rgb: RGB) -> bytes:
+    """Lossless PNG of RGB uint8 [h, w, 3]; the same pixels give the same bytes.
+
+    Raises:
+        ValueError: not such an array.
+    """
+    return _encode(rgb, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])
+
+
+def encode_jpeg(rgb: RGB, quality: int = 90) -> bytes:
+    """JPEG of RGB uint8 [h, w, 3]; `quality` 1..100.
+
+    Raises:
+        ValueError: not such an array, or a quality out of range.
+    """
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality is 1..100, not {quality}")
+    return _encode(rgb, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def thumbnail(rgb: RGB, side: int) -> RGB:
+    """`rgb` [h, w, 3] shrunk by area averaging until its longer side is `side` pixels; never enlarged."""
+    height, width = rgb.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _check_size(header: ImageHeader, limits: ImageLimits) -> None:
+    if header.height * header.width > limits.max_pixels:
+        text = f"{header.height}x{header.width} pixels, the limit is {limits.max_pixels}"
+        raise BadData(Reason.TOO_MANY_PIXELS, text)
+    if min(header.height, header.width) < limits.min_side:
+        text = f"{header.height}x{header.width} pixels, a side has {limits.min_side} at least"
+        raise BadData(Reason.TOO_SMALL, text)
+
+
+def _unpack(data: bytes, header: ImageHeader) -> tuple[RGB, list[str]]:
+    try:
+        rgb, said = listen(lambda: cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB))
+    except cv2.error as error:
+        rgb, said = None, [str(error).strip()]
+    if rgb is None:
+        detail = said[0][:200] if said else f"the decoder refused the {header.format}"
+        raise BadData(Reason.TRUNCATED if ends_early(data, header.format) else Reason.CORRUPT, detail)
+    return np.asarray(rgb, np.uint8), said
+
+
+def _encode(rgb: RGB, suffix: str, options: list[int]) -> bytes:
+    if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
+        raise ValueError(f"pixels are uint8 [h, w, 3], not {rgb.dtype} {list(rgb.shape)}")
+    _, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
+    return encoded.tobytes()

@@ -1,0 +1,119 @@
+"""The model card: everything a face embedder must be told to be fed rightly, and what it gives.
+
+The card is a JSON file beside the weights (`<file>.card.json`) or the value of the key `faceverify.card` in the
+metadata of an ONNX file. Colour order, mean, deviation and input size are read from it and from nowhere else.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
+
+from faceverify.errors import UserError
+
+METADATA_KEY = "faceverify.card"
+
+Level = Annotated[float, Field(allow_inf_nan=False, ge=-1e4, le=1e4)]
+Deviation = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e4)]
+Side = Annotated[int, Field(ge=16, le=1024)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelCard:
+    """What an embedder needs to be fed and what it gives. Network input = (pixel - mean) / std, pixel in 0..255."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    """Name for people; it identifies nothing."""
+    architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+    """`ir_18`, `ir_34`, `ir_50`, `ir_101`, `tiny`, `mobilefacenet`, or for a foreign ONNX graph any word."""
+    input_size: tuple[Side, Side] = (112, 112)
+    """Height and width in pixels."""
+    layout: Literal["NCHW"] = "NCHW"
+    """Axis order of the network input."""
+    colour: Literal["RGB", "BGR"]
+    """Order of the three input channels."""
+    mean: tuple[Level, Level, Level]
+    """Subtracted from each channel, in 0..255, in the order of `colour`."""
+    std: tuple[Deviation, Deviation, Deviation]
+    """Divides each channel afterwards, in 0..255, in the order of `colour`."""
+    dim: Annotated[int, Field(ge=2, le=65536)]
+    """Length of the embedding."""
+    output: Literal["raw"] = "raw"
+    """The embedding is not normalised; its length is kept for quality."""
+    norm_output: bool = False
+    """Whether the file is an ONNX graph with a second output `norm` [N, 1]."""
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the weights file; null inside an ONNX file, which cannot hold its own."""
+    source: str = ""
+    """Where the weights come from."""
+    licence: str = ""
+    """Licence of the weights and of the data they were trained on."""
+    notes: str = ""
+    """Anything else a person should know."""
+
+    def __post_init__(self) -> None:
+        # 127 and 127.0 are one number, so they must give one digest.
+        object.__setattr__(self, "mean", tuple(map(float, self.mean)))
+        object.__setattr__(self, "std", tuple(map(float, self.std)))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON (sorted keys, no spaces): the name of this embedder in tables."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+    def to_json(self) -> str:
+        """Return the card as indented JSON, fields in the order above."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+
+@cache
+def _adapter() -> TypeAdapter[ModelCard]:
+    return TypeAdapter(ModelCard)
+
+
+def parse(text: str | bytes, where: str) -> ModelCard:
+    """Read a card from JSON; unknown keys, wrong types and values out of range are refused.
+
+    Args:
+        text: the JSON.
+        where: the file it came from, for the message.
+
+    Raises:
+        UserError: names every faulty field at once.
+    """
+    try:
+        return _adapter().validate_json(text)
+    except ValidationError as error:
+        raise UserError(f"The model card {where} is not valid: {_faults(error)}.") from error
+
+
+def _faults(error: ValidationError) -> str:
+    faults = (f"{'.'.join(map(str, e['loc'])) or 'content'}: {e['msg']}" for e in error.errors())
+    return "; ".join(faults)
+
+
+def build(**fields: Any) -> ModelCard:
+    """Make a card of values as JSON would give them, checked like a card file.
+
+    Raises:
+        UserError: names every faulty field at once.
+    """
+    return parse(json.dumps(fields), "given")
+
+
+def card_path(weights: Path) -> Path:
+    """Return where the card of a weights file lies: `<file>.card.json` beside it."""
+    return weights.with_name(weights.name + ".card.json")
+
+
+def contradictions(card: ModelCard, truth: ModelCard) -> list[str]:
+    """List the fields that decide how faces are fed in which `card` differs from `truth`, as 'field a, not b'."""
+    fields = ("input_size", "layout", "colour", "mean", "std", "dim", "output")
+    have, want = asdict(card), asdict(truth)
+    return [f"{name} {have[name]}, not {want[name]}" for name in fields if have[name] != want[name]]

@@ -1,0 +1,129 @@
+"""Embedders that ONNX Runtime runs."""
+
+import ctypes.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+
+from faceverify.errors import UserError
+from faceverify.models import EngineConfig, cache
+from faceverify.models.card import ModelCard
+from faceverify.models.engines import CPU_BATCH, Engine, threads_of
+from faceverify.models.prelu import without_prelu
+
+PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}  # best first
+
+
+class OnnxEngine(Engine):
+    """An ONNX graph with one picture input [N, 3, H, W] and an output [N, dim]."""
+
+    def __init__(self, path: Path, card: ModelCard, config: EngineConfig) -> None:
+        threads = threads_of(config)
+        wanted = _choose(config.provider)
+        self._session = _session(path, threads, [(PROVIDERS[name], _options(name, card)) for name in wanted])
+        self._input, self._output, batch = _ports(self._session, card, path)
+        used = self._session.get_providers()[0]
+        if config.provider != "auto" and used != PROVIDERS[wanted[0]]:
+            raise UserError(
+                f"provider is '{config.provider}', but ONNX Runtime could not start it and fell back to {used}; "
+                "install its libraries or set provider to 'auto'."
+            )
+        # Some graphs take one batch size only, and TensorRT compiles anew for each size: such batches are filled up.
+        self._fixed = batch or (config.batch_size if used == PROVIDERS["tensorrt"] else None)
+        most = CPU_BATCH if used == PROVIDERS["cpu"] else config.batch_size
+        provider = f"onnxruntime {used}, {threads} thread{'s'[: threads > 1]}"
+        super().__init__(card, provider, self._fixed or min(config.batch_size, most))
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Run the graph on [n, 3, H, W] float32; return [n, dim] float32."""
+        count = len(x)
+        if self._fixed and count < self._fixed:
+            x = np.concatenate([x, np.zeros((self._fixed - count, *x.shape[1:]), x.dtype)])
+        return np.asarray(self._session.run([self._output], {self._input: x})[0])[:count]
+
+
+def check(path: Path, card: ModelCard) -> None:
+    """Check that an ONNX file loads and that its input and output are those of the card.
+
+    Raises:
+        UserError: if not.
+    """
+    _ports(_session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False), card, path)
+
+
+def output_dim(path: Path) -> int | None:
+    """Return the length of the embedding that an ONNX file announces, None if it announces none."""
+    shape = _session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False).get_outputs()[0].shape
+    return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
+
+
+def _choose(provider: str) -> list[str]:
+    """The providers to ask for, best first; CPU stands last because some operators run there in any case."""
+    there = [name for name, full in PROVIDERS.items() if full in ort.get_available_providers()]
+    if provider == "auto":
+        # The GPU package lists TensorRT also where its library is not installed, and then complains at length.
+        return [name for name in there if name != "tensorrt" or ctypes.util.find_library("nvinfer")]
+    if provider not in there:
+        raise UserError(
+            f"provider is '{provider}', but this ONNX Runtime has only {', '.join(there)}; set one of them."
+        )
+    return there[there.index(provider) :]
+
+
+def _options(name: str, card: ModelCard) -> dict[str, Any]:
+    """Options of a provider: TensorRT keeps what it compiled, which takes minutes."""
+    if name != "tensorrt":
+        return {}
+    folder = cache.cache_dir() / "tensorrt" / card.digest
+    folder.mkdir(parents=True, exist_ok=True)
+    return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
+
+
+def _session(
+    path: Path, threads: int, providers: list[tuple[str, dict[str, Any]]], optimise: bool = True
+) -> ort.InferenceSession:
+    if any(name == PROVIDERS["cuda"] for name, _ in providers):
+        ort.preload_dlls()  # finds the CUDA libraries that came with PyTorch
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    level = ort.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
+    options.log_severity_level = 3  # errors only
+    on_cpu = optimise and providers[0][0] == PROVIDERS["cpu"]
+    try:
+        return ort.InferenceSession(without_prelu(path) if on_cpu else str(path), options, providers=providers)
+    except Exception as error:  # the runtime's own exceptions share no public base class
+        text = str(error).splitlines()[0][:200]
+        raise UserError(f"ONNX Runtime cannot load {path} ({text}); fetch or export it again.") from error
+
+
+def _ports(session: ort.InferenceSession, card: ModelCard, path: Path) -> tuple[str, str, int | None]:
+    """Find (input name, output name, fixed batch size or None) by shape; names differ from exporter to exporter."""
+    inputs, outputs = session.get_inputs(), session.get_outputs()
+    if len(inputs) != 1 or not _fits(inputs[0].shape, (3, *card.input_size)) or inputs[0].type != "tensor(float)":
+        seen = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
+        raise UserError(
+            f"{path} must take one float picture [N, 3, {card.input_size[0]}, {card.input_size[1]}] as its model card "
+            f"says, but takes {seen}; correct the card or export the network anew."
+        )
+    found = [o.name for o in outputs if _fits(o.shape, (card.dim,))]
+    if len(found) != 1:
+        seen = ", ".join(f"{o.name} {o.shape}" for o in outputs)
+        raise UserError(
+            f"{path} must have one output [N, {card.dim}] as its model card says, but has {seen}; correct the card."
+        )
+    batch = inputs[0].shape[0]
+    return inputs[0].name, found[0], batch if isinstance(batch, int) else None
+
+
+def _fits(shape: list[int | str | None], want: tuple[int, ...]) -> bool:
+    """Whether [N, *want] is what a graph announces; a size it leaves open fits."""
+    pairs = zip(shape[1:], want, strict=False)
+    return len(shape) == len(want) + 1 and all(not isinstance(have, int) or have == size for have, size in pairs)

@@ -1,0 +1,118 @@
+"""Which model card belongs to a weights file: the one inside it, beside it, or of a file known by its SHA-256."""
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+from faceverify.errors import UserError
+from faceverify.models import registry
+from faceverify.models.card import METADATA_KEY, ModelCard, card_path, contradictions, parse
+
+SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file as hexadecimal digits, reading it in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def require_file(path: Path) -> None:
+    """Check that a weights file exists and is of a kind that can be read.
+
+    Raises:
+        UserError: it does not exist, or has an unknown ending.
+    """
+    if not path.is_file():
+        raise UserError(
+            f"There is no model '{path}'; give a weights file, or a name of `python -m ray_jobs.models list`."
+        )
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"{path} is no weights file that can be read; it must end in {', '.join(SUFFIXES)}.")
+
+
+def card_of(path: Path) -> ModelCard:
+    """Return the card of a weights file, with the file's own SHA-256 in it.
+
+    A file known by its SHA-256 always gets the card of the registry, so that it has one digest everywhere.
+
+    Raises:
+        UserError: there is no card (the text says how to write one), the card is of another file, or it contradicts
+            what is known about the file.
+    """
+    require_file(path)
+    sha256 = sha256_of(path)
+    given = _given(path)
+    for card, where in given:
+        _check_sha256(card, sha256, where)
+    truth = registry.known(sha256) or (given[0][0] if given else None)
+    if truth is None:
+        raise UserError(
+            f"{path} has no model card, and its colour order and scale cannot be guessed; write one "
+            f"with `python -m ray_jobs.models card {path} --colour RGB --mean 127.5 --std 127.5`, with the true values."
+        )
+    for card, where in given:
+        check_agreement(card, truth, where, path)
+    return replace(truth, sha256=sha256)
+
+
+def _given(path: Path) -> list[tuple[ModelCard, str]]:
+    """The cards inside and beside the file, each with the place it was found at."""
+    found = []
+    if path.suffix.lower() == ".onnx" and (text := onnx_metadata(path).get(METADATA_KEY)):
+        where = f"in the metadata of {path}"
+        found.append((parse(text, where), where))
+    beside = card_path(path)
+    if beside.is_file():
+        found.append((parse(beside.read_bytes(), str(beside)), str(beside)))
+    return found
+
+
+def onnx_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of an ONNX file.
+
+    Raises:
+        UserError: if it is no ONNX file.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError
+
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except DecodeError as error:
+        raise UserError(f"{path} is damaged or no ONNX file; fetch it again.") from error
+    return {entry.key: entry.value for entry in model.metadata_props}
+
+
+def check_network(path: Path, card: ModelCard) -> None:
+    """Check that a weights file holds the network of a card, as far as that can be seen without running it.
+
+    Raises:
+        UserError: if not.
+    """
+    if path.suffix.lower() == ".onnx":
+        from faceverify.models.engine_onnx import check
+    else:
+        from faceverify.models.engine_torch import check
+    check(path, card)
+
+
+def _check_sha256(card: ModelCard, sha256: str, where: str) -> None:
+    if card.sha256 not in (None, sha256):
+        raise UserError(
+            f"The model card {where} is of a file with SHA-256 {card.sha256}, but the file has {sha256}; one of "
+            "the two was replaced: fetch the weights again or write the card anew."
+        )
+
+
+def check_agreement(card: ModelCard, truth: ModelCard, where: str, path: Path) -> None:
+    """Check that a card feeds a file as another card, known to be right, does.
+
+    Raises:
+        UserError: names every field that differs.
+    """
+    if faults := contradictions(card, truth):
+        raise UserError(
+            f"The model card {where} contradicts what is known of {path} ({truth.name}): {'; '.join(faults)}; "
+            "correct or delete the card."
+        )

@@ -1,0 +1,121 @@
+"""Improved ResNets in the layout of the published AdaFace weights (IR-18, 34, 50, 101), and a tiny one.
+
+Source: Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022, and its released `net.py`.
+The state-dict keys, their order and their shapes are those of the release, so its weights load strictly.
+What differs from the arcface_torch network of the same name: every stage strides by 2, the shortcut of the first
+stage is a pooling without parameters, and the last BatchNorm has no weight and no bias.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from faceverify.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Layout:
+    """Widths and depths of a network: channels and number of units of each of the four stages."""
+
+    channels: tuple[int, int, int, int] = (64, 128, 256, 512)
+    units: tuple[int, int, int, int]
+
+
+LAYOUTS = {
+    "ir_18": Layout(units=(2, 2, 2, 2)),
+    "ir_34": Layout(units=(3, 4, 6, 3)),
+    "ir_50": Layout(units=(3, 4, 14, 3)),
+    "ir_101": Layout(units=(3, 13, 30, 3)),
+    "tiny": Layout(channels=(8, 16, 32, 64), units=(1, 1, 1, 1)),  # for demonstrations and tests, not published
+}
+
+
+class Unit(nn.Module):
+    """A residual unit: BN, conv, BN, PReLU, strided conv, BN, plus the shortcut; no activation after the sum."""
+
+    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+        super().__init__()
+        # A pooling of one pixel takes every stride-th pixel; it has no keys in the state dict.
+        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
+        if width_in != width_out:
+            self.shortcut_layer = nn.Sequential(
+                nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
+            )
+        self.res_layer = nn.Sequential(
+            nn.BatchNorm2d(width_in),
+            nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
+            nn.BatchNorm2d(width_out),
+            nn.PReLU(width_out),
+            nn.Conv2d(width_out, width_out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(width_out),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, width_in, H, W] to [B, width_out, H/stride, W/stride]."""
+        return self.res_layer(x) + self.shortcut_layer(x)
+
+
+class IResNet(nn.Module):
+    """The network. Use `iresnet` to build one by name."""
+
+    def __init__(self, layout: Layout, dim: int = 512) -> None:
+        super().__init__()
+        first, last = layout.channels[0], layout.channels[-1]
+        self.input_layer = nn.Sequential(
+            nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
+        )
+        self.output_layer = nn.Sequential(
+            nn.BatchNorm2d(last),
+            nn.Dropout(0.4),
+            nn.Flatten(),  # C, H, W order
+            nn.Linear(last * 7 * 7, dim),
+            nn.BatchNorm1d(dim, affine=False),
+        )
+        self.body = nn.Sequential(*_units(layout))
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed normalised faces.
+
+        Args:
+            x: [B, 3, 112, 112], colour order and scale of the model card.
+
+        Returns:
+            [B, dim], not normalised; its length is the feature norm that AdaFace reads quality from.
+        """
+        return self.output_layer(self.body(self.input_layer(x)))
+
+
+def iresnet(name: str, dim: int = 512) -> IResNet:
+    """Build a freshly initialised network.
+
+    Args:
+        name: a key of `LAYOUTS`.
+        dim: length of the embedding.
+
+    Raises:
+        UserError: if there is no network of that name.
+    """
+    if name not in LAYOUTS:
+        raise UserError(f"There is no network '{name}'; take one of {', '.join(LAYOUTS)}.")
+    return IResNet(LAYOUTS[name], dim)
+
+
+def _units(layout: Layout) -> list[Unit]:
+    """All stages in one flat list, as the published keys `body.N` number them; a stage begins with stride 2."""
+    units: list[Unit] = []
+    width = layout.channels[0]
+    for channels, count in zip(layout.channels, layout.units, strict=True):
+        units += [Unit(width if i == 0 else channels, channels, 2 if i == 0 else 1) for i in range(count)]
+        width = channels
+    return units
+
+
+@torch.no_grad()
+def _initialise(module: nn.Module) -> None:
+    # As published: Kaiming normal over fan-out for convolutions and the linear layer. BatchNorm is born 1 and 0.
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,112 @@
+"""Bootstrap replicates of every number of an evaluation, drawn together so that all numbers share the same persons."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from faceverify import intervals, metrics
+from faceverify.intervals import Interval
+from faceverify.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
+
+# Below this many persons the bootstrap's own quantiles are guesses.
+FEW_PERSONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertainty:
+    """Replicates by name, and how they were made.
+
+    Attributes:
+        samples: name of a statistic -> its replicates, float64 [R].
+        units: group -> independent units in it: persons, or pairs where pairs were drawn.
+        method: a clause for people, such as "bootstrap over 412 persons".
+    """
+
+    samples: dict[tuple[str, object], np.ndarray]
+    units: dict[int, int]
+    method: str
+
+    def interval(self, statistic: str, of: object, estimate: float | None, *groups: int) -> Interval | None:
+        """The 95 % interval of `statistic`, whose value is `estimate` and rests on `groups`; None if there is none."""
+        samples = self.samples.get((statistic, of))
+        if samples is None or estimate is None:
+            return None
+        return intervals.limits(samples, estimate, min(self.units[group] for group in groups))
+
+
+def draw(
+    pairs: ScoredPairs,
+    every: metrics.Scores | None,
+    thresholds: tuple[float, ...],
+    targets: tuple[float, ...],
+    count: int,
+    seed: int,
+) -> Uncertainty:
+    """Draw `count` replicates of the error rates.
+
+    Statistics: ("accepted", (group, threshold)), ("eer", group) of the genuine pairs against one group,
+    ("eer", "all"), ("auc", "all"), ("accepted", ("fakes", threshold)), ("fnmr_at_fmr", target) against `real`, which
+    are the impostors or, without any, all negatives.
+
+    Args:
+        pairs: the pairs.
+        every: sorted scores of the genuine pairs and all negatives; None (a class is missing) draws nothing.
+        thresholds: at which accepted shares are drawn.
+        targets: FMR targets that the data supports.
+        count: number of replicates; 0 draws nothing.
+        seed: of the random numbers.
+    """
+    if not count or every is None:
+        return Uncertainty({}, {}, "none: no replicates drawn")
+    edges = intervals.bin_edges(every, thresholds)
+    bins = intervals.bin_of(pairs.similarity, edges)
+    shape = (2 + len(pairs.generators), edges.size)
+    rows: dict[tuple[str, object], list[float]] = {}
+    at = {threshold: int(np.searchsorted(edges, threshold)) for threshold in thresholds}
+    for histogram in intervals.replicates(pairs.group, bins, shape, pairs.persons, count, seed):
+        for key, value in _statistics(histogram, at, targets).items():
+            rows.setdefault(key, []).append(value)
+    samples = {key: np.array(values) for key, values in rows.items()}
+    return Uncertainty(samples, _units(pairs), _method(pairs))
+
+
+def _statistics(
+    histogram: np.ndarray, at: dict[float, int], targets: tuple[float, ...]
+) -> dict[tuple[str, object], float]:
+    """Every statistic of one replicate, [groups, bins]."""
+    shares = intervals.accepted_share(histogram)
+    everyone, fakes = histogram[1:].sum(axis=0), histogram[2:].sum(axis=0)
+    all_share, fake_share = intervals.accepted_share(np.stack([everyone, fakes]))
+    tpr = shares[GENUINE]
+    real = shares[IMPOSTOR] if histogram[IMPOSTOR].any() else all_share
+    result: dict[tuple[str, object], float] = {
+        ("eer", "all"): intervals.binned_eer(tpr, all_share),
+        ("auc", "all"): intervals.binned_auc(histogram[GENUINE], everyone),
+    }
+    for group in range(1, len(histogram)):
+        result["eer", group] = intervals.binned_eer(tpr, shares[group])
+    for target in targets:
+        result["fnmr_at_fmr", target] = intervals.binned_fnmr_at_fmr(tpr, real, target)
+    for threshold, edge in at.items():
+        result["accepted", ("fakes", threshold)] = float(fake_share[edge])
+        for group in range(len(histogram)):
+            result["accepted", (group, threshold)] = float(shares[group, edge])
+    return result
+
+
+def _units(pairs: ScoredPairs) -> dict[int, int]:
+    units = {}
+    for group in range(2 + len(pairs.generators)):
+        inside = pairs.group == group
+        if pairs.persons is None:
+            units[group] = int(np.count_nonzero(inside))
+        else:
+            units[group] = np.union1d(pairs.persons.first[inside], pairs.persons.second[inside]).size
+    return units
+
+
+def _method(pairs: ScoredPairs) -> str:
+    if pairs.persons is None:
+        return f"bootstrap over pairs, because {pairs.no_persons}; too narrow where pairs share people"
+    few = "; few persons, so the interval itself is rough" if pairs.persons.count < FEW_PERSONS else ""
+    return f"bootstrap over {pairs.persons.count:,} persons{few}"

@@ -1,0 +1,30 @@
+"""`faceverify <job> ...` is `python -m ray_jobs.<job> ...`."""
+
+import importlib
+import sys
+
+JOBS = {
+    "demo": "everything on rendered people, from nothing to a report",
+    "ingest": "list a data set: folders, kryptonite, lfw, insightface_bin, rendered",
+    "align": "photos -> aligned 112x112 faces",
+    "embed": "faces -> embeddings",
+    "score": "photos + pairs -> a similarity for every pair",
+    "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
+    "models": "list, fetch, describe and convert weights",
+}
+
+
+def main() -> int:
+    """Run the job named by the first argument."""
+    job = sys.argv[1] if len(sys.argv) > 1 else ""
+    if job not in JOBS:
+        print("usage: faceverify JOB [CONFIG.yaml] [--option value ...]\n")
+        print("\n".join(f"  {name:<10}{what}" for name, what in JOBS.items()))
+        return 0 if job in ("", "-h", "--help") else 2
+    module = importlib.import_module(f"ray_jobs.{job}")
+    sys.argv = [module.__file__ or job, *sys.argv[2:]]
+    return module.main()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

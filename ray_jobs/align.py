@@ -1,0 +1,76 @@
+"""Photos in, aligned 112x112 faces out.
+
+python -m ray_jobs.align configs/align.yaml --photos PHOTOS --align.weights yunet.onnx --out runs/faces
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from faceverify import tables
+from faceverify.align import AlignConfig, build
+from faceverify.config import JobConfig
+from faceverify.image_headers import ImageLimits
+from faceverify.inputs import fingerprint, stream_table, table_files
+from faceverify.storage import Location, check_readable, open_location
+from ray_jobs.session import run_job
+from ray_jobs.stages import FaceSink, PhotoSource
+from ray_jobs.table_job import TableJob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlignJobConfig(JobConfig):
+    """Find the face in each photo and cut it out, aligned to the 112x112 template."""
+
+    photos: str = ""
+    """A photos table (the output of ingest), or a folder of photos. Required."""
+    align: AlignConfig = field(default_factory=AlignConfig)
+    images: ImageLimits = field(default_factory=ImageLimits)
+    photos_per_shard: int = 128
+    """Photos per unit of work: what a killed worker has to do again."""
+
+
+def run(config: AlignJobConfig) -> None:
+    """Check the input and run."""
+    place = open_location(config.photos)
+    check_readable(place, "photos")
+    files = table_files(place, "photos")
+    if files:
+        tables.validate(stream_schema(files), tables.PHOTOS, f"photos: {files[0]}")
+    aligner = build(config.align)  # checks the weights
+    TableJob(
+        job="align",
+        config=config,
+        digests={"photos": fingerprint(place), "aligner": aligner.name},
+        rows=lambda: stream_table(files, tables.PHOTOS.names) if files else listed(place),
+        stages=lambda _: (PhotoSource(config.align, config.images), FaceSink()),
+        table="faces",
+        schema=tables.FACES,
+        rows_per_shard=config.photos_per_shard,
+        facts={"aligner": aligner.name},
+    ).run()
+
+
+def listed(folder: Location) -> Iterator[pa.Table]:
+    """The photos of a folder `<person>/<photo>`, as rows of the table `photos`."""
+    from faceverify.datasets import DatasetConfig, read
+
+    yield read(folder, DatasetConfig(layout="folders")).photos.select(tables.PHOTOS.names)
+
+
+def stream_schema(files: list[Location]) -> pa.Schema:
+    """The schema of a table."""
+    from faceverify.inputs import read_schema
+
+    return read_schema(files[0])
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("align", AlignJobConfig, run, __doc__ or "", ("photos", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

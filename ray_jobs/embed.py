@@ -1,0 +1,64 @@
+"""Aligned faces in, embeddings out.
+
+python -m ray_jobs.embed configs/embed.yaml --faces runs/faces --model model.onnx --out runs/embeddings
+"""
+
+import json
+import sys
+from dataclasses import dataclass, field
+
+from faceverify import tables
+from faceverify.config import JobConfig
+from faceverify.inputs import fingerprint, open_table, stream_table
+from faceverify.models import EngineConfig
+from faceverify.storage import check_readable, open_location
+from ray_jobs.session import run_job
+from ray_jobs.stages import EmbeddingSink, FaceSource, engine_for
+from ray_jobs.table_job import TableJob
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EmbedConfig(JobConfig):
+    """Turn each face into an embedding."""
+
+    faces: str = ""
+    """A faces table (the output of align). Required."""
+    model: str = ""
+    """Name of a published model (see `python -m ray_jobs.models list`) or a weights file. Required."""
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    faces_per_shard: int = 256
+    """Faces per unit of work: what a killed worker has to do again."""
+
+
+def run(config: EmbedConfig) -> None:
+    """Check the input and run."""
+    from faceverify.models.engines import resolve
+
+    place = open_location(config.faces)
+    check_readable(place, "faces")
+    files = open_table(place, "faces", tables.FACES, "faces")
+    card = resolve(config.model)[1]
+    TableJob(
+        job="embed",
+        config=config,
+        digests={"faces": fingerprint(place), "model": card.digest},
+        rows=lambda: stream_table(files, ["photo", "image"], rows=4096),
+        stages=lambda cluster: (
+            FaceSource(),
+            EmbeddingSink(config.model, engine_for(config.engine, cluster, config.workers)),
+        ),
+        table="embeddings",
+        schema=tables.embeddings(card.dim),
+        rows_per_shard=config.faces_per_shard,
+        facts={"model": json.loads(card.to_json())},
+        gpu=True,
+    ).run()
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("embed", EmbedConfig, run, __doc__ or "", ("faces", "model", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""Scores in, error rates out: EER, FNMR at FMR, errors by kind and generator, intervals, a report, a calibration.
+
+python -m ray_jobs.evaluate configs/evaluate.yaml --scores runs/scores --out runs/evaluation
+"""
+
+import json
+import platform
+import sys
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import pyarrow as pa
+
+from faceverify import tables
+from faceverify.calibration import Calibration
+from faceverify.config import JobConfig, command_line, identity
+from faceverify.errors import BadData
+from faceverify.evaluation import EvaluationConfig, evaluate
+from faceverify.evaluation_result import Evaluation
+from faceverify.images import ImageLimits, decode
+from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
+from faceverify.run_folder import RunFolder
+from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.session import run_job
+
+OUTPUTS = ("metrics.json", "metrics.csv", "calibration.json", "report.html")
+PROGRAMS = (
+    "faceverify",
+    "torch",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "opencv-python-headless",
+    "ray",
+    "numpy",
+    "pyarrow",
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvaluateConfig(JobConfig, EvaluationConfig):
+    """Measure scored pairs. Needs no cluster."""
+
+    scores: str = ""
+    """Scores table: the output of score. Required."""
+    calibration: str = ""
+    """calibration.json whose threshold is judged here; without one the threshold is found on these very pairs."""
+    photos: str = ""
+    """Folder or table of the photos, for the pictures in the report; empty = where score found them."""
+    title: str = ""
+    """Headline of the report."""
+
+
+def run(config: EvaluateConfig, sections: tuple[Any, ...] = (), summary: str = "") -> None:
+    """Measure and write.
+
+    Args:
+        config: see EvaluateConfig.
+        sections: sections of one's own for the report.
+        summary: a sentence under the headline.
+    """
+    place, out = open_location(config.scores), open_location(config.out)
+    check_readable(place, "scores")
+    check_writable(out, "out")
+    files = open_table(place, "scores", tables.SCORES, "scores")
+    calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
+    origin = run_manifest(place) or {}
+    if config.dry_run:
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    judged = calibration.to_json() if calibration else ""
+    plan = {
+        "job": "evaluate",
+        "config": identity(config),
+        "inputs": {"scores": fingerprint(place), "calibration": judged},
+    }
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    if not folder.complete:
+        table = pa.concat_tables(stream_table(files))
+        wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
+        result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
+        _write(config, folder, result, about(config, origin, sections, summary), origin)
+        folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
+    summarise(out)
+
+
+def model_digest(origin: dict[str, Any]) -> str:
+    """The digest of the model card behind the scores, as the run that made them noted it."""
+    return origin.get("plan", {}).get("inputs", {}).get("model", "")
+
+
+def _write(config: EvaluateConfig, folder: RunFolder, result: Evaluation, about: Any, origin: dict[str, Any]) -> None:
+    from faceverify.report.page import render_report
+
+    files = {"metrics.json": result.to_json(), "metrics.csv": result.to_csv()}
+    if result.calibration:
+        files["calibration.json"] = result.calibration.to_json()
+    files["report.html"] = render_report(result, about, thumbnails(config, result, origin))
+    for name, text in files.items():
+        (folder.out / name).write_bytes(text.encode())
+
+
+def about(config: EvaluateConfig, origin: dict[str, Any], sections: tuple[Any, ...], summary: str) -> Any:
+    """What the report says of itself."""
+    from faceverify.report.page import ReportAbout
+
+    inputs = {"scores": config.scores, "calibration": config.calibration}
+    inputs |= {name: str(origin.get("config", {}).get(name, "")) for name in ("photos", "pairs", "model", "embeddings")}
+    return ReportAbout(
+        title=config.title or "Face verification",
+        command=command_line(),
+        created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        summary=summary,
+        inputs={name: value for name, value in inputs.items() if value},
+        versions={"python": platform.python_version()} | dict(_versions()),
+        model_card=origin.get("model", {}),
+        sections=sections,
+    )
+
+
+def _versions() -> list[tuple[str, str]]:
+    from importlib.metadata import PackageNotFoundError
+
+    found = []
+    for program in PROGRAMS:
+        try:
+            found.append((program, version(program)))
+        except PackageNotFoundError:
+            continue  # of the two onnxruntimes one is installed
+    return found
+
+
+def thumbnails(config: EvaluateConfig, result: Evaluation, origin: dict[str, Any]) -> dict[str, bytes]:
+    """Small pictures of the photos that the report shows; those that cannot be read are left out."""
+    from faceverify.report.thumbnails import thumbnail
+
+    pictures = {}
+    for photo, place in photo_places(config, result.photos, origin).items():
+        try:
+            pictures[photo] = thumbnail(decode(place.read_bytes(ImageLimits().max_bytes), ImageLimits()))
+        except BadData:
+            continue  # the frame stays empty; that the photo is bad was told by the job that rejected it
+    return pictures
+
+
+def photo_places(config: EvaluateConfig, photos: list[str], origin: dict[str, Any]) -> dict[str, Location]:
+    """Where the bytes of the photos are."""
+    named = config.photos or origin.get("photos_table") or origin.get("photos_root")
+    if not named:
+        return {}
+    place = open_location(named)
+    files = table_files(place, "photos") if place.exists() else []
+    if not files:
+        return {photo: place / photo for photo in photos}
+    wanted, found = set(photos), {}
+    for table in stream_table(files, ["photo", "uri"]):
+        pairs = zip(table["photo"].to_pylist(), table["uri"].to_pylist(), strict=True)
+        found |= {photo: Location(uri) for photo, uri in pairs if photo in wanted}
+    return found
+
+
+def summarise(out: Location) -> None:
+    """The last lines: the headline numbers and where everything is."""
+    found = json.loads((out / "metrics.json").read_bytes())
+    low_high = found["eer_interval"]
+    spread = f" (95 % interval {low_high[0]:.2%} to {low_high[1]:.2%})" if low_high else ""
+    if found["eer"] is not None:
+        print(f"EER {found['eer']:.2%}{spread}")
+    if found["threshold"] is not None:
+        print(f"At the threshold {found['threshold']:.4f} ({found['threshold_rule']}):")
+        for kind, row in found["by_kind"].items():
+            if row.get("error_rate") is not None:
+                print(f"  {kind:<10}{row['errors']:>8,} of {row['pairs']:,} wrong ({row['error_rate']:.2%})")
+        for generator, row in found["by_generator"].items():
+            print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person")
+    print(f"Report: {out / 'report.html'}")
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("evaluate", EvaluateConfig, run, __doc__ or "", ("scores", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,145 @@
+"""Scoring pairs on Ray: shards of pairs against embeddings that a node shares, or that are spread over the cluster."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from faceverify.run_folder import write_part
+from faceverify.score_photos import load_units
+from faceverify.score_plan import ScorePlan
+from faceverify.scoring import CHUNK, PhotoFacts, Take, score_rows
+from faceverify.shards import read_shard
+from faceverify.storage import Location
+from ray_jobs.session import Cluster, Progress
+from ray_jobs.stages import guarded, ours
+
+STAGE = "scores"
+# Names repeat from pair to pair: kept as dictionaries they are neither unpacked nor hashed again.
+DICTIONARIES = ("photo_a", "photo_b", "kind", "generator", "split", "person_a", "person_b")
+
+FETCHED = 32_768  # pairs whose embeddings are asked for at a time when they are spread
+
+
+@dataclass(frozen=True)
+class PairJob:
+    """What every task of a run has in common."""
+
+    work: Location
+    plan: ScorePlan
+    dim: int
+    facts: PhotoFacts
+    threshold: float | None
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Where the embeddings are: in one shared array, or in actors of `rows_each` photos (0 = shared)."""
+
+    holders: list[Any]
+    rows_each: int
+
+
+def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int, progress: Progress) -> None:
+    """Score the given shards of pairs, with as many tasks at a time as there are CPUs.
+
+    Args:
+        job: what is scored.
+        todo: shard numbers.
+        cluster: what Ray offers.
+        shared_bytes: up to this size the embeddings are shared by the workers of a node.
+        progress: counts the pairs.
+
+    Raises:
+        FaceverifyError: what a worker raised for the user to see.
+    """
+    import ray
+
+    blocks = place_embeddings(job, min(shared_bytes, cluster.object_store_bytes // 2))
+    common = ray.put(job)
+    task = ray.remote(num_cpus=1, max_retries=-1)(_score_shard)
+    try:
+        _windowed(lambda shard: task.remote(common, blocks, shard), todo, cluster.cpus + 2, progress)
+    except ray.exceptions.RayError as error:
+        raise ours(error) from None
+
+
+def place_embeddings(job: PairJob, shared_bytes: int) -> Blocks:
+    """Put all embeddings into the object store if they fit, else spread them over actors."""
+    import ray
+
+    plan, per_shard = job.plan, job.plan.rows_per_photo_shard * job.dim * 4
+    if plan.photos * job.dim * 4 <= shared_bytes:
+        return Blocks([ray.put(load_units(job.work, plan, job.dim, range(plan.photo_shards)))], 0)
+    step = max(1, shared_bytes // per_shard)
+    actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, memory=step * per_shard)(EmbeddingBlock)
+    ranges = [range(s, min(s + step, plan.photo_shards)) for s in range(0, plan.photo_shards, step)]
+    return Blocks(
+        [actor.remote(job.work, plan, job.dim, shards) for shards in ranges], step * plan.rows_per_photo_shard
+    )
+
+
+class EmbeddingBlock:
+    """An actor that holds the unit embeddings of some shards of photos, and hands out rows of them."""
+
+    def __init__(self, work: Location, plan: ScorePlan, dim: int, shards: range) -> None:
+        self._units = load_units(work, plan, dim, shards)
+
+    def take(self, rows: np.ndarray) -> np.ndarray:
+        """Unit vectors [P,D] of rows [P] counted from the block's first photo."""
+        return self._units[rows]
+
+
+def take_from_blocks(fetch: Callable[[dict[int, np.ndarray]], dict[int, np.ndarray]], rows_per_block: int) -> Take:
+    """A `take` over embeddings cut into blocks; `fetch` maps block -> rows in it to block -> vectors."""
+
+    def take(numbers: np.ndarray) -> np.ndarray:
+        distinct, back = np.unique(numbers, return_inverse=True)
+        block = distinct // rows_per_block
+        wanted = {int(b): distinct[block == b] - b * rows_per_block for b in np.unique(block)}
+        found = fetch(wanted)
+        return np.concatenate([found[b] for b in wanted])[back]
+
+    return take
+
+
+def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> int:
+    """The task: score one shard of pairs and write its part; returns the number of pairs."""
+    import ray
+
+    if blocks.rows_each == 0:
+        take: Take = ray.get(blocks.holders[0]).__getitem__  # no copy: the node's shared memory
+    else:
+        take = take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
+
+    def work(number: int) -> int:
+        pairs = read_shard(job.work / "pairs", number, DICTIONARIES)
+        scores = score_rows(pairs, take, job.facts, job.threshold, CHUNK if blocks.rows_each == 0 else FETCHED)
+        write_part(job.work, STAGE, number, scores)
+        return scores.num_rows
+
+    return guarded(work, shard)
+
+
+def _fetch(blocks: Blocks, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
+    import ray
+
+    asked = [blocks.holders[block].take.remote(rows) for block, rows in wanted.items()]
+    return dict(zip(wanted, ray.get(asked), strict=True))
+
+
+def _windowed(submit: Callable[[int], Any], shards: list[int], window: int, progress: Progress) -> None:
+    """Submit all shards, a limited number at a time, and count what they return."""
+    import ray
+
+    waiting: list[Any] = []
+    left = iter(shards)
+    while True:
+        while len(waiting) < window and (shard := next(left, None)) is not None:
+            waiting.append(submit(shard))
+        if not waiting:
+            return
+        ready, waiting = ray.wait(waiting)
+        for count in ray.get(ready):
+            progress.add(count)

@@ -1,0 +1,195 @@
+"""What every job does around its work: the command line, errors in one sentence, signals, Ray, the progress line."""
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from faceverify import config as configuration
+from faceverify.config import JobConfig
+from faceverify.errors import FaceverifyError, PlatformError, UserError
+
+C = TypeVar("C", bound=JobConfig)
+
+
+class Stopped(BaseException):
+    """SIGTERM arrived; a BaseException, so that no handler for errors swallows it."""
+
+
+def run_job(
+    job: str, config_class: type[C], work: Callable[[C], None], description: str, required: tuple[str, ...]
+) -> int:
+    """Parse the command line, run `work`, and turn its ending into an exit code.
+
+    Returns:
+        0 done · 1 a defect of this program (traceback) · 2 the user's mistake · 3 storage or cluster ·
+        130 Ctrl-C · 143 SIGTERM.
+    """
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    try:
+        settings = configuration.load(
+            config_class, sys.argv[1:], prog=f"python -m ray_jobs.{job}", description=description
+        )
+        configuration.require(settings, *required)
+        work(settings)
+        return 0
+    except UserError as error:
+        return _fail(job, str(error), 2)
+    except FaceverifyError as error:
+        return _fail(job, str(error), 3)
+    except KeyboardInterrupt:
+        return _fail(job, "stopped by Ctrl-C; the same command goes on from here.", 130)
+    except Stopped:
+        return _fail(job, "stopped by SIGTERM; the same command goes on from here.", 143)
+    except BrokenPipeError:
+        return 141
+    except Exception:
+        traceback.print_exc()
+        return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
+
+
+def _on_sigterm(_signal: int, _frame: Any) -> None:
+    raise Stopped
+
+
+def _fail(job: str, sentence: str, code: int) -> int:
+    print(f"{job}: {sentence}", file=sys.stderr, flush=True)
+    return code
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """What Ray offers."""
+
+    cpus: int
+    gpus: int
+    nodes: int
+    object_store_bytes: int
+
+    def __str__(self) -> str:
+        gpus = f", {self.gpus} GPU" if self.gpus else ""
+        return f"{self.nodes} node{'s' if self.nodes > 1 else ''}, {self.cpus} CPU{gpus}"
+
+
+def connect(verbose: bool = False) -> Cluster:
+    """Connect to the running cluster (RAY_ADDRESS, or one started on this machine), or start one in this process."""
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    if not verbose:
+        os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    import logging
+
+    import ray
+    import ray.data
+
+    level = logging.INFO if verbose else logging.ERROR
+    if not ray.is_initialized():
+        with contextlib.nullcontext() if verbose else _silent_stderr():
+            ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)
+    for handler in logging.getLogger("ray.data").handlers:
+        handler.setLevel(level)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    total = ray.cluster_resources()
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    store = int(min(node["Resources"].get("object_store_memory", 0) for node in nodes))
+    return Cluster(max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0)), len(nodes), store)
+
+
+@contextlib.contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Hide what native code writes to stderr (Ray announces its log level there); exceptions pass."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nothing:
+        os.dup2(nothing.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def check_shared(cluster: Cluster, *folders: Any) -> None:
+    """Refuse local paths that the nodes of a cluster do not share.
+
+    Raises:
+        PlatformError: names the folder.
+    """
+    if cluster.nodes == 1:
+        return
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
+
+    @ray.remote(num_cpus=0)
+    def sees(path: str) -> bool:
+        return os.path.exists(path)
+
+    nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
+    for folder in folders:
+        if folder.is_local and not all(
+            ray.get([sees.options(scheduling_strategy=OnNode(n, soft=False)).remote(folder.path) for n in nodes])
+        ):
+            raise PlatformError(
+                f"'{folder}' is a local path that not all {cluster.nodes} nodes see; use s3:// or a shared file system."
+            )
+
+
+@dataclass
+class Progress:
+    """One line that says how far the work is: rewritten on a terminal, once in 10 s in a log."""
+
+    what: str
+    total: int
+    done: int = 0
+    rejected: int = 0
+    _start: float = field(default_factory=time.perf_counter)
+    _begun_at: int = 0
+    _shown: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._begun_at = self.done
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of this work."""
+        return time.perf_counter() - self._start
+
+    @property
+    def rate(self) -> float:
+        """Rows per second of this process's own work."""
+        return (self.done - self._begun_at) / max(self.seconds, 1e-9)
+
+    def add(self, rows: int, rejected: int = 0) -> None:
+        """Count finished rows, and show the line when it is time."""
+        self.done += rows
+        self.rejected += rejected
+        terminal = sys.stderr.isatty()
+        if self.seconds - self._shown >= (0.2 if terminal else 10):
+            self._shown = self.seconds
+            left = (self.total - self.done) / max(self.rate, 1e-9)
+            self._print(f"{self._line()}, about {_duration(left)} left", "\r" if terminal else "")
+
+    def finish(self) -> None:
+        """The last state of the line."""
+        self._print(f"{self._line()}, {_duration(self.seconds)}", "\r" if sys.stderr.isatty() else "", "\n")
+
+    def _line(self) -> str:
+        rejected = f", {self.rejected:,} rejected" if self.rejected else ""
+        return f"{self.what}: {self.done:,}/{self.total:,}, {self.rate:,.0f}/s{rejected}"
+
+    @staticmethod
+    def _print(line: str, start: str, end: str | None = None) -> None:
+        clear = "\033[K" if start else ""  # what an earlier, longer line left behind
+        ending = end if end is not None else ("" if start else "\n")
+        print(f"{start}{line}{clear}", end=ending, file=sys.stderr, flush=True)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.1f} s"
+    minutes, hours = seconds / 60, seconds / 3600
+    return f"{minutes:.0f} min" if minutes < 100 else f"{hours:.1f} h"
