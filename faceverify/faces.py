@@ -74,7 +74,7 @@ class Rejects:
         return pa.Table.from_pylist(self._rows, schema=tables.REJECTS)
 
 
-def crop_photos(rows: pa.Table, aligner: Aligner, method: str, limits: ImageLimits, watch: Stopwatch) -> Crops:
+def crop_photos(rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: Stopwatch) -> Crops:
     """Read, decode and align the photos of `rows` (columns photo, uri, landmarks)."""
     photos, landmarks = rows["photo"].to_pylist(), _landmarks(rows)
     rejects, kept, faces = Rejects(), [], []
@@ -91,7 +91,7 @@ def crop_photos(rows: pa.Table, aligner: Aligner, method: str, limits: ImageLimi
             else:
                 kept.append(i)
                 faces.append(result)
-    return Crops(rows.take(kept), _stack([f.image for f in faces]), _found(faces, method), rejects.table())
+    return Crops(rows.take(kept), _stack([f.image for f in faces]), _found(faces, aligner.name), rejects.table())
 
 
 def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
@@ -209,19 +209,23 @@ def _groups(pictures: Iterable[tuple[int, np.ndarray | BadData]]) -> Iterator[li
 def _landmarks(rows: pa.Table) -> list[np.ndarray | None]:
     if "landmarks" not in rows.column_names:
         return [None] * rows.num_rows
-    return [None if v is None else np.array(v, np.float32).reshape(5, 2) for v in rows["landmarks"].to_pylist()]
+    return [None if v is None else _points(v) for v in rows["landmarks"].to_pylist()]
+
+
+def _points(values: list[float | None]) -> np.ndarray:
+    return np.array([np.nan if value is None else value for value in values], np.float32).reshape(5, 2)
 
 
 def _stack(faces: list[np.ndarray]) -> np.ndarray:
     return np.stack(faces) if faces else np.zeros((0, SIDE, SIDE, 3), np.uint8)
 
 
-def _found(faces: list[AlignedFace], method: str) -> pa.Table:
+def _found(faces: list[AlignedFace], aligner: str) -> pa.Table:
     points = [None if f.landmarks is None else f.landmarks.reshape(10).tolist() for f in faces]
     columns = {
         "landmarks": pa.array(points, tables.LANDMARKS),
         "detection_score": pa.array([f.score for f in faces], pa.float32()),
         "faces_found": pa.array([f.faces_found for f in faces], pa.int32()),
-        "aligner": pa.array([method] * len(faces), pa.string()),
+        "aligner": pa.array([aligner] * len(faces), pa.string()),
     }
     return pa.table(columns)

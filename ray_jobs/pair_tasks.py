@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from faceverify.errors import PlatformError
 from faceverify.run_folder import write_part
 from faceverify.score_photos import load_units
 from faceverify.score_plan import ScorePlan
@@ -56,7 +57,7 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
     """
     import ray
 
-    blocks = place_embeddings(job, min(shared_bytes, cluster.object_store_bytes // 2))
+    blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
     common = ray.put(job)
     task = ray.remote(num_cpus=1, max_retries=-1)(_score_shard)
     try:
@@ -65,12 +66,22 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
         raise ours(error) from None
 
 
-def place_embeddings(job: PairJob, shared_bytes: int) -> Blocks:
-    """Put all embeddings into the object store if they fit, else spread them over actors."""
+def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Blocks:
+    """Put all embeddings into the object store if they fit, else spread them over actors.
+
+    Raises:
+        PlatformError: the whole cluster has not enough memory for them.
+    """
     import ray
 
     plan, per_shard = job.plan, job.plan.rows_per_photo_shard * job.dim * 4
-    if plan.photos * job.dim * 4 <= shared_bytes:
+    needed = plan.photos * job.dim * 4
+    if needed > cluster.memory_bytes:
+        have = f"{cluster.memory_bytes / 2**30:.1f} GiB of memory for workers"
+        raise PlatformError(
+            f"{plan.photos:,} embeddings need {needed / 2**30:.1f} GiB, the cluster has {have}; add nodes."
+        )
+    if needed <= shared_bytes:
         return Blocks([ray.put(load_units(job.work, plan, job.dim, range(plan.photo_shards)))], 0)
     step = max(1, shared_bytes // per_shard)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, memory=step * per_shard)(EmbeddingBlock)

@@ -72,6 +72,7 @@ class Inputs:
     model: ModelCard | None
     calibration: Calibration | None
     digests: dict[str, str]
+    shared: list[Location]  # what every node has to see
 
     def dim(self, plan: ScorePlan) -> int:
         """Numbers in an embedding."""
@@ -124,7 +125,9 @@ def check_inputs(config: ScoreConfig) -> Inputs:
         build(config.align)  # checks the weights
     digest = model_digest(model, embeddings)
     calibration = read_calibration(config.calibration, digest)
-    return Inputs(photos, embeddings, model, calibration, digests | {"model": digest})
+    seen = [config.photos, config.align.weights, config.model]
+    shared = [place for place in map(open_location, filter(None, seen)) if place.exists()]  # a model may be a name
+    return Inputs(photos, embeddings, model, calibration, digests | {"model": digest}, shared)
 
 
 def card_of_model(model: str) -> ModelCard:
@@ -179,7 +182,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         plan = ScorePlan(**noted) if noted else plan_work(config, inputs, folder)
     with clock("connect"):
         cluster = connect(config.verbose)
-        check_shared(cluster, folder.work, *([inputs.photos] if isinstance(inputs.photos, Location) else []))
+        check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):
         workers = embed_photos(config, plan, folder, cluster) if inputs.model else {}
@@ -250,6 +253,9 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
     statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
     scored = folder.publish("scores", map(read_part, parts), schema)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
+    if inputs.model:
+        rejected = sum(reasons.values())
+        assert embedded + rejected == plan.photos, f"{plan.photos} photos became {embedded} + {rejected}"
     folder.finish(
         {
             "job": "score",

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from faceverify import config as configuration
 from faceverify.config import JobConfig
 from faceverify.errors import FaceverifyError, PlatformError, UserError
+from faceverify.storage import first_line
 
 C = TypeVar("C", bound=JobConfig)
 
@@ -48,9 +49,16 @@ def run_job(
         return _fail(job, "stopped by SIGTERM; the same command goes on from here.", 143)
     except BrokenPipeError:
         return 141
+    except OSError as error:
+        return _fail(job, storage_sentence(error), 3)
     except Exception:
         traceback.print_exc()
         return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
+
+
+def storage_sentence(error: OSError) -> str:
+    """What to tell of a storage fault (full disk, broken connection)."""
+    return f"storage failed: {first_line(error)}; mend that and run the same command again, it goes on from here."
 
 
 def _on_sigterm(_signal: int, _frame: Any) -> None:
@@ -69,7 +77,8 @@ class Cluster:
     cpus: int
     gpus: int
     nodes: int
-    object_store_bytes: int
+    object_store_bytes: int  # of the node that has least
+    memory_bytes: int  # of all nodes, for workers
 
     def __str__(self) -> str:
         gpus = f", {self.gpus} GPU" if self.gpus else ""
@@ -96,7 +105,9 @@ def connect(verbose: bool = False) -> Cluster:
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     store = int(min(node["Resources"].get("object_store_memory", 0) for node in nodes))
-    return Cluster(max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0)), len(nodes), store)
+    return Cluster(
+        max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0)), len(nodes), store, int(total.get("memory", 0))
+    )
 
 
 @contextlib.contextmanager

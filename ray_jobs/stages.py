@@ -19,8 +19,8 @@ from faceverify.image_headers import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.run_folder import write_part
 from faceverify.shards import read_shard
-from faceverify.storage import Location, first_line
-from ray_jobs.session import Cluster, Progress
+from faceverify.storage import Location
+from ray_jobs.session import Cluster, Progress, storage_sentence
 
 T = TypeVar("T")
 MakeCrops = Callable[[pa.Table, Stopwatch], Crops]
@@ -56,7 +56,7 @@ class PhotoSource:
         from faceverify.faces import crop_photos
 
         aligner = build(self.align)
-        return lambda rows, watch: crop_photos(rows, aligner, self.align.method, self.limits, watch)
+        return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch)
 
 
 @dataclass(frozen=True)
@@ -236,9 +236,7 @@ def guarded(work: Callable[[Any], T], argument: Any) -> T:
     try:
         return work(argument)
     except OSError as error:
-        raise PlatformError(
-            f"storage failed: {first_line(error)}; mend that and run the same command again, it goes on from here."
-        ) from error
+        raise PlatformError(storage_sentence(error)) from error
 
 
 def _one_thread() -> None:

@@ -1,0 +1,51 @@
+"""Every shipped configuration is read by its job, says every field, and says the defaults."""
+
+import dataclasses
+import importlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from faceverify.config import JobConfig, from_yaml
+
+ROOT = Path(__file__).parent.parent
+CLASSES = {
+    "ingest": "IngestConfig",
+    "align": "AlignJobConfig",
+    "embed": "EmbedConfig",
+    "score": "ScoreConfig",
+    "evaluate": "EvaluateConfig",
+}
+# Of the run, not of the result: left to the command line.
+RUN_ONLY = {field.name for field in dataclasses.fields(JobConfig)} - {"out"}
+
+
+def config_class(job: str) -> Any:
+    return getattr(importlib.import_module(f"ray_jobs.{job}"), CLASSES[job])
+
+
+@pytest.mark.parametrize("job", CLASSES)
+def test_the_file_holds_the_defaults(job: str) -> None:
+    assert from_yaml(config_class(job), ROOT / "configs" / f"{job}.yaml") == config_class(job)()
+
+
+@pytest.mark.parametrize("job", CLASSES)
+def test_the_file_names_every_field(job: str) -> None:
+    written = yaml.safe_load((ROOT / "configs" / f"{job}.yaml").read_text())
+    defaults = dataclasses.asdict(config_class(job)())
+    assert written.keys() == defaults.keys() - RUN_ONLY
+    for name, value in defaults.items():
+        if isinstance(value, dict):
+            assert written[name].keys() == value.keys(), name
+
+
+def test_the_demo_is_read() -> None:
+    from ray_jobs.demo import DemoConfig
+
+    assert from_yaml(DemoConfig, ROOT / "configs" / "demo" / "demo.yaml").out == "runs/demo"
+
+
+def test_no_file_is_forgotten() -> None:
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == set(CLASSES)
