@@ -60,7 +60,7 @@ def train_identities(
 def cosface(embeddings: Tensor, centres: Tensor, targets: Tensor, settings: IdentityTraining) -> Tensor:
     """The CosFace loss (mean) of embeddings [B,D] against class centres [C,D], true classes targets [B]."""
     cosines = functional.normalize(embeddings) @ functional.normalize(centres).T
-    margins = settings.margin * functional.one_hot(targets, len(centres))
+    margins = settings.margin * functional.one_hot(targets, len(centres)).to(cosines)
     return functional.cross_entropy(settings.scale * (cosines - margins), targets)
 
 
