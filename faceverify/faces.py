@@ -91,7 +91,7 @@ def crop_photos(rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: St
             else:
                 kept.append(i)
                 faces.append(result)
-    return Crops(rows.take(kept), _stack([f.image for f in faces]), _found(faces, aligner.name), rejects.table())
+    return Crops(_taken(rows, kept), _stack([f.image for f in faces]), _found(faces, aligner.name), rejects.table())
 
 
 def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
@@ -109,7 +109,7 @@ def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
             continue
         kept.append(i)
         faces.append(face)
-    return Crops(rows.take(kept), _stack(faces), pa.table({}), rejects.table())
+    return Crops(_taken(rows, kept), _stack(faces), pa.table({}), rejects.table())
 
 
 def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
@@ -214,6 +214,10 @@ def _landmarks(rows: pa.Table) -> list[np.ndarray | None]:
 
 def _points(values: list[float | None]) -> np.ndarray:
     return np.array([np.nan if value is None else value for value in values], np.float32).reshape(5, 2)
+
+
+def _taken(rows: pa.Table, kept: list[int]) -> pa.Table:
+    return rows.take(pa.array(kept, pa.int64()))  # the type, because an empty list has none
 
 
 def _stack(faces: list[np.ndarray]) -> np.ndarray:

@@ -52,6 +52,36 @@ def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> 
     return files
 
 
+def open_photos(location: Location) -> list[Location] | Location:
+    """The files of a photos table, or the folder of photos that `location` is.
+
+    Raises:
+        UserError: it is neither, or the table lacks columns.
+    """
+    files = table_files(location, "photos")
+    if files:
+        tables.validate(read_schema(files[0]), tables.PHOTOS, f"photos: {files[0]}")
+    elif location.is_file():
+        raise UserError(f"photos: '{location}' is a file; give a folder of photos, or a photos table (Parquet).")
+    return files or location
+
+
+def open_embeddings(location: Location) -> list[Location]:
+    """The files of an embeddings table.
+
+    Raises:
+        UserError: there is none, or columns are missing or mistyped.
+    """
+    files = table_files(location, "embeddings")
+    if not files:
+        raise UserError(f"embeddings: '{location}' holds no embeddings table; give the output of score or embed.")
+    schema = read_schema(files[0])
+    kind = schema.field("embedding").type if "embedding" in schema.names else None
+    dim = kind.list_size if kind is not None and pa.types.is_fixed_size_list(kind) else 512
+    tables.validate(schema, tables.embeddings(dim), f"embeddings: {files[0]}")
+    return files
+
+
 def read_schema(file: Location) -> pa.Schema:
     """The Arrow schema of a Parquet file.
 

@@ -15,6 +15,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,9 +48,10 @@ class RunFolder:
     def __init__(self, out: Location, plan: dict[str, Any], outputs: Sequence[str], overwrite: bool = False) -> None:
         self.out, self.work, self.outputs = out, out / WORK, tuple(outputs)
         self.plan = json.loads(json.dumps(plan, default=str))
+        self._lock = self._acquire_lock()
         if overwrite:
             self._clear()
-        self._lock = self._acquire_lock()
+            self._lock = self._acquire_lock()
         earlier = _read_json(out / MANIFEST)
         self.complete = earlier is not None
         started = earlier["plan"] if earlier else _read_json(self.work / "plan.json")
@@ -63,6 +65,9 @@ class RunFolder:
                 f"{out} holds {state} result of another run (it differs in {_differing(started, self.plan)}); "
                 "choose another --out, or pass --overwrite to start anew."
             )
+        elif self.complete:
+            self.release()
+            self.work.delete()  # left behind if the run was killed right after its commit
 
     def _acquire_lock(self) -> int | None:
         """Hold a lock while this process lives (local folders only; it vanishes with the process, even by kill -9)."""
@@ -86,9 +91,24 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
+    @contextmanager
+    def planning(self) -> Iterator[None]:
+        """Around what comes before the work: a user's mistake found there ends the run as if it had never begun.
+
+        Otherwise the corrected command would be refused as another run.
+        """
+        try:
+            yield
+        except UserError:
+            self.release()
+            self.work.delete()
+            raise
+
     def _clear(self) -> None:
+        """Delete all of an earlier run; the lock (which the caller has taken before) goes with the work."""
         for name in (MANIFEST, *self.outputs, WORK):
             (self.out / name).delete()
+        self.release()
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a complete run."""
@@ -163,9 +183,16 @@ def part(work: Location, stage: str, shard: int) -> Location:
 
 
 def write_part(work: Location, stage: str, shard: int, rows: pa.Table, rejects: pa.Table | None = None) -> None:
-    """Write one shard; the rows go last, because their presence says that the shard is done."""
-    if rejects is not None and rejects.num_rows:
-        part(work, f"{stage}.rejects", shard).write_bytes(parquet_bytes(rejects))
+    """Write one shard; the rows go last, because their presence says that the shard is done.
+
+    Rejects of an earlier, interrupted attempt are replaced: a photo that can be read now must not be told both ways.
+    """
+    if rejects is not None:
+        place = part(work, f"{stage}.rejects", shard)
+        if rejects.num_rows:
+            place.write_bytes(parquet_bytes(rejects))
+        else:
+            place.delete()
     part(work, stage, shard).write_bytes(parquet_bytes(rows))
 
 

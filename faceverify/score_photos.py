@@ -40,12 +40,11 @@ def shard_embeddings(work: Location, plan: ScorePlan, shard: int) -> Iterator[pa
 def published_rows(work: Location, plan: ScorePlan, dim: int, digest: str) -> Iterator[pa.Table]:
     """The rows of the output table `embeddings`, in the order of the photo numbers."""
     schema = tables.embeddings(dim)
+    numbered = schema.append(pa.field("row", pa.int64()))
     for shard in range(plan.photo_shards):
-        pieces = [_complete(table, dim, digest) for table in shard_embeddings(work, plan, shard)]
-        joined = (
-            pa.concat_tables(pieces) if pieces else schema.empty_table().append_column("row", pa.array([], pa.int64()))
-        )
-        yield joined.sort_by("row").select(schema.names).cast(schema)
+        pieces = [_complete(table, dim, digest).cast(numbered) for table in shard_embeddings(work, plan, shard)]
+        joined = pa.concat_tables([numbered.empty_table(), *pieces])
+        yield joined.sort_by("row").select(schema.names)
 
 
 def _complete(table: pa.Table, dim: int, digest: str) -> pa.Table:

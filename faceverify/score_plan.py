@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify import tables
+from faceverify.csv_output import CsvConfig, chosen_columns
 from faceverify.errors import UserError
-from faceverify.inputs import stream_table
+from faceverify.inputs import read_schema, stream_table
 from faceverify.scoring import PhotoIndex
 from faceverify.shards import write_shards
 from faceverify.storage import Location
@@ -59,7 +60,7 @@ def make_plan(
         photos_per_shard: rows per shard of photos.
 
     Raises:
-        UserError: no pairs at all.
+        UserError: no pairs at all, or a table with a photo twice.
     """
     index = PhotoIndex()
     count = 0
@@ -82,27 +83,46 @@ def make_plan(
     return ScorePlan(count, len(index.numbers), pair_shards, photo_shards, photos_per_shard, reused.dim, reused.count)
 
 
+def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
+    """Look at the beginning of the list, before work starts.
+
+    Raises:
+        UserError: it is empty, or the CSV is to have a column that there will not be.
+    """
+    first = next((piece for piece in pieces if piece.num_rows), None)
+    if first is None:
+        raise UserError("pairs: the list is empty; there is nothing to score.")
+    columns = [name for name in first.column_names if name != "fault"]
+    chosen_columns(csv, list(dict.fromkeys([*columns, *tables.SCORES.names])))
+
+
 class Reused:
-    """The rows of an existing embeddings table that the pairs need.
+    """The rows of an existing embeddings table that the pairs need and that point somewhere.
 
     dim: of the embeddings, 0 if there are none; count: how many. They are held in memory until the plan is written.
     """
 
     def __init__(self, files: list[Location], numbers: dict[str, int]) -> None:
-        self.dim = self.count = 0
+        self.dim = read_schema(files[0]).field("embedding").type.list_size if files else 0
+        self.count = 0
         self._vectors = np.zeros((0, 0), np.float32)
         self._position = np.full(len(numbers), -1, np.int64)
         pieces = []
         for table in stream_table(files, ["photo", "embedding"]):
             found = np.array([numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
-            use = np.flatnonzero(found >= 0)
             column = table["embedding"].combine_chunks()
-            self.dim = column.type.list_size
-            pieces.append(column.take(pa.array(use)).flatten().to_numpy())
+            use = np.flatnonzero((found >= 0) & column.is_valid().to_numpy(zero_copy_only=False))
+            vectors = column.take(pa.array(use)).flatten().to_numpy().reshape(-1, self.dim)
+            norms = np.linalg.norm(vectors, axis=1)
+            pointing = np.isfinite(norms) & (norms > 0)
+            use = use[pointing]
+            pieces.append(vectors[pointing])
             self._position[found[use]] = self.count + np.arange(len(use))
             self.count += len(use)
         if pieces:
-            self._vectors = np.concatenate(pieces).reshape(-1, self.dim)
+            self._vectors = np.concatenate(pieces)
+        if self.count != np.count_nonzero(self._position >= 0):
+            raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
 
     def column(self, start: int, stop: int) -> pa.Array:
         """Embeddings of the photos numbered start ... stop-1, null where there is none."""

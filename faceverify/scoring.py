@@ -126,7 +126,7 @@ def fill_matrix(matrix: np.ndarray, rows: np.ndarray, table: pa.Table) -> None:
     """Put the unit embeddings of an embeddings table at `rows` of `matrix` [N,D], in place."""
     column = table["embedding"].combine_chunks()
     column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    matrix[rows] = unit(column.flatten().to_numpy().reshape(len(rows), -1))
+    matrix[rows] = unit(column.flatten().to_numpy().reshape(len(rows), matrix.shape[1]))
 
 
 def mark_states(states: np.ndarray, numbers: dict[str, int], rejects: Iterable[pa.Table]) -> None:

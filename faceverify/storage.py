@@ -226,7 +226,7 @@ def check_writable(location: Location, field: str) -> None:
     """
     if not location.is_local:
         _check_bucket(location, field)
-    probe = location / f".probe-{os.getpid()}"
+    probe = _standing(location) / f".probe-{os.getpid()}"
     try:
         probe.write_bytes(b"probe")
         probe.delete()
@@ -234,6 +234,13 @@ def check_writable(location: Location, field: str) -> None:
         raise UserError(f"{field}: '{location}' or a folder above it is a file; choose another folder.") from None
     except OSError as error:
         raise PlatformError(f"{field}: cannot write to '{location}' ({_refusal(error)}).") from None
+
+
+def _standing(location: Location) -> Location:
+    """The nearest local folder above a new one: a check must not leave empty folders behind."""
+    while location.is_local and not location.exists():
+        location = location.parent
+    return location
 
 
 def _refusal(error: OSError) -> str:

@@ -49,6 +49,8 @@ def run(config: DemoConfig) -> None:
         print(f"Would draw {config.rendered.persons} people, train, score {config.pairs} pairs and report to {out}.")
         return
     annotated = AlignConfig(method="annotated")
+    if config.overwrite:
+        (out / "people").delete()
     _step("1/5 draw people")
     drawing = ingest.IngestConfig(
         layout="rendered", source=str(out / "people"), out=str(out / "photos"), rendered=config.rendered, **common

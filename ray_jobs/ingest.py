@@ -40,9 +40,10 @@ def run(config: IngestConfig) -> None:
     plan = {"job": "ingest", "config": identity(config), "inputs": {"source": digest}}
     folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
-        if config.layout == "rendered":
-            draw(config, source)
-        _finish(config, source, folder)
+        with folder.planning():
+            if config.layout == "rendered":
+                draw(config, source)
+            _finish(config, source, folder)
     summarise(folder)
 
 

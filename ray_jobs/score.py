@@ -6,6 +6,7 @@ python -m ray_jobs.score configs/score.yaml --photos PHOTOS --pairs pairs.csv --
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -19,12 +20,12 @@ from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.image_headers import ImageLimits
-from faceverify.inputs import fingerprint, stream_table, table_files
+from faceverify.inputs import fingerprint, open_embeddings, open_photos, stream_table
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.score_photos import STAGE, photo_facts, published_rows
-from faceverify.score_plan import ScorePlan, make_plan
+from faceverify.score_plan import ScorePlan, check_pairs, make_plan
 from faceverify.scoring import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
@@ -56,7 +57,7 @@ class ScoreConfig(JobConfig):
     csv: CsvConfig = field(default_factory=CsvConfig)
     photos_per_shard: int = 128
     """Photos per unit of work: what a killed worker has to do again."""
-    pairs_per_shard: int = 250_000
+    pairs_per_shard: int = 65_536
     """Pairs per unit of work."""
     shared_embeddings_gb: float = 4.0
     """Up to this size (GiB) all embeddings are shared by the workers of a node; beyond it they are spread over the
@@ -111,16 +112,13 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     places = {name: open_location(uri) for name, uri in named.items() if uri}
     for name, place in places.items():
         check_readable(place, name)
-    embeddings = table_files(places["embeddings"], "embeddings") if config.embeddings else []
-    if config.embeddings and not embeddings:
-        raise UserError(
-            f"embeddings: '{config.embeddings}' holds no embeddings table; give the output of score or embed."
-        )
+    check_pairs(read_pairs(config), config.csv)
+    embeddings = open_embeddings(places["embeddings"]) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     digests = {name: fingerprint(place) for name, place in places.items() if name != "photos"}
     photos: list[Location] | Location | None = None
     if config.photos:
-        photos = table_files(places["photos"], "photos") or places["photos"]
+        photos = open_photos(places["photos"])
         digests["photos"] = fingerprint(places["photos"]) if isinstance(photos, list) else photos.uri
         build(config.align)  # checks the weights
     digest = model_digest(model, embeddings)
@@ -128,6 +126,13 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     seen = [config.photos, config.align.weights, config.model]
     shared = [place for place in map(open_location, filter(None, seen)) if place.exists()]  # a model may be a name
     return Inputs(photos, embeddings, model, calibration, digests | {"model": digest}, shared)
+
+
+def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
+    """The list of pairs in pieces (importing what that needs only now)."""
+    from faceverify.datasets.pair_lists import open_pairs
+
+    return (pa.Table.from_batches([piece]) for piece in open_pairs(open_location(config.pairs), config.pair_list))
 
 
 def card_of_model(model: str) -> ModelCard:
@@ -177,7 +182,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
     if folder.resumed:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
-    with clock("plan"):
+    with clock("plan"), folder.planning():
         noted = folder.noted("plan_of_work")
         plan = ScorePlan(**noted) if noted else plan_work(config, inputs, folder)
     with clock("connect"):
@@ -195,13 +200,8 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
     """Cut pairs and photos into shards (done anew if it was interrupted)."""
     for name in ("pairs", "photos"):
         (folder.work / name).delete()
-    from faceverify.datasets.pair_lists import open_pairs
-
-    batches = open_pairs(open_location(config.pairs), config.pair_list)
-    pairs = (pa.Table.from_batches([batch]) for batch in batches)
-    plan = make_plan(
-        pairs, inputs.photos, inputs.embeddings, folder.work, config.pairs_per_shard, config.photos_per_shard
-    )
+    cut = config.pairs_per_shard, config.photos_per_shard
+    plan = make_plan(read_pairs(config), inputs.photos, inputs.embeddings, folder.work, *cut)
     if inputs.model and plan.dim not in (0, inputs.model.dim):
         raise UserError(
             f"embeddings: they have {plan.dim} numbers, the model gives {inputs.model.dim}; they are of another model."

@@ -96,12 +96,17 @@ def connect(verbose: bool = False) -> Cluster:
     import ray.data
 
     level = logging.INFO if verbose else logging.ERROR
+    ours = signal.getsignal(signal.SIGTERM)
     if not ray.is_initialized():
         with contextlib.nullcontext() if verbose else _silent_stderr():
             ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)
+        if ours is _on_sigterm:
+            signal.signal(signal.SIGTERM, ours)  # Ray has put its own in place, which ends without a word
     for handler in logging.getLogger("ray.data").handlers:
-        handler.setLevel(level)
-    ray.data.DataContext.get_current().enable_progress_bars = False
+        handler.setLevel(logging.INFO if verbose else logging.CRITICAL)  # an error reaches the user as an exception
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.raise_original_map_exception = True  # Ray's own wrapper forgets what it wraps
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     store = int(min(node["Resources"].get("object_store_memory", 0) for node in nodes))

@@ -5,7 +5,7 @@ are made by CPU workers and travel through the object store to the workers that 
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
 
@@ -13,16 +13,17 @@ import numpy as np
 import pyarrow as pa
 
 from faceverify.align import AlignConfig
-from faceverify.errors import FaceverifyError, PlatformError
+from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.faces import Crops, Stopwatch
 from faceverify.image_headers import ImageLimits
 from faceverify.models import EngineConfig
-from faceverify.run_folder import write_part
+from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.session import Cluster, Progress, storage_sentence
 
 T = TypeVar("T")
+SHARDS_PER_TASK = 8
 MakeCrops = Callable[[pa.Table, Stopwatch], Crops]
 UseCrops = Callable[[Crops, Stopwatch], tuple[pa.Table, pa.Table]]
 
@@ -122,6 +123,10 @@ class Fused:
     def _shard(self, shard: int) -> dict[str, Any]:
         watch = Stopwatch()
         rows = _pending(self.chain, shard)
+        written = part(self.chain.work, self.chain.stage, shard)
+        if written.is_file():  # by an attempt at this task that was killed later
+            done = read_part(written).num_rows
+            return {"rows": rows.num_rows, "rejected": rows.num_rows - done, "seconds": "{}"}
         return _finish(self.chain, shard, rows.num_rows, self.make(rows, watch), self.use, watch)
 
 
@@ -166,7 +171,7 @@ class Embedder:
 
 
 def run_chain(
-    chain: Chain, shards: Iterable[int], cluster: Cluster, workers: int, progress: Progress, gpu: bool
+    chain: Chain, shards: list[int], cluster: Cluster, workers: int, progress: Progress, gpu: bool
 ) -> dict[str, float]:
     """Run the chain over the given shards; returns seconds per stage, summed over the workers.
 
@@ -175,14 +180,16 @@ def run_chain(
     """
     import ray
 
-    numbers = [pa.table({"shard": [shard]}) for shard in shards]
-    if not numbers:
+    if not shards:
         return {}
-    dataset = ray.data.from_arrow(numbers)
-    cpus = min(workers or cluster.cpus, len(numbers))
-    if gpu and cluster.gpus:
+    cpus = min(workers or cluster.cpus, len(shards))
+    cut = gpu and cluster.gpus > 0
+    # A task costs Ray some 20 ms: give it several shards, but every worker sixteen tasks, so that all end together.
+    each = 1 if cut else max(1, min(SHARDS_PER_TASK, len(shards) // (16 * cpus)))
+    dataset = ray.data.from_arrow([pa.table({"shard": shards[i : i + each]}) for i in range(0, len(shards), each)])
+    if cut:
         dataset = _mapped(dataset, Cropper, chain, cpus, num_cpus=0.9)
-        dataset = _mapped(dataset, Embedder, chain, min(cluster.gpus, len(numbers)), num_gpus=1, num_cpus=0.1)
+        dataset = _mapped(dataset, Embedder, chain, min(cluster.gpus, len(shards)), num_gpus=1, num_cpus=0.1)
     else:
         dataset = _mapped(dataset, Fused, chain, cpus, num_cpus=0.95)
     seconds: dict[str, float] = {}
@@ -259,9 +266,13 @@ def _from_ipc(data: bytes) -> pa.Table:
 
 def ours(error: BaseException) -> BaseException:
     """Return the exception of this package that a Ray error carries, else the Ray error."""
+    from ray.exceptions import RayError
+
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, FaceverifyError):
-            return PlatformError(str(cause)) if isinstance(cause, PlatformError) else cause
+        # Ray raises a mixture of its own class and ours, whose text is the stack; the plain one is inside.
+        if isinstance(cause, FaceverifyError) and not isinstance(cause, RayError):
+            sentence = str(cause).splitlines()[0]  # Ray Data appends advice of its own
+            return UserError(sentence) if isinstance(cause, UserError) else PlatformError(sentence)
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error

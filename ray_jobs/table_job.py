@@ -60,7 +60,7 @@ class TableJob:
         if folder.resumed:
             print("Going on where an earlier run stopped.")
         clock = Stopwatch()
-        with clock("plan"):
+        with clock("plan"), folder.planning():
             cut = folder.noted("cut") or self._cut(folder)
         with clock("connect"):
             cluster = connect(self.config.verbose)

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 class IdentityTraining:
     """How the classifier is trained."""
 
-    epochs: int = 12
+    epochs: int = 16
     """Passes over the faces."""
-    batch: int = 64
+    batch: int = 32
     """Faces per step."""
-    learning_rate: float = 2e-3
+    learning_rate: float = 5e-3
     """Peak of the one-cycle schedule (AdamW)."""
     weight_decay: float = 5e-3
     """Of AdamW."""
-    scale: float = 24.0
+    scale: float = 20.0
     """s: sharpness of the softmax."""
-    margin: float = 0.2
+    margin: float = 0.15
     """m: by how much the true class has to win, in cosine."""
     seed: int = 0
     """Order of the faces, augmentation, class centres."""

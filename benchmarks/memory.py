@@ -1,0 +1,62 @@
+"""Peak memory of this process, and of another one with all its descendants, from Linux's /proc."""
+
+import os
+from pathlib import Path
+
+
+def forget_peak() -> int:
+    """Let this process's peak start anew; returns its resident bytes now."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return _field("/proc/self/status", "VmRSS:")
+
+
+def peak() -> int:
+    """The most resident bytes of this process since `forget_peak`."""
+    return _field("/proc/self/status", "VmHWM:")
+
+
+class PeakMemory:
+    """Samples memory as the proportional set size (PSS): a page that k processes share counts 1/k in each of them.
+
+    Attributes:
+        process: the largest PSS of the process itself, in bytes.
+        tree: the largest sum over it and its descendants, in bytes.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self.process = self.tree = 0
+
+    def sample(self) -> None:
+        """Take one sample; processes that end meanwhile count nothing."""
+        sizes = {pid: _pss(pid) for pid in _descendants(self._pid)}
+        self.process = max(self.process, sizes.get(self._pid, 0))
+        self.tree = max(self.tree, sum(sizes.values()))
+
+
+def _descendants(pid: int) -> set[int]:
+    parents = {int(entry): _parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
+    found, fresh = {pid}, {pid}
+    while fresh := {child for child, parent in parents.items() if parent in fresh} - found:
+        found |= fresh
+    return found
+
+
+def _parent(pid: int) -> int:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
+
+
+def _pss(pid: int) -> int:
+    try:
+        return _field(f"/proc/{pid}/smaps_rollup", "Pss:")
+    except OSError:
+        return 0
+
+
+def _field(file: str, name: str) -> int:
+    """A line `name 123 kB` of `file`, in bytes; 0 if there is none."""
+    lines = Path(file).read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), 0)

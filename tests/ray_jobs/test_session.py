@@ -1,0 +1,115 @@
+"""What every job does around its work: exit codes, the progress line, connecting."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from faceverify.config import JobConfig
+from faceverify.errors import BadData, PlatformError, Reason, UserError
+from ray_jobs import session
+from ray_jobs.session import Progress, run_job
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Config(JobConfig):
+    """Settings of a job that does nothing."""
+
+    source: str = ""
+    """Anything."""
+
+
+@pytest.fixture(autouse=True)
+def own_signals() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def ending(work: Callable[[Config], Any], monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["job.py", *options])
+    return run_job("job", Config, work, "A job.", ("source",))
+
+
+def raising(error: BaseException) -> Callable[[Config], None]:
+    def work(_: Config) -> None:
+        raise error
+
+    return work
+
+
+@pytest.mark.parametrize(
+    "error, code, sentence",
+    [
+        (UserError("pairs: there is no file."), 2, "job: pairs: there is no file."),
+        (PlatformError("no bucket."), 3, "job: no bucket."),
+        (BadData(Reason.EMPTY, "x.jpg"), 3, "job: empty: x.jpg"),
+        (OSError(28, "No space left on device"), 3, "job: storage failed: [Errno 28] No space left on device; mend"),
+        (KeyboardInterrupt(), 130, "job: stopped by Ctrl-C"),
+        (BrokenPipeError(), 141, ""),
+    ],
+)
+def test_an_error_is_an_exit_code_and_a_sentence(
+    error: BaseException,
+    code: int,
+    sentence: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert ending(raising(error), monkeypatch, "--source", "x") == code
+    said = capsys.readouterr().err
+    assert said.startswith(sentence) and "Traceback" not in said and said.count("\n") == bool(sentence)
+
+
+def test_a_defect_shows_its_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert ending(raising(ZeroDivisionError("oh")), monkeypatch, "--source", "x") == 1
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: oh" in said and said.splitlines()[-1].startswith("job: this is a defect of faceverify")
+
+
+def test_sigterm_ends_the_work(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def work(_: Config) -> None:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+        except Exception:  # as a careless handler would
+            pytest.fail("swallowed")
+
+    assert ending(work, monkeypatch, "--source", "x") == 143
+    assert "stopped by SIGTERM" in capsys.readouterr().err
+
+
+def test_done_and_what_is_required(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[Config] = []
+    assert ending(seen.append, monkeypatch, "--source", "here", "--workers", "3") == 0
+    assert (seen[0].source, seen[0].workers) == ("here", 3)
+    assert ending(seen.append, monkeypatch) == 2
+    assert len(seen) == 1 and "--source" in capsys.readouterr().err
+
+
+def test_progress_in_a_log_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(session.time, "perf_counter", lambda: now[0])
+    progress = Progress("photos", 1000, done=100)
+    progress._start = now[0]
+    for _ in range(30):
+        now[0] += 1
+        progress.add(10, 1)
+    progress.finish()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "photos: 200/1,000, 10/s, 10 rejected, about 80.0 s left",
+        "photos: 300/1,000, 10/s, 20 rejected, about 70.0 s left",
+        "photos: 400/1,000, 10/s, 30 rejected, about 60.0 s left",
+        "photos: 400/1,000, 10/s, 30 rejected, 30.0 s",
+    ]
+
+
+@pytest.mark.ray
+def test_connecting_twice_gives_the_same_cluster(cluster: object) -> None:
+    assert session.connect() == cluster

@@ -1,0 +1,210 @@
+"""The way of the photos of one shard: every row comes out once, as a face or as a reject, in order."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from faceverify import faces, tables
+from faceverify.align import AlignConfig, AlignedFace, build
+from faceverify.errors import BadData, Reason
+from faceverify.faces import SIDE, Crops, Stopwatch, crop_photos, decode_faces, embed_crops, encode_faces
+from faceverify.images import ImageLimits, encode_png
+from faceverify.models import EngineConfig
+from faceverify.models.card import build as build_card
+from faceverify.models.checkpoints import build as build_network
+from faceverify.models.engine_torch import TorchEngine
+
+POINTS = [38.3, 51.7, 73.5, 51.5, 56.0, 71.7, 41.5, 92.4, 70.7, 92.2]
+CARD = build_card(name="t", architecture="tiny", colour="RGB", mean=[127.5] * 3, std=[127.5] * 3, dim=8)
+
+
+def picture(seed: int, height: int = SIDE, width: int = SIDE) -> np.ndarray:
+    """A smooth gradient, so that different photos give different crops."""
+    y, x = np.mgrid[0:height, 0:width]
+    return np.stack([x * 2 % 256, y * 2 % 256, np.full_like(x, seed * 40 % 256)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def shard(tmp_path: Path) -> pa.Table:
+    """Good and bad photos in turn: g0, text, g1, missing, g2, without landmarks, unknown, g3."""
+    for number in range(4):
+        (tmp_path / f"g{number}.png").write_bytes(encode_png(picture(number)))
+    (tmp_path / "text.jpg").write_text("no photo")
+    names = ["g0.png", "text.jpg", "g1.png", "missing.png", "g2.png", "bare.png", "unknown.png", "g3.png"]
+    (tmp_path / "bare.png").write_bytes(encode_png(picture(9)))
+    return rows(tmp_path, names, without=("bare.png",), unknown=("unknown.png",))
+
+
+def rows(folder: Path, names: list[str], without: tuple[str, ...] = (), unknown: tuple[str, ...] = ()) -> pa.Table:
+    """Rows of a shard, each with its number and person."""
+    columns: dict[str, Any] = {
+        "photo": names,
+        "uri": [None if name in unknown else str(folder / name) for name in names],
+        "person": [name[0] for name in names],
+        "landmarks": pa.array([None if name in without else POINTS for name in names], tables.LANDMARKS),
+        "row": range(100, 100 + len(names)),
+    }
+    table = pa.table(columns)
+    for name in ("is_fake", "generator", "split"):
+        table = table.append_column(name, pa.nulls(len(names), tables.PHOTOS.field(name).type))
+    return table
+
+
+@pytest.fixture(scope="module")
+def engine() -> TorchEngine:
+    return TorchEngine(build_network("tiny", 8).eval(), CARD, EngineConfig(provider="cpu"))
+
+
+ANNOTATED = build(AlignConfig(method="annotated"))
+
+
+def test_rows_in_are_faces_and_rejects_in_order(shard: pa.Table) -> None:
+    crops = crop_photos(shard, ANNOTATED, ImageLimits(), Stopwatch())
+    assert crops.rows["photo"].to_pylist() == ["g0.png", "g1.png", "g2.png", "g3.png"]
+    assert crops.rows["row"].to_pylist() == [100, 102, 104, 107]
+    for number, face in enumerate(crops.faces):  # these landmarks are the template's: the crop is the photo
+        assert np.abs(face[8:-8, 8:-8].astype(int) - picture(number)[8:-8, 8:-8]).max() <= 2
+    found = [(row["photo"], row["stage"], row["reason"]) for row in crops.rejects.to_pylist()]
+    assert sorted(found) == [
+        ("bare.png", "align", "no_landmarks"),
+        ("missing.png", "read", "missing"),
+        ("text.jpg", "read", "not_an_image"),
+        ("unknown.png", "read", "unknown_photo"),
+    ]
+
+
+def test_a_shard_of_bad_photos_only_gives_empty_tables(tmp_path: Path, engine: TorchEngine) -> None:
+    crops = crop_photos(rows(tmp_path, ["a.png", "b.png"]), ANNOTATED, ImageLimits(), Stopwatch())
+    assert crops.faces.shape == (0, SIDE, SIDE, 3) and crops.rejects.num_rows == 2
+    table, rejects = embed_crops(crops, engine, Stopwatch())
+    assert (table.num_rows, rejects.num_rows) == (0, 2)
+    assert table.schema.field("embedding").type.list_size == 8
+    assert encode_faces(crops, Stopwatch()).num_rows == 0
+
+
+def test_damaged_landmarks_reject_one_photo(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(encode_png(picture(0)))
+    table = rows(tmp_path, ["a.png"] * 4)
+    holes = [[float("nan"), *POINTS[1:]], [float("inf"), *POINTS[1:]], [None, *POINTS[1:]], [5.0] * 10]
+    table = table.set_column(3, "landmarks", pa.array(holes, tables.LANDMARKS))
+    crops = crop_photos(table, ANNOTATED, ImageLimits(), Stopwatch())
+    assert crops.rejects["reason"].to_pylist() == ["bad_landmarks"] * 4
+
+
+def test_the_limits_are_obeyed(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(data := encode_png(picture(0)))
+    for limits, reason in (
+        (ImageLimits(max_bytes=len(data) - 1), "too_many_bytes"),
+        (ImageLimits(max_pixels=SIDE * SIDE - 1), "too_many_pixels"),
+        (ImageLimits(min_side=SIDE + 1), "too_small"),
+    ):
+        crops = crop_photos(rows(tmp_path, ["a.png"]), ANNOTATED, limits, Stopwatch())
+        assert crops.rejects["reason"].to_pylist() == [reason]
+
+
+class Noting:
+    """An aligner that notes how many photos and pixels it is given at a time."""
+
+    name = "noting"
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+
+    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+        self.groups.append([image.shape[0] * image.shape[1] for image in images])
+        return [AlignedFace(np.zeros((SIDE, SIDE, 3), np.uint8), None, None, None) for _ in images]
+
+
+def test_groups_end_at_the_limits_of_photos_and_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faces, "GROUP_PHOTOS", 5)
+    monkeypatch.setattr(faces, "GROUP_PIXELS", 3 * 64 * 64)
+    (tmp_path / "small.png").write_bytes(encode_png(picture(0, 20, 20)))
+    (tmp_path / "large.png").write_bytes(encode_png(picture(0, 64, 64)))
+    aligner = Noting()
+    crop_photos(rows(tmp_path, ["small.png"] * 7 + ["large.png"] * 7), aligner, ImageLimits(), Stopwatch())
+    assert [len(group) for group in aligner.groups] == [5, 5, 3, 1]
+    assert all(sum(group) < 4 * 64 * 64 for group in aligner.groups)
+
+
+@given(st.lists(st.sampled_from(["bad", "10x10", "30x20"]), max_size=40), st.integers(1, 9), st.integers(1, 2000))
+def test_groups_keep_every_picture_in_order(kinds: list[str], photos: int, pixels: int) -> None:
+    pictures = [
+        (i, BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3), np.uint8))
+        for i, kind in enumerate(kinds)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(faces, "GROUP_PHOTOS", photos)
+        patch.setattr(faces, "GROUP_PIXELS", pixels)
+        groups = list(faces._groups(pictures))
+    assert [i for group in groups for i, _ in group] == list(range(len(kinds)))
+    assert all(0 < len(group) <= photos for group in groups)
+
+
+def test_faces_written_and_read_again_are_the_same_pixels(shard: pa.Table) -> None:
+    crops = crop_photos(shard, ANNOTATED, ImageLimits(), Stopwatch())
+    table = encode_faces(crops, Stopwatch())
+    tables.validate(table.schema, tables.FACES, "faces")
+    assert table["aligner"].to_pylist() == ["annotated"] * 4
+    again = decode_faces(table, Stopwatch())
+    assert np.array_equal(again.faces, crops.faces) and again.rejects.num_rows == 0
+
+
+def test_what_is_no_aligned_face_is_rejected() -> None:
+    images = [encode_png(picture(0)), b"text", encode_png(picture(0, 100, 112)), b""]
+    crops = decode_faces(pa.table({"photo": list("abcd"), "image": images}), Stopwatch())
+    assert crops.rows["photo"].to_pylist() == ["a"]
+    assert crops.rejects["reason"].to_pylist() == ["not_an_image", "not_aligned", "empty"]
+
+
+def test_embeddings_carry_their_row_and_norm(shard: pa.Table, engine: TorchEngine) -> None:
+    crops = crop_photos(shard, ANNOTATED, ImageLimits(), Stopwatch())
+    table, rejects = embed_crops(crops, engine, Stopwatch())
+    assert table["row"].to_pylist() == [100, 102, 104, 107] and rejects.num_rows == 4
+    vectors = np.array(table["embedding"].to_pylist())
+    assert np.allclose(np.linalg.norm(vectors, axis=1), table["norm"].to_pylist(), rtol=1e-5)
+    assert vectors == pytest.approx(engine.embed(crops.faces))
+    assert set(table["model"].to_pylist()) == {CARD.digest}
+
+
+class Broken:
+    """An engine whose second embedding is not finite, and whose third has no length."""
+
+    card = CARD
+
+    def embed(self, crops: np.ndarray) -> np.ndarray:
+        vectors = np.ones((len(crops), CARD.dim), np.float32)
+        vectors[1, 0], vectors[2] = np.nan, 0
+        return vectors
+
+
+def test_embeddings_without_direction_are_rejected() -> None:
+    four = pa.table({"photo": list("abcd")})
+    crops = Crops(four, np.zeros((4, SIDE, SIDE, 3), np.uint8), pa.table({}), tables.REJECTS.empty_table())
+    table, rejects = embed_crops(crops, Broken(), Stopwatch())
+    assert table["photo"].to_pylist() == ["a", "d"]
+    assert [(row["photo"], row["reason"]) for row in rejects.to_pylist()] == [
+        ("b", "bad_embedding"),
+        ("c", "bad_embedding"),
+    ]
+
+
+def test_remote_photos_come_in_order_too(bucket: str) -> None:
+    from faceverify.storage import open_location
+
+    root = open_location(f"s3://{bucket}/photos")
+    names = [f"{i}.png" for i in range(2 * faces.READ_AHEAD + 3)]
+    for i, name in enumerate(names):
+        if i % 5:
+            (root / name).write_bytes(encode_png(picture(i)))
+    table = rows(Path("/"), names)
+    table = table.set_column(1, "uri", pa.array([(root / name).uri for name in names]))
+    crops = crop_photos(table, ANNOTATED, ImageLimits(), Stopwatch())
+    assert crops.rows["photo"].to_pylist() == [name for i, name in enumerate(names) if i % 5]
+    assert [face[50, 50, 2] for face in crops.faces] == [i * 40 % 256 for i in range(len(names)) if i % 5]
+    assert crops.rejects["photo"].to_pylist() == names[::5]
+    assert set(crops.rejects["reason"].to_pylist()) == {"missing"}

@@ -1,0 +1,163 @@
+"""The plan of a scoring run: photos numbered, found in tables, given embeddings re-used."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from faceverify import tables
+from faceverify.errors import UserError
+from faceverify.score_plan import ScorePlan, make_plan
+from faceverify.shards import read_column, read_shard
+from faceverify.storage import Location
+
+DIM = 4
+
+
+def pairs_of(*named: tuple[str, str], fault: Iterable[int] = ()) -> pa.Table:
+    """A piece of a pair list; `fault` numbers the pairs that leave the root."""
+    values: dict[str, Any] = {"pair": [str(i) for i in range(len(named))]}
+    values |= {"photo_a": [a for a, _ in named], "photo_b": [b for _, b in named]}
+    columns = [
+        pa.array(values[f.name], f.type) if f.name in values else pa.nulls(len(named), f.type) for f in tables.PAIRS
+    ]
+    faults = ["outside_root" if i in set(fault) else None for i in range(len(named))]
+    return pa.table(columns, schema=tables.PAIRS).append_column("fault", pa.array(faults, pa.string()))
+
+
+def photos_table(folder: Path, names: list[str], files: int = 1) -> list[Location]:
+    rows = [{"photo": name, "uri": f"/data/{name}", "person": name[0]} for name in names]
+    step = -(-len(rows) // files)
+    made = []
+    for number in range(files):
+        place = folder / f"photos-{number}.parquet"
+        pq.write_table(pa.Table.from_pylist(rows[number * step :][:step], tables.PHOTOS), place)
+        made.append(Location(str(place)))
+    return made
+
+
+def embeddings_table(folder: Path, vectors: dict[str, list[float] | None]) -> list[Location]:
+    schema = pa.schema([("photo", pa.string()), ("embedding", pa.list_(pa.float32(), DIM))])
+    place = folder / "embeddings.parquet"
+    pq.write_table(pa.table([list(vectors), list(vectors.values())], schema=schema), place)
+    return [Location(str(place))]
+
+
+def planned(
+    folder: Path, pieces: list[pa.Table], photos: Any = None, embeddings: Any = (), pairs: int = 100, each: int = 100
+) -> tuple[ScorePlan, pa.Table, pa.Table]:
+    """The plan, all planned pairs and all planned photos."""
+    work = Location(str(folder / "work"))
+    work.delete()
+    plan = make_plan(pieces, photos, list(embeddings), work, pairs, each)
+    shards = {"pairs": plan.pair_shards, "photos": plan.photo_shards}
+    whole = [pa.concat_tables(read_shard(work / name, i) for i in range(n)) for name, n in shards.items() if n]
+    return plan, *whole
+
+
+def test_photos_are_numbered_by_first_appearance_over_all_pieces(tmp_path: Path) -> None:
+    pieces = [pairs_of(("c", "a"), ("a", "a")), pairs_of(("b", "c"))]
+    plan, pairs, photos = planned(tmp_path, pieces, Location("/root"))
+    names = photos["photo"].to_pylist()
+    assert sorted(names) == ["a", "b", "c"] and photos["row"].to_pylist() == [0, 1, 2]
+    assert [(names[a], names[b]) for a, b in zip(pairs["a"].to_pylist(), pairs["b"].to_pylist(), strict=True)] == [
+        ("c", "a"), ("a", "a"), ("b", "c"),
+    ]  # fmt: skip
+    assert photos["uri"].to_pylist() == [f"/root/{name}" for name in names]
+    assert (plan.pairs, plan.photos, plan.reused, plan.dim) == (3, 3, 0, 0)
+    assert "embedding" not in photos.column_names
+
+
+NAMES = st.sampled_from(["a", "b", "ü/c d.jpg", "=e", "<f>", "g\nh"])
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
+@given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=20), st.integers(1, 7), st.integers(1, 3))
+def test_every_pair_finds_its_photos_however_it_is_cut(
+    tmp_path: Path, named: list[tuple[str, str]], pairs: int, each: int
+) -> None:
+    plan, rows, photos = planned(tmp_path, [pairs_of(*named)], Location("/r"), pairs=pairs, each=each)
+    assert plan.pair_shards == -(-len(named) // pairs) and plan.photo_shards == -(-plan.photos // each)
+    names = photos["photo"].to_pylist()
+    assert len(set(names)) == len(names) == plan.photos
+    for side, column in ((0, "a"), (1, "b")):
+        assert [names[number] for number in rows[column].to_pylist()] == [pair[side] for pair in named]
+
+
+def test_forbidden_pairs_get_no_numbers_and_their_photos_no_row(tmp_path: Path) -> None:
+    piece = pairs_of(("a", "b"), ("../x", "a"), ("c", "/etc/passwd"), fault=[1, 2])
+    _, pairs, photos = planned(tmp_path, [piece], Location("/root"))
+    assert pairs["a"].to_pylist()[1:] == pairs["b"].to_pylist()[1:] == [-1, -1]
+    assert sorted(photos["photo"].to_pylist()) == ["a", "b"]
+
+
+def test_only_forbidden_pairs(tmp_path: Path) -> None:
+    work = Location(str(tmp_path / "work"))
+    plan = make_plan([pairs_of(("../x", "a"), fault=[0])], Location("/root"), [], work, 10, 10)
+    assert (plan.pairs, plan.photos, plan.photo_shards) == (1, 0, 0)
+    assert read_column(work / "photos", "photo").to_pylist() == []
+
+
+def test_no_pairs_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="the list is empty"):
+        planned(tmp_path, [pairs_of()], Location("/root"))
+
+
+@pytest.mark.parametrize("files", [1, 3])
+def test_rows_of_a_photos_table_come_in_the_order_of_the_numbers(tmp_path: Path, files: int) -> None:
+    table = photos_table(tmp_path, ["e", "d", "c", "b", "a"], files)
+    _, _, photos = planned(tmp_path, [pairs_of(("b", "e"), ("new", "a"))], table)
+    rows = {row["photo"]: row for row in photos.to_pylist()}
+    assert photos["row"].to_pylist() == [0, 1, 2, 3] and set(rows) == {"a", "b", "e", "new"}
+    assert rows["b"]["uri"] == "/data/b" and rows["b"]["person"] == "b"
+    assert rows["new"]["uri"] is None and rows["new"]["person"] is None
+
+
+def test_a_table_with_a_photo_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="photos: the table names a photo twice"):
+        planned(tmp_path, [pairs_of(("a", "b"))], photos_table(tmp_path, ["a", "b", "a"], files=2))
+    planned(tmp_path, [pairs_of(("a", "b"))], photos_table(tmp_path, ["a", "b", "z", "z"]))  # not named by any pair
+
+
+def test_given_embeddings_go_to_their_photos(tmp_path: Path) -> None:
+    given = {"x": [9.0] * DIM, "b": [1.0, 2, 3, 4], "a": [5.0, 6, 7, 8]}
+    plan, _, photos = planned(
+        tmp_path, [pairs_of(("a", "b"), ("c", "a"))], Location("/r"), embeddings_table(tmp_path, given), each=2
+    )
+    assert (plan.reused, plan.dim, plan.photos) == (2, DIM, 3)
+    assert dict(zip(photos["photo"].to_pylist(), photos["embedding"].to_pylist(), strict=True)) == {
+        "a": given["a"], "b": given["b"], "c": None,
+    }  # fmt: skip
+
+
+def test_given_embeddings_without_direction_count_as_missing(tmp_path: Path) -> None:
+    given = {"a": [np.nan] * DIM, "b": [0.0] * DIM, "c": None, "d": [1.0] * DIM, "e": [np.inf] * DIM}
+    plan, _, photos = planned(
+        tmp_path, [pairs_of(("a", "b"), ("c", "d"), ("e", "e"))], None, embeddings_table(tmp_path, given)
+    )
+    assert plan.reused == 1
+    known = photos.filter(photos["embedding"].is_valid())
+    assert known["photo"].to_pylist() == ["d"] and known["embedding"].to_pylist() == [given["d"]]
+
+
+def test_a_photo_twice_among_given_embeddings_is_refused(tmp_path: Path) -> None:
+    place = embeddings_table(tmp_path, {"a": [1.0] * DIM})
+    with pytest.raises(UserError, match="embeddings: the table names a photo twice"):
+        planned(tmp_path, [pairs_of(("a", "a"))], None, place * 2)
+
+
+def test_no_given_embedding_fits(tmp_path: Path) -> None:
+    plan, _, photos = planned(tmp_path, [pairs_of(("a", "b"))], None, embeddings_table(tmp_path, {"z": [1.0] * DIM}))
+    assert plan.reused == 0 and photos["embedding"].null_count == 2
+
+
+def test_the_same_input_gives_the_same_plan(tmp_path: Path) -> None:
+    piece = pairs_of(*((f"p{i * 7 % 50}", f"p{i * 3 % 50}") for i in range(200)))
+    first = planned(tmp_path / "1", [piece], Location("/r"), pairs=30, each=7)
+    assert planned(tmp_path / "2", [piece], Location("/r"), pairs=30, each=7) == first
