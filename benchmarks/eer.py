@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.harness import ROOT, Report, Spread, parser
 from benchmarks.memory import forget_peak, peak
-from faceverify.metrics import auc, equal_error_rate, fnmr_at_fmr, sort_scores
+from faceverify.evaluation.metrics import auc, equal_error_rate, fnmr_at_fmr, sort_scores
 
 TARGET = 1e-4
 

@@ -12,7 +12,7 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.align import AlignConfig, build
 from faceverify.config import JobConfig
-from faceverify.image_headers import ImageLimits
+from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, stream_table, table_files
 from faceverify.storage import Location, check_readable, open_location
 from ray_jobs.session import run_job

@@ -143,6 +143,7 @@ def write_pairs(config: DemoConfig, out: Location) -> Location:
 
 def sections(config: DemoConfig, out: Location) -> tuple:
     """The report's introduction: what this is, with pictures."""
+    from faceverify.datasets.rendered.fakes import GENERATORS
     from faceverify.images import ImageLimits, decode
     from faceverify.report.page import Picture, Section
     from faceverify.report.thumbnails import thumbnail
@@ -157,11 +158,12 @@ def sections(config: DemoConfig, out: Location) -> tuple:
         "train": train_people,
         "test": people.persons - train_people,
     }
-    shown = ("real_00", "real_01", "real_02", "fake_00", "fake_02", "fake_01", "fake_03")
-    captions = ("photo",) * 3 + ("deepfake: swap",) * 2 + ("deepfake: synthesis",) * 2
+    fakes = [i for generator in (0, 1) for i in range(generator, people.fakes_per_person, 2)][:4]  # swaps are even
+    shown = [(f"real_{i:02d}", "photo") for i in range(min(3, people.photos_per_person))]
+    shown += [(f"fake_{i:02d}", f"deepfake: {GENERATORS[i % 2]}") for i in fakes]
     pictures = []
     for person in range(train_people, min(train_people + 4, people.persons)):
-        for name, caption in zip(shown, captions, strict=True):
+        for name, caption in shown:
             data = (out / "people" / f"person_{person:04d}" / f"{name}.jpg").read_bytes()
             pictures.append(Picture(image=thumbnail(decode(data, ImageLimits()), 128), caption=caption))
     paragraphs = tuple(text.format(**facts) for text in ABOUT)

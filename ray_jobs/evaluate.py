@@ -14,11 +14,11 @@ from typing import Any
 import pyarrow as pa
 
 from faceverify import tables
-from faceverify.calibration import Calibration
 from faceverify.config import JobConfig, command_line, identity
 from faceverify.errors import BadData
-from faceverify.evaluation import EvaluationConfig, evaluate
-from faceverify.evaluation_result import Evaluation
+from faceverify.evaluation.calibration import Calibration
+from faceverify.evaluation.measure import EvaluationConfig, evaluate
+from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
 from faceverify.run_folder import RunFolder

@@ -8,9 +8,9 @@ import numpy as np
 
 from faceverify.errors import PlatformError
 from faceverify.run_folder import write_part
-from faceverify.score_photos import load_units
-from faceverify.score_plan import ScorePlan
-from faceverify.scoring import CHUNK, PhotoFacts, Take, score_rows
+from faceverify.scoring.photos import load_units
+from faceverify.scoring.plan import ScorePlan
+from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
 from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.session import Cluster, Progress

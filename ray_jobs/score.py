@@ -13,20 +13,20 @@ from typing import Any
 import pyarrow as pa
 
 from faceverify.align import AlignConfig, build
-from faceverify.calibration import Calibration, check_model
 from faceverify.config import JobConfig, identity
-from faceverify.csv_output import CsvConfig, write_csv
 from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
+from faceverify.evaluation.calibration import Calibration, check_model
 from faceverify.faces import Stopwatch
-from faceverify.image_headers import ImageLimits
+from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, open_embeddings, open_photos, stream_table
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.run_folder import RunFolder, read_part
-from faceverify.score_photos import STAGE, photo_facts, published_rows
-from faceverify.score_plan import ScorePlan, check_pairs, make_plan
-from faceverify.scoring import OK
+from faceverify.scoring.csv_output import CsvConfig, write_csv
+from faceverify.scoring.photos import STAGE, photo_facts, published_rows
+from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
+from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
 from ray_jobs import pair_tasks

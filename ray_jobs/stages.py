@@ -15,7 +15,7 @@ import pyarrow as pa
 from faceverify.align import AlignConfig
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.faces import Crops, Stopwatch
-from faceverify.image_headers import ImageLimits
+from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard

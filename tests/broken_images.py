@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from faceverify.errors import Reason
-from faceverify.image_headers import ImageLimits
+from faceverify.images import ImageLimits
 
 SMALL_LIMITS = ImageLimits(max_bytes=200_000, max_pixels=1_000_000, min_side=16)
 

@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from scipy.special import ndtri
 
-from faceverify.evaluation_result import Curve, Evaluation, Histogram
+from faceverify.evaluation.result import Curve, Evaluation, Histogram
 from faceverify.report import numbers, svg
 from faceverify.report.svg import Scale
 

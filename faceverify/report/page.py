@@ -14,7 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from faceverify.evaluation_result import Evaluation
+from faceverify.evaluation.result import Evaluation
 from faceverify.report import charts, numbers
 from faceverify.report.glossary import GLOSSARY
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from faceverify.align import AlignConfig
 from faceverify.datasets.rendered import RenderedConfig, write
-from faceverify.image_headers import ImageLimits
+from faceverify.images import ImageLimits
 from faceverify.run_folder import part, read_part
 from faceverify.shards import write_shards
 from faceverify.storage import Location

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from faceverify.evaluation import Evaluation, EvaluationConfig, evaluate
+from faceverify.evaluation.measure import Evaluation, EvaluationConfig, evaluate
 from faceverify.report.page import Picture, ReportAbout, Section, Table, render_report
 from faceverify.report.thumbnails import thumbnail
 from faceverify.tables import SCORES

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceverify import tables
-from faceverify.csv_output import CsvConfig, chosen_columns, write_csv
 from faceverify.errors import UserError
+from faceverify.scoring.csv_output import CsvConfig, chosen_columns, write_csv
 from faceverify.storage import Location, open_location
 
 NAMES = tables.SCORES.names

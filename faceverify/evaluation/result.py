@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from faceverify.calibration import Calibration
+from faceverify.evaluation.calibration import Calibration
+from faceverify.evaluation.scored_pairs import Failures
 from faceverify.protocols.lfw import FoldAccuracy
-from faceverify.scored_pairs import Failures
 
 Bounds = tuple[float, float] | None
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from faceverify import metrics
 from faceverify.errors import UserError
+from faceverify.evaluation import metrics
 
 # Few distinct values make ties within and between the classes likely.
 SCORES = st.lists(st.integers(-20, 20).map(lambda tenth: tenth / 20), min_size=1, max_size=60)

@@ -23,9 +23,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from faceverify.decoder_noise import listen
 from faceverify.errors import BadData, Reason
-from faceverify.image_headers import ImageHeader, ImageLimits, ends_early, read_header, sniff
+from faceverify.images.headers import ImageHeader, ImageLimits, ends_early, read_header, sniff
+from faceverify.images.noise import listen
 
 __all__ = [
     "DEFAULT_LIMITS",

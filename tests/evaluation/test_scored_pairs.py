@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from faceverify.errors import UserError
-from faceverify.scored_pairs import read
+from faceverify.evaluation.scored_pairs import read
 from faceverify.tables import SCORES
 
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from faceverify import metrics
+from faceverify.evaluation import metrics
 
 LEVEL = 0.95
 

@@ -8,8 +8,8 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.errors import Reason
 from faceverify.run_folder import part, read_part
-from faceverify.score_plan import ScorePlan
-from faceverify.scoring import STATES, PhotoFacts, fill_matrix, mark_states
+from faceverify.scoring.plan import ScorePlan
+from faceverify.scoring.similarity import STATES, PhotoFacts, fill_matrix, mark_states
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
 

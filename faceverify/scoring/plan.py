@@ -14,10 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify import tables
-from faceverify.csv_output import CsvConfig, chosen_columns
 from faceverify.errors import UserError
 from faceverify.inputs import read_schema, stream_table
-from faceverify.scoring import PhotoIndex
+from faceverify.scoring.csv_output import CsvConfig, chosen_columns
+from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import write_shards
 from faceverify.storage import Location
 

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from faceverify import metrics
-from faceverify.calibration import Calibration
 from faceverify.errors import UserError
-from faceverify.evaluation import EvaluationConfig, evaluate
-from faceverify.metrics import UnsupportedTarget
+from faceverify.evaluation import metrics
+from faceverify.evaluation.calibration import Calibration
+from faceverify.evaluation.measure import EvaluationConfig, evaluate
+from faceverify.evaluation.metrics import UnsupportedTarget
 from faceverify.tables import SCORES
 
 QUICK = EvaluationConfig(replicates=60, worst_pairs=3)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from faceverify.calibration import Calibration, check_model
 from faceverify.errors import UserError
+from faceverify.evaluation.calibration import Calibration, check_model
 from faceverify.storage import open_location
 
 EXAMPLE = Calibration(

@@ -17,14 +17,14 @@ import numpy as np
 import pyarrow as pa
 
 import faceverify
-from faceverify import metrics, scored_pairs, uncertainty
-from faceverify.calibration import Calibration, check_model
 from faceverify.errors import UserError
-from faceverify.evaluation_result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
-from faceverify.evaluation_views import det_curves, histograms, worst_pairs
+from faceverify.evaluation import metrics, scored_pairs, uncertainty
+from faceverify.evaluation.calibration import Calibration, check_model
+from faceverify.evaluation.result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
+from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
+from faceverify.evaluation.uncertainty import Uncertainty
+from faceverify.evaluation.views import det_curves, histograms, worst_pairs
 from faceverify.protocols.lfw import FoldAccuracy, fold_accuracy
-from faceverify.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
-from faceverify.uncertainty import Uncertainty
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faceverify import intervals, metrics
-from faceverify.intervals import Persons
+from faceverify.evaluation import intervals, metrics
+from faceverify.evaluation.intervals import Persons
 
 SCORES = st.lists(st.integers(-20, 20).map(lambda tenth: tenth / 20), min_size=1, max_size=40)
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from faceverify import tables
 from faceverify.errors import UserError
-from faceverify.intervals import Persons
+from faceverify.evaluation.intervals import Persons
 
 KINDS = ("genuine", "impostor", "deepfake")
 GENUINE, IMPOSTOR, DEEPFAKE = range(3)

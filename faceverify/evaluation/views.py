@@ -3,9 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
-from faceverify import metrics
-from faceverify.evaluation_result import Curve, Histogram, WorstPair
-from faceverify.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
+from faceverify.evaluation import metrics
+from faceverify.evaluation.result import Curve, Histogram, WorstPair
+from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
 
 _HISTOGRAM_BINS = 80
 

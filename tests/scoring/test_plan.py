@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.errors import UserError
-from faceverify.score_plan import ScorePlan, make_plan
+from faceverify.scoring.plan import ScorePlan, make_plan
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
 

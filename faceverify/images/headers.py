@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from faceverify.errors import BadData, Reason
-from faceverify.tiff_header import read_tiff, tiff_ends_early
+from faceverify.images.tiff import read_tiff, tiff_ends_early
 
 Format = Literal["jpeg", "png", "webp", "bmp", "tiff"]
 

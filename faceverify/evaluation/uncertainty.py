@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify import intervals, metrics
-from faceverify.intervals import Interval
-from faceverify.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
+from faceverify.evaluation import intervals, metrics
+from faceverify.evaluation.intervals import Interval
+from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
 
 # Below this many persons the bootstrap's own quantiles are guesses.
 FEW_PERSONS = 20
