@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from faceverify import tables
 from faceverify.align import AlignedFace, Aligner
-from faceverify.errors import BadData, Reason
+from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.images import ImageLimits, decode, encode_png
 from faceverify.storage import Location
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SIDE = 112
 # Photos are aligned in groups, so that batched aligners have a batch; a group ends before its pixels fill the memory.
 GROUP_PHOTOS, GROUP_PIXELS = 32, 32_000_000
+OUTAGE_PHOTOS = 8  # a whole shard of at least that many unreadable photos is not the photos' fault
 READ_AHEAD = 16  # requests in flight per worker: hides the latency of object storage
 
 
@@ -75,7 +76,11 @@ class Rejects:
 
 
 def crop_photos(rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: Stopwatch) -> Crops:
-    """Read, decode and align the photos of `rows` (columns photo, uri, landmarks)."""
+    """Read, decode and align the photos of `rows` (columns photo, uri, landmarks).
+
+    Raises:
+        PlatformError: storage refuses all of them.
+    """
     photos, landmarks = rows["photo"].to_pylist(), _landmarks(rows)
     rejects, kept, faces = Rejects(), [], []
     for group in _groups(_decoded(rows["uri"].to_pylist(), limits, watch)):
@@ -91,7 +96,18 @@ def crop_photos(rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: St
             else:
                 kept.append(i)
                 faces.append(result)
-    return Crops(_taken(rows, kept), _stack([f.image for f in faces]), _found(faces, aligner.name), rejects.table())
+    refused = rejects.table()
+    _check_storage(refused, rows.num_rows)
+    return Crops(_taken(rows, kept), _stack([f.image for f in faces]), _found(faces, aligner.name), refused)
+
+
+def _check_storage(rejects: pa.Table, photos: int) -> None:
+    """Stop where a whole shard cannot be read: then the storage is at fault, and rejects would be for ever."""
+    if photos >= OUTAGE_PHOTOS and rejects["reason"].to_pylist() == [Reason.UNREADABLE.value] * photos:
+        raise PlatformError(
+            f"none of {photos} photos could be read ({rejects['detail'][0]}); mend the storage, or give the workers "
+            "credentials for it, and run the same command again, it goes on from here."
+        )
 
 
 def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:

@@ -165,7 +165,8 @@ def sections(config: DemoConfig, out: Location) -> tuple:
     for person in range(train_people, min(train_people + 4, people.persons)):
         for name, caption in shown:
             data = (out / "people" / f"person_{person:04d}" / f"{name}.jpg").read_bytes()
-            pictures.append(Picture(image=thumbnail(decode(data, ImageLimits()), 128), caption=caption))
+            image = thumbnail(decode(data, ImageLimits()), 128)
+            pictures.append(Picture(image=image, caption=f"person {person}, {caption}"))
     paragraphs = tuple(text.format(**facts) for text in ABOUT)
     return (Section(title="What this is", paragraphs=paragraphs, pictures=tuple(pictures)),)
 

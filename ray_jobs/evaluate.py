@@ -77,11 +77,12 @@ def run(config: EvaluateConfig, sections: tuple[Any, ...] = (), summary: str = "
     }
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
-        table = pa.concat_tables(stream_table(files))
-        wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
-        result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
-        _write(config, folder, result, about(config, origin, sections, summary), origin)
-        folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
+        with folder.planning():  # a mistake found while measuring leaves nothing behind
+            table = pa.concat_tables(stream_table(files))
+            wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
+            result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
+            _write(config, folder, result, about(config, origin, sections, summary), origin)
+            folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
     summarise(out)
 
 

@@ -14,7 +14,7 @@ from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
 from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.session import Cluster, Progress
-from ray_jobs.stages import guarded, ours
+from ray_jobs.stages import MAX_RETRIES, guarded, ours
 
 STAGE = "scores"
 # Names repeat from pair to pair: kept as dictionaries they are neither unpacked nor hashed again.
@@ -59,7 +59,7 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
 
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
     common = ray.put(job)
-    task = ray.remote(num_cpus=1, max_retries=-1)(_score_shard)
+    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_score_shard)
     try:
         _windowed(lambda shard: task.remote(common, blocks, shard), todo, cluster.cpus + 2, progress)
     except ray.exceptions.RayError as error:

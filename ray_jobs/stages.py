@@ -5,6 +5,7 @@ are made by CPU workers and travel through the object store to the workers that 
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeVar
@@ -19,11 +20,12 @@ from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard
-from faceverify.storage import Location
+from faceverify.storage import Location, first_line
 from ray_jobs.session import Cluster, Progress, storage_sentence
 
 T = TypeVar("T")
 SHARDS_PER_TASK = 8
+MAX_RETRIES = 5  # of one task whose worker died: a photo that kills every worker must not be tried for ever
 MakeCrops = Callable[[pa.Table, Stopwatch], Crops]
 UseCrops = Callable[[Crops, Stopwatch], tuple[pa.Table, pa.Table]]
 
@@ -207,7 +209,11 @@ def _mapped(dataset: Any, stage: type, chain: Chain, workers: int, **resources: 
     import ray
 
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-    return dataset.map_batches(stage, fn_constructor_args=(chain,), batch_size=None, compute=pool, **resources)
+    options = {"max_task_retries": MAX_RETRIES, **resources}
+    with warnings.catch_warnings():
+        # Ray 2.60 announces another way to say this for 2.64, and does not have it yet.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+        return dataset.map_batches(stage, fn_constructor_args=(chain,), batch_size=None, compute=pool, **options)
 
 
 def _pending(chain: Chain, shard: int) -> pa.Table:
@@ -266,7 +272,7 @@ def _from_ipc(data: bytes) -> pa.Table:
 
 def ours(error: BaseException) -> BaseException:
     """Return the exception of this package that a Ray error carries, else the Ray error."""
-    from ray.exceptions import RayError
+    from ray.exceptions import OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
 
     cause: BaseException | None = error
     while cause is not None:
@@ -274,5 +280,10 @@ def ours(error: BaseException) -> BaseException:
         if isinstance(cause, FaceverifyError) and not isinstance(cause, RayError):
             sentence = str(cause).splitlines()[0]  # Ray Data appends advice of its own
             return UserError(sentence) if isinstance(cause, UserError) else PlatformError(sentence)
+        if isinstance(cause, RayActorError | WorkerCrashedError | OutOfMemoryError):
+            return PlatformError(
+                f"workers died {MAX_RETRIES + 1} times at the same piece of work ({first_line(cause)}); too little "
+                "memory or a file that crashes its decoder may be why; the same command goes on from here."
+            )
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error

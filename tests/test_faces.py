@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from faceverify import faces, tables
 from faceverify.align import AlignConfig, AlignedFace, build
-from faceverify.errors import BadData, Reason
+from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.faces import SIDE, Crops, Stopwatch, crop_photos, decode_faces, embed_crops, encode_faces
 from faceverify.images import ImageLimits, encode_png
 from faceverify.models import EngineConfig
@@ -94,6 +94,18 @@ def test_damaged_landmarks_reject_one_photo(tmp_path: Path) -> None:
     table = table.set_column(3, "landmarks", pa.array(holes, tables.LANDMARKS))
     crops = crop_photos(table, ANNOTATED, ImageLimits(), Stopwatch())
     assert crops.rejects["reason"].to_pylist() == ["bad_landmarks"] * 4
+
+
+def test_storage_that_refuses_a_whole_shard_stops_the_work(tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(encode_png(picture(0)))
+    refused = [f"{number}.png" for number in range(faces.OUTAGE_PHOTOS)]
+    for name in refused:
+        (tmp_path / name).mkdir()  # cannot be read, and is not missing either
+    for names in (refused[1:], [*refused[1:], "good.png"], [*refused, "missing.png"]):
+        crops = crop_photos(rows(tmp_path, names), ANNOTATED, ImageLimits(), Stopwatch())
+        assert crops.rejects["reason"].to_pylist().count("unreadable") == sum(name in refused for name in names)
+    with pytest.raises(PlatformError, match=r"none of 8 photos could be read \(.*run the same command again"):
+        crop_photos(rows(tmp_path, refused), ANNOTATED, ImageLimits(), Stopwatch())
 
 
 def test_the_limits_are_obeyed(tmp_path: Path) -> None:

@@ -64,7 +64,8 @@ def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[p
 
 
 def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordBatch]:
-    parse = pacsv.ParseOptions(delimiter="\t" if location.name.endswith(".tsv") else config.delimiter)
+    delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter
+    parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     convert = pacsv.ConvertOptions(
         # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
         column_types=dict.fromkeys(_csv_header(location, parse), pa.string()),

@@ -171,7 +171,8 @@ def allowed_matches(target: float, negatives: int) -> int:
     allowed = math.floor(target * negatives + 0.5)  # the product may miss a whole number by its rounding
     allowed -= allowed / negatives > target if negatives else 0
     if allowed < 1:
-        raise UnsupportedTarget(target, negatives, math.ceil(round(1 / target, 6)))
+        # A target just below one rounds to one: it still needs more than there are.
+        raise UnsupportedTarget(target, negatives, max(math.ceil(round(1 / target, 6)), negatives + 1))
     return allowed
 
 

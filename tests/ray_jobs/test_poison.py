@@ -1,0 +1,39 @@
+"""A photo that kills every worker that touches it ends the job with a sentence, and not never."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from faceverify.errors import PlatformError
+from faceverify.faces import Crops, Stopwatch
+from faceverify.shards import write_shards
+from faceverify.storage import Location
+from ray_jobs.session import Cluster, Progress
+from ray_jobs.stages import MAX_RETRIES, Chain, FaceSink, MakeCrops, run_chain
+
+
+@dataclass(frozen=True)
+class Poison:
+    """A source that dies, and keeps count of how often."""
+
+    log: str
+
+    def open(self) -> MakeCrops:
+        def die(_rows: pa.Table, _watch: Stopwatch) -> Crops:
+            with open(self.log, "a") as log:
+                log.write("x")
+            os._exit(1)
+
+        return die
+
+
+def test_it_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+    work = Location(str(tmp_path))
+    shards = write_shards(work / "input", [pa.table({"photo": ["poison"]})], 1)
+    chain = Chain(work, "input", "faces", Poison(str(tmp_path / "log")), FaceSink())
+    with pytest.raises(PlatformError, match="workers died"):
+        run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
+    assert (tmp_path / "log").read_text() == "x" * (MAX_RETRIES + 1)
