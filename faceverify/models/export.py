@@ -89,8 +89,18 @@ def _write(network: nn.Module, card: ModelCard, path: Path) -> None:
         )
     assert program is not None
     model = program.model_proto
+    _forget_origin(model.graph)
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, path)
+
+
+def _forget_origin(graph: onnx.GraphProto) -> None:
+    """Drop what the exporter notes of its own run: stack traces with this machine's paths.
+
+    Without them the same weights give the same bytes, hence the same model card, wherever they are exported.
+    """
+    for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        noted.ClearField("metadata_props")
 
 
 def _deviation(network: nn.Module, card: ModelCard, path: Path) -> float:

@@ -37,6 +37,16 @@ def test_the_file_gives_what_the_network_gives(architecture, make_card, ir_weigh
         np.testing.assert_allclose(norm, np.linalg.norm(want[:count], axis=1, keepdims=True), rtol=1e-4)
 
 
+def test_the_same_weights_give_the_same_file_without_paths_of_this_machine(make_card, tmp_path):
+    torch.manual_seed(1)
+    network = checkpoints.build("tiny", 512).eval()
+    card = make_card(architecture="tiny", dim=512)
+    one, two = (export_onnx(network, card, tmp_path / name / "model.onnx") for name in ("a", "b"))
+    assert one.card == two.card
+    content = one.path.read_bytes()
+    assert b"export.py" not in content and b"stack_trace" not in content
+
+
 def test_the_card_travels_inside(exported):
     result = exported[1]
     engine = load_engine(str(result.path), CPU)
