@@ -13,7 +13,7 @@ from faceverify import tables
 from faceverify.align import AlignConfig, build
 from faceverify.config import JobConfig
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, stream_table, table_files
+from faceverify.inputs import fingerprint, open_photos, stream_table
 from faceverify.storage import Location, check_readable, open_location
 from ray_jobs.session import run_job
 from ray_jobs.stages import FaceSink, PhotoSource
@@ -36,15 +36,13 @@ def run(config: AlignJobConfig) -> None:
     """Check the input and run."""
     place = open_location(config.photos)
     check_readable(place, "photos")
-    files = table_files(place, "photos")
-    if files:
-        tables.validate(stream_schema(files), tables.PHOTOS, f"photos: {files[0]}")
+    opened = open_photos(place)
     aligner = build(config.align)  # checks the weights
     TableJob(
         job="align",
         config=config,
         digests={"photos": fingerprint(place), "aligner": aligner.name},
-        rows=lambda: stream_table(files, tables.PHOTOS.names) if files else listed(place),
+        rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened),
         stages=lambda _: (PhotoSource(config.align, config.images), FaceSink()),
         table="faces",
         schema=tables.FACES,
@@ -58,13 +56,6 @@ def listed(folder: Location) -> Iterator[pa.Table]:
     from faceverify.datasets import DatasetConfig, read
 
     yield read(folder, DatasetConfig(layout="folders")).photos.select(tables.PHOTOS.names)
-
-
-def stream_schema(files: list[Location]) -> pa.Schema:
-    """The schema of a table."""
-    from faceverify.inputs import read_schema
-
-    return read_schema(files[0])
 
 
 def main() -> int:

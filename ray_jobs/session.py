@@ -31,7 +31,8 @@ def run_job(
         0 done · 1 a defect of this program (traceback) · 2 the user's mistake · 3 storage or cluster ·
         130 Ctrl-C · 143 SIGTERM.
     """
-    signal.signal(signal.SIGTERM, _on_sigterm)
+    signal.signal(signal.SIGTERM, _on_signal)
+    signal.signal(signal.SIGINT, _on_signal)
     try:
         settings = configuration.load(
             config_class, sys.argv[1:], prog=f"python -m ray_jobs.{job}", description=description
@@ -54,6 +55,8 @@ def run_job(
     except Exception:
         traceback.print_exc()
         return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
+    finally:
+        _asked.clear()
 
 
 def storage_sentence(error: OSError) -> str:
@@ -61,8 +64,20 @@ def storage_sentence(error: OSError) -> str:
     return f"storage failed: {first_line(error)}; mend that and run the same command again, it goes on from here."
 
 
-def _on_sigterm(_signal: int, _frame: Any) -> None:
-    raise Stopped
+# The signals that arrived. Libraries swallow an exception that strikes inside one of their callbacks; the progress line
+# looks here and raises it again.
+_asked: list[type[BaseException]] = []
+
+
+def _on_signal(number: int, _frame: Any) -> None:
+    _asked.append(Stopped if number == signal.SIGTERM else KeyboardInterrupt)
+    raise _asked[-1]
+
+
+def check_stopped() -> None:
+    """Raise what a signal asked for, if that was swallowed on its way."""
+    if _asked:
+        raise _asked[-1]
 
 
 def _fail(job: str, sentence: str, code: int) -> int:
@@ -100,7 +115,7 @@ def connect(verbose: bool = False) -> Cluster:
     if not ray.is_initialized():
         with contextlib.nullcontext() if verbose else _silent_stderr():
             ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)
-        if ours is _on_sigterm:
+        if ours is _on_signal:
             signal.signal(signal.SIGTERM, ours)  # Ray has put its own in place, which ends without a word
     for handler in logging.getLogger("ray.data").handlers:
         handler.setLevel(logging.INFO if verbose else logging.CRITICAL)  # an error reaches the user as an exception
@@ -181,6 +196,7 @@ class Progress:
 
     def add(self, rows: int, rejected: int = 0) -> None:
         """Count finished rows, and show the line when it is time."""
+        check_stopped()
         self.done += rows
         self.rejected += rejected
         terminal = sys.stderr.isatty()

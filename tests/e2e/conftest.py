@@ -58,14 +58,15 @@ def run(cluster: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
     def one(job: str, *options: object) -> Ended:
         module = importlib.import_module(f"ray_jobs.{job}")
         monkeypatch.setattr(sys, "argv", [f"{job}.py", *map(str, options)])
-        before = signal.getsignal(signal.SIGTERM)
+        before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         capfd.readouterr()
         try:
             code = module.main()
         except SystemExit as stop:  # the command-line parser ends so
             code = int(stop.code or 0)
         finally:
-            signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
         return Ended(code, *capfd.readouterr())
 
     return one

@@ -1,5 +1,6 @@
 """What every job does around its work: exit codes, the progress line, connecting."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -25,9 +26,10 @@ class Config(JobConfig):
 
 @pytest.fixture(autouse=True)
 def own_signals() -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     yield
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def ending(work: Callable[[Config], Any], monkeypatch: pytest.MonkeyPatch, *options: str) -> int:
@@ -113,3 +115,15 @@ def test_progress_in_a_log_is_a_line_now_and_then(
 @pytest.mark.ray
 def test_connecting_twice_gives_the_same_cluster(cluster: object) -> None:
     assert session.connect() == cluster
+
+
+def test_a_signal_that_a_library_swallowed_is_raised_at_the_next_progress() -> None:
+    progress = session.Progress("rows", 10)
+    progress.add(1)
+    with contextlib.suppress(session.Stopped):  # as a library's callback would
+        session._on_signal(signal.SIGTERM, None)
+    try:
+        with pytest.raises(session.Stopped):
+            progress.add(1)
+    finally:
+        session._asked.clear()
