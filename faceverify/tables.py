@@ -77,11 +77,49 @@ SCORES = pa.schema(
     ]
 )
 
+DECISIONS = pa.schema(
+    [
+        pa.field("photo", pa.string(), nullable=False),  # every photo that cleaning was given, exactly once
+        ("person", pa.string()),  # the folder it came in
+        ("is_fake", pa.bool_()),
+        pa.field("decision", pa.string(), nullable=False),  # kept | moved | review | dropped
+        ("new_person", pa.string()),  # under whom it goes on; null for review and dropped
+        ("suggested_person", pa.string()),  # whose photo it probably is; null where nobody is near
+        pa.field("reason", pa.string(), nullable=False),  # from the closed list of faceverify/cleaning
+        ("evidence", pa.string()),  # a sentence for a person to read, with the numbers it rests on
+        ("component", pa.int32()),  # of the person's graph: 0 is the kept one; null where there is no embedding
+        ("similarity_own", pa.float32()),  # cosine to the mean of the person's kept component
+        ("similarity_suggested", pa.float32()),  # cosine to the mean of the suggested person's
+        ("decided_by", pa.string()),  # "cleaning", or the reviewer
+    ]
+)
+
+# One row per person with something to look at, hardest first: all that the review page shows, so that it opens nothing
+# but this table and the photos themselves. Lists run over the P photos shown.
+CASES = pa.schema(
+    [
+        pa.field("person", pa.string(), nullable=False),
+        pa.field("hardness", pa.float32(), nullable=False),  # 0 clear .. 1 a coin toss
+        ("headline", pa.string()),  # why this person is here, in a sentence
+        ("photos_total", pa.int32()),  # of the person; more than P where only the most telling are shown
+        ("photo", pa.list_(pa.string())),
+        ("uri", pa.list_(pa.string())),
+        ("is_fake", pa.list_(pa.bool_())),
+        ("component", pa.list_(pa.int32())),
+        ("decision", pa.list_(pa.string())),
+        ("suggested_person", pa.list_(pa.string())),
+        ("suggested_uri", pa.list_(pa.string())),  # a typical kept photo of the suggested person
+        ("similarity_suggested", pa.list_(pa.float32())),
+        ("evidence", pa.list_(pa.string())),
+        ("matrix", pa.list_(pa.float32())),  # cosines, P x P row by row
+    ]
+)
+
 REJECTS = pa.schema(
     [
         ("photo", pa.string()),  # one of photo and pair says what was rejected
         ("pair", pa.string()),
-        pa.field("stage", pa.string(), nullable=False),  # ingest | read | align | embed | score
+        pa.field("stage", pa.string(), nullable=False),  # ingest | read | align | embed | score | clean | fake
         pa.field("reason", pa.string(), nullable=False),  # a Reason
         ("detail", pa.string()),
     ]

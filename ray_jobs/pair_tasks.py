@@ -14,7 +14,7 @@ from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
 from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.session import Cluster, Progress
-from ray_jobs.stages import MAX_RETRIES, guarded, ours
+from ray_jobs.tasks import run_tasks
 
 STAGE = "scores"
 # Names repeat from pair to pair: kept as dictionaries they are neither unpacked nor hashed again.
@@ -55,15 +55,8 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
     Raises:
         FaceverifyError: what a worker raised for the user to see.
     """
-    import ray
-
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
-    common = ray.put(job)
-    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_score_shard)
-    try:
-        _windowed(lambda shard: task.remote(common, blocks, shard), todo, cluster.cpus + 2, progress)
-    except ray.exceptions.RayError as error:
-        raise ours(error) from None
+    run_tasks(_score_shard, (job, blocks), todo, cluster.cpus + 2, progress)
 
 
 def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Blocks:
@@ -115,22 +108,18 @@ def take_from_blocks(fetch: Callable[[dict[int, np.ndarray]], dict[int, np.ndarr
     return take
 
 
-def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> int:
-    """The task: score one shard of pairs and write its part; returns the number of pairs."""
+def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> tuple[int, int]:
+    """The task: score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
     import ray
 
     if blocks.rows_each == 0:
         take: Take = ray.get(blocks.holders[0]).__getitem__  # no copy: the node's shared memory
     else:
         take = take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
-
-    def work(number: int) -> int:
-        pairs = read_shard(job.work / "pairs", number, DICTIONARIES)
-        scores = score_rows(pairs, take, job.facts, job.threshold, CHUNK if blocks.rows_each == 0 else FETCHED)
-        write_part(job.work, STAGE, number, scores)
-        return scores.num_rows
-
-    return guarded(work, shard)
+    pairs = read_shard(job.work / "pairs", shard, DICTIONARIES)
+    scores = score_rows(pairs, take, job.facts, job.threshold, CHUNK if blocks.rows_each == 0 else FETCHED)
+    write_part(job.work, STAGE, shard, scores)
+    return scores.num_rows, 0
 
 
 def _fetch(blocks: Blocks, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
@@ -138,19 +127,3 @@ def _fetch(blocks: Blocks, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarra
 
     asked = [blocks.holders[block].take.remote(rows) for block, rows in wanted.items()]
     return dict(zip(wanted, ray.get(asked), strict=True))
-
-
-def _windowed(submit: Callable[[int], Any], shards: list[int], window: int, progress: Progress) -> None:
-    """Submit all shards, a limited number at a time, and count what they return."""
-    import ray
-
-    waiting: list[Any] = []
-    left = iter(shards)
-    while True:
-        while len(waiting) < window and (shard := next(left, None)) is not None:
-            waiting.append(submit(shard))
-        if not waiting:
-            return
-        ready, waiting = ray.wait(waiting)
-        for count in ray.get(ready):
-            progress.add(count)

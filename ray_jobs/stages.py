@@ -8,24 +8,22 @@ import json
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from faceverify.align import AlignConfig
-from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.faces import Crops, Stopwatch
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard
-from faceverify.storage import Location, first_line
-from ray_jobs.session import Cluster, Progress, storage_sentence
+from faceverify.storage import Location
+from ray_jobs.session import Cluster, Progress
+from ray_jobs.tasks import MAX_RETRIES, guarded, ours
 
-T = TypeVar("T")
 SHARDS_PER_TASK = 8
-MAX_RETRIES = 5  # of one task whose worker died: a photo that kills every worker must not be tried for ever
 MakeCrops = Callable[[pa.Table, Stopwatch], Crops]
 UseCrops = Callable[[Crops, Stopwatch], tuple[pa.Table, pa.Table]]
 
@@ -244,14 +242,6 @@ def engine_for(config: EngineConfig, cluster: Cluster, workers: int) -> EngineCo
     return config if config.threads or cluster.gpus else replace(config, threads=each)
 
 
-def guarded(work: Callable[[Any], T], argument: Any) -> T:
-    """Run `work`; a storage fault becomes a sentence for the user."""
-    try:
-        return work(argument)
-    except OSError as error:
-        raise PlatformError(storage_sentence(error)) from error
-
-
 def _one_thread() -> None:
     """Each worker owns one core; OpenCV would otherwise start one thread per core of the machine in each of them."""
     import cv2
@@ -268,22 +258,3 @@ def _to_ipc(table: pa.Table) -> bytes:
 
 def _from_ipc(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(data).read_all()
-
-
-def ours(error: BaseException) -> BaseException:
-    """Return the exception of this package that a Ray error carries, else the Ray error."""
-    from ray.exceptions import OutOfMemoryError, RayActorError, RayError, WorkerCrashedError
-
-    cause: BaseException | None = error
-    while cause is not None:
-        # Ray raises a mixture of its own class and ours, whose text is the stack; the plain one is inside.
-        if isinstance(cause, FaceverifyError) and not isinstance(cause, RayError):
-            sentence = str(cause).splitlines()[0]  # Ray Data appends advice of its own
-            return UserError(sentence) if isinstance(cause, UserError) else PlatformError(sentence)
-        if isinstance(cause, RayActorError | WorkerCrashedError | OutOfMemoryError):
-            return PlatformError(
-                f"workers died {MAX_RETRIES + 1} times at the same piece of work ({first_line(cause)}); too little "
-                "memory or a file that crashes its decoder may be why; the same command goes on from here."
-            )
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error

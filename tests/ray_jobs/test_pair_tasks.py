@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faceverify.errors import PlatformError, UserError
 from ray_jobs.pair_tasks import take_from_blocks
-from ray_jobs.stages import guarded, ours
+from ray_jobs.tasks import guarded, ours
 
 UNITS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
 

@@ -12,7 +12,8 @@ from faceverify.faces import Crops, Stopwatch
 from faceverify.shards import write_shards
 from faceverify.storage import Location
 from ray_jobs.session import Cluster, Progress
-from ray_jobs.stages import MAX_RETRIES, Chain, FaceSink, MakeCrops, run_chain
+from ray_jobs.stages import Chain, FaceSink, MakeCrops, run_chain
+from ray_jobs.tasks import MAX_RETRIES
 
 
 @dataclass(frozen=True)
