@@ -36,7 +36,7 @@ def run_tasks(
     """
     import ray
 
-    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_task)
+    task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_task).options(name=work.__name__)
     shared = [ray.put(item) for item in common]
     waiting: list[Any] = []
     left = iter(shards)

@@ -15,6 +15,7 @@ CLASSES = {
     "ingest": "IngestConfig",
     "align": "AlignJobConfig",
     "embed": "EmbedConfig",
+    "pairs": "PairsConfig",
     "score": "ScoreConfig",
     "evaluate": "EvaluateConfig",
 }

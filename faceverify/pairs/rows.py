@@ -1,0 +1,88 @@
+"""The drawn pairs as rows of the table `pairs`, and as the reference's CSV."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv as pa_csv
+
+from faceverify.pairs.people import People
+from faceverify.pairs.quotas import Quotas, meetings
+from faceverify.pairs.sampling import Drawn, deepfake_pairs, genuine_pairs, impostor_pairs, within
+from faceverify.storage import Location
+from faceverify.tables import PAIRS
+
+KINDS = ("genuine", "impostor", "deepfake")
+
+
+def pairs_of(people: People, quotas: Quotas, persons: range) -> pa.Table:
+    """All pairs of some persons (numbers in a row), as rows of `pairs` in the order of persons, then kinds."""
+    chosen = np.arange(persons.start, persons.stop)
+    drawn = (
+        genuine_pairs(people, chosen),
+        impostor_pairs(people, chosen, quotas.impostor[chosen], meetings(people)[chosen]),
+        deepfake_pairs(people, chosen, quotas.deepfake[chosen]),
+    )
+    kind = np.repeat(np.arange(len(KINDS)), [len(part[0]) for part in drawn])
+    owner, first, second = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+    order = np.argsort(owner, kind="stable")  # three runs that are sorted already
+    return _table(people, kind[order], (owner[order], first[order], second[order]))
+
+
+def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
+    owner, first, second = drawn
+    other = owner.copy()
+    strangers = np.flatnonzero(kind == KINDS.index("impostor"))
+    other[strangers] = np.searchsorted(people.start, second[strangers], side="right") - 1
+    columns = {
+        "pair": _names(owner, kind),
+        "photo_a": people.photos.take(pa.array(first)),
+        "photo_b": people.photos.take(pa.array(second)),
+        "label": pa.array((kind == KINDS.index("genuine")).astype(np.int8)),
+        "kind": pa.DictionaryArray.from_arrays(pa.array(kind, pa.int8()), pa.array(KINDS)),
+        "generator": people.generators.take(pa.array(second)),
+        "split": pa.DictionaryArray.from_arrays(
+            pa.array(people.split[owner], pa.int32()), pa.array(people.splits, pa.string())
+        ),
+        "person_a": people.names.take(pa.array(owner)),
+        "person_b": people.names.take(pa.array(other)),
+    }
+    fields = [PAIRS.field(name).with_type(column.type) for name, column in columns.items()]
+    return pa.table(list(columns.values()), schema=pa.schema(fields))
+
+
+def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
+    """`g17-3`: the fourth genuine pair of person 17."""
+    group = owner * len(KINDS) + kind
+    sizes = np.diff(np.unique(np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])))
+    firsts = group[np.cumsum(sizes) - sizes].tolist()
+    starts = pa.array([f"{KINDS[g % len(KINDS)][0]}{g // len(KINDS)}-" for g in firsts], pa.string())
+    which = pa.array(np.repeat(np.arange(len(sizes)), sizes))
+    numbers = pa.array(np.arange(sizes.max(initial=0))).cast(pa.string())
+    return pc.binary_join_element_wise(starts.take(which), numbers.take(pa.array(within(sizes))), "")
+
+
+def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
+    """Persons in a row that give about that many pairs together."""
+    total = np.cumsum(quotas.genuine + quotas.impostor + quotas.deepfake)
+    if not len(total):
+        return []
+    cuts = np.unique((total - 1) // pairs_per_shard, return_index=True)[1]
+    ends = [*cuts[1:].tolist(), len(total)]
+    return [range(int(a), int(b)) for a, b in zip(cuts, ends, strict=True)]
+
+
+def write_csv(target: Location, pieces: Iterable[pa.Table]) -> None:
+    """The pairs under the reference's column names, and `split`; appears complete."""
+    draft = target.parent / f".{target.name}" if target.is_local else target
+    fields = [("pathA", pa.string()), ("pathB", pa.string()), ("label", pa.int8())]
+    fields += [("deepfake_a", pa.int8()), ("deepfake_b", pa.int8()), ("split", pa.string())]
+    with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+        for piece in pieces:
+            fake = pc.equal(piece["kind"], "deepfake").cast(pa.int8())
+            real = pa.repeat(pa.scalar(0, pa.int8()), piece.num_rows)
+            values = [piece["photo_a"], piece["photo_b"], piece["label"], real, fake, piece["split"]]
+            writer.write_table(pa.table(values, schema=pa.schema(fields)))
+    if target.is_local:
+        target.fs.move(draft.path, target.path)

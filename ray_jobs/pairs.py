@@ -1,0 +1,191 @@
+"""Photos in, pairs to learn from out: half genuine, a quarter other people, a quarter deepfakes.
+
+python -m ray_jobs.pairs configs/pairs.yaml --photos runs/fakes --out runs/pairs
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from faceverify import tables
+from faceverify.config import JobConfig, identity
+from faceverify.errors import UserError
+from faceverify.faces import Stopwatch
+from faceverify.inputs import fingerprint, open_table, stream_table
+from faceverify.run_folder import RunFolder, part
+from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.session import Progress, check_shared, connect, run_job
+from ray_jobs.tasks import run_tasks
+
+if TYPE_CHECKING:
+    from faceverify.pairs.people import People
+    from faceverify.pairs.quotas import Quotas
+
+STAGE = "pairs"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairsConfig(JobConfig):
+    """Form pairs of photos: 50 % genuine, 25 % with another person, 25 % with the person's own deepfakes."""
+
+    photos: str = ""
+    """A photos table: of ingest, clean or fakes. Required."""
+    faces: str = ""
+    """A faces table (the output of align): only photos that have a face there are paired."""
+    seed: int = 0
+    """Of everything random: the same photos and seed give the same pairs, on any number of workers."""
+    validation_share: float = 0.05
+    """Share of the people without a split that goes to `val`; the rest goes to `train`. A split that is given stays."""
+    rebalance: bool = True
+    """What a person cannot give, one without fakes for example, is given by people of the split who can."""
+    csv: bool = False
+    """Write pairs.csv too: pathA, pathB, label, deepfake_a, deepfake_b, split."""
+    pairs_per_shard: int = 500_000
+    """About so many pairs per unit of work."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.validation_share <= 1:
+            raise UserError(f"validation_share is {self.validation_share}: give a share from 0 to 1.")
+        if self.pairs_per_shard < 1:
+            raise UserError(f"pairs_per_shard is {self.pairs_per_shard}: give a whole number from 1 up.")
+
+
+def run(config: PairsConfig) -> None:
+    """Check, plan, draw, commit."""
+    named = {"photos": config.photos, "faces": config.faces}
+    places = {name: open_location(uri) for name, uri in named.items() if uri}
+    for name, place in places.items():
+        check_readable(place, name)
+    photos = open_table(places["photos"], "photos", tables.PHOTOS, "photos")
+    faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
+    out = open_location(config.out)
+    check_writable(out, "out")
+    if config.dry_run:
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    digests = {name: fingerprint(place) for name, place in places.items()}
+    plan = {"job": "pairs", "config": identity(config), "inputs": digests}
+    folder = RunFolder(out, plan, (STAGE, "pairs.csv"), config.overwrite)
+    if not folder.complete:
+        finish(config, photos, faces, folder)
+    summarise(folder)
+
+
+def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | None, folder: RunFolder) -> None:
+    """All the work that is not yet done."""
+    from faceverify.pairs.quotas import quotas
+    from faceverify.pairs.rows import shards, write_csv
+
+    if folder.resumed:
+        print("Going on where an earlier run stopped.")
+    clock = Stopwatch()
+    with clock("plan"), folder.planning():
+        people, unused = gather_people(config, photos, faces)
+        wanted = quotas(people, config.rebalance)
+        cut = shards(wanted, config.pairs_per_shard)
+    with clock("connect"):
+        cluster = connect(config.verbose)
+        check_shared(cluster, folder.work)
+    print(f"Ray: {cluster}")
+    total = int(sum(kind.sum() for kind in (wanted.genuine, wanted.impostor, wanted.deepfake)))
+    with clock("draw"):
+        done = folder.done(STAGE)
+        progress = Progress("pairs", total, done=min(len(done) * config.pairs_per_shard, total))
+        todo = [shard for shard in range(len(cut)) if shard not in done]
+        window = min(config.workers or cluster.cpus + 2, cluster.cpus + 2)
+        run_tasks(draw_shard, (folder.work, people, wanted, cut), todo, window, progress)
+        progress.finish()
+    with clock("commit"):
+        made = folder.publish_parts(STAGE) if cut else folder.publish(STAGE, [], tables.PAIRS)
+        assert made == total, f"{total} pairs were wanted, {made} came out"
+        if config.csv:
+            write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))
+    facts = {"job": "pairs", "config": asdict(config), "rows_in": {"photos": len(people.photos) + unused}}
+    facts |= {"rows_out": {"pairs": made}, "unused_photos": unused, "people": len(people.names)}
+    folder.finish({**facts, **balance(people, wanted), "seed": config.seed, "seconds": clock.seconds})
+
+
+def gather_people(config: PairsConfig, photos: list[Location], faces: list[Location] | None) -> tuple["People", int]:
+    """The people, and how many photos cannot be paired.
+
+    Raises:
+        UserError: no photo can be paired, or see `faceverify.pairs.people.gather`.
+    """
+    import pyarrow as pa
+
+    from faceverify.pairs.people import COLUMNS, gather, usable
+
+    rows = pa.concat_tables(stream_table(photos, list(COLUMNS)))
+    kept = usable(rows)
+    if faces is not None:
+        names = pa.concat_tables(stream_table(faces, ["photo"]))
+        kept = kept.join(names, "photo", join_type="left semi")
+    if not kept.num_rows:
+        raise UserError(
+            f"photos: none of {rows.num_rows:,} photos names a person, says whether it is fake"
+            f"{' and has a face in ' + config.faces if config.faces else ''}; pairs need that."
+        )
+    return gather(kept, config.seed, config.validation_share), rows.num_rows - kept.num_rows
+
+
+def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[range], shard: int) -> tuple[int, int]:
+    """The task: draw the pairs of one shard of people and write them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from faceverify.pairs.rows import pairs_of
+
+    rows = pairs_of(people, wanted, cut[shard])
+    sink = pa.BufferOutputStream()
+    # Without the Arrow schema, names that are dictionaries in memory are plain strings for whoever reads the file.
+    pq.write_table(rows, sink, compression="zstd", compression_level=1, store_schema=False)
+    part(work, STAGE, shard).write_bytes(sink.getvalue().to_pybytes())
+    return rows.num_rows, 0
+
+
+def balance(people: "People", wanted: "Quotas") -> dict[str, Any]:
+    """What was made of each split, and what could not be made."""
+    import numpy as np
+
+    counts: dict[str, Any] = {}
+    for number, split in enumerate(people.splits):
+        members = np.flatnonzero(people.split == number)
+        if len(members):
+            kinds = {name: int(getattr(wanted, name)[members].sum()) for name in ("genuine", "impostor", "deepfake")}
+            counts[split] = {"people": len(members), **kinds}
+    half = sum(split["genuine"] // 2 for split in counts.values())
+    short = {kind: half - sum(split[kind] for split in counts.values()) for kind in ("impostor", "deepfake")}
+    alone = int((people.reals < 2).sum())
+    return {"splits": counts, "short": short, "people_without_fakes": int((people.fakes == 0).sum()), "alone": alone}
+
+
+def summarise(folder: RunFolder) -> None:
+    """The last lines: shares, what is missing and why, where."""
+    facts = folder.manifest()
+    total = max(1, facts["rows_out"]["pairs"])
+    kinds = {kind: sum(s[kind] for s in facts["splits"].values()) for kind in ("genuine", "impostor", "deepfake")}
+    shares = ", ".join(f"{kind} {count:,} ({count / total:.1%})" for kind, count in kinds.items())
+    print(f"{facts['rows_out']['pairs']:,} pairs of {facts['people']:,} people: {shares}")
+    splits = facts["splits"].items()
+    print(
+        "Splits: " + ", ".join(f"{name} {split['people']:,} people" for name, split in splits) + "; no person in two."
+    )
+    if facts["short"]["deepfake"]:
+        print(
+            f"{facts['short']['deepfake']:,} deepfake pairs are missing to a quarter: no pair comes twice, and "
+            f"{facts['people_without_fakes']:,} people have no fakes. More fakes per person would fill it."
+        )
+    if facts["short"]["impostor"]:
+        print(f"{facts['short']['impostor']:,} impostor pairs are missing to a quarter: too few other people to meet.")
+    if facts["unused_photos"]:
+        print(f"{facts['unused_photos']:,} photos name no person, or not whether they are fake, or have no face.")
+    print(f"Output: {folder.out}")
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("pairs", PairsConfig, run, __doc__ or "", ("photos", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
