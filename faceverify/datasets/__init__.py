@@ -77,7 +77,7 @@ class InsightfaceBinConfig:
 class DatasetConfig:
     """How the photos lie in the source."""
 
-    layout: Literal["folders", "kryptonite", "lfw", "insightface_bin", "rendered"] = "folders"
+    layout: Literal["folders", "kryptonite", "lfw", "celeba", "insightface_bin", "rendered"] = "folders"
     """Layout of the source."""
     folders: FoldersConfig = field(default_factory=FoldersConfig)
     """Options of the layout folders."""
@@ -108,6 +108,7 @@ LAYOUTS = {
     "folders": "faceverify.datasets.folders",
     "kryptonite": "faceverify.datasets.kryptonite",
     "lfw": "faceverify.datasets.lfw",
+    "celeba": "faceverify.datasets.celeba",
     "insightface_bin": "faceverify.datasets.insightface_bin",
     "rendered": "faceverify.datasets.rendered",
 }
