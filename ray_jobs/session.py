@@ -11,11 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from faceverify import config as configuration
-from faceverify.config import JobConfig
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import first_line
 
-C = TypeVar("C", bound=JobConfig)
+C = TypeVar("C")
 
 
 class Stopped(BaseException):

@@ -15,9 +15,11 @@ CLASSES = {
     "ingest": "IngestConfig",
     "align": "AlignJobConfig",
     "embed": "EmbedConfig",
+    "clean": "CleanConfig",
     "pairs": "PairsConfig",
     "score": "ScoreConfig",
     "evaluate": "EvaluateConfig",
+    "review": "ReviewConfig",
 }
 # Of the run, not of the result: left to the command line.
 RUN_ONLY = {field.name for field in dataclasses.fields(JobConfig)} - {"out"}

@@ -29,7 +29,7 @@ def fill(disk: Path, leave: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("leave, stage", [(2 * 4096, ""), (28 * 4096, "embeddings")], ids=["planning", "embedding"])
+@pytest.mark.parametrize("leave, stage", [(2 * 4096, ""), (36 * 4096, "embeddings")], ids=["planning", "embedding"])
 def test_a_full_disk(
     leave: int,
     stage: str,

@@ -1,0 +1,202 @@
+"""Photos with wrong labels in; for each photo what becomes of it, and why, out: kept, moved, held for review, dropped.
+
+python -m ray_jobs.clean configs/clean.yaml --photos runs/photos --embeddings runs/embeddings --out runs/clean
+"""
+
+import sys
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from faceverify import tables
+from faceverify.config import JobConfig, digest, identity
+from faceverify.errors import UserError
+from faceverify.faces import Stopwatch
+from faceverify.inputs import fingerprint, open_embeddings, open_table, read_schema, run_manifest
+from faceverify.run_folder import RunFolder
+from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.tasks import run_tasks
+
+if TYPE_CHECKING:
+    from faceverify.cleaning.sequence import RunRound, Work
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CleanConfig(JobConfig):
+    """Find photos under a wrong name, say whose they are, and yield a cleaned list of photos. Copies no files."""
+
+    photos: str = ""
+    """A photos table (the output of ingest). Required."""
+    embeddings: str = ""
+    """The embeddings of these photos (the output of embed); photos that it lacks are held for review. Required."""
+    decisions: str = ""
+    """Reviewers' decisions, which win: files made by review, or folders of them, separated by commas."""
+    threshold: float | None = None
+    """Cosine from which on two photos are linked; empty = chosen from the data, and the choice explained."""
+    materialise: str = ""
+    """Folder into which the cleaned photos are copied as <person>/<photo> with meta.json; empty = no copies."""
+    photos_per_shard: int = 16_384
+    """Photos per unit of work (whole people): what a worker holds, and what a killed one has to do again."""
+    max_cases: int = 10_000
+    """People put before the reviewers at most, the hardest; all of them are in decisions."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What was found at the places that the configuration names."""
+
+    photos: list[Location]
+    embeddings: list[Location]
+    decisions: list[Location]
+    digests: dict[str, str]
+
+
+def run(config: CleanConfig) -> None:
+    """Check, plan, go through the rounds, commit."""
+    inputs = check_inputs(config)
+    out = open_location(config.out)
+    check_writable(out, "out")
+    if config.materialise:
+        check_writable(open_location(config.materialise), "materialise")
+    if config.dry_run:
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    from faceverify.cleaning.commit import OUTPUTS
+
+    chosen = identity(config)
+    plan = {"job": "clean", "config": {k: v for k, v in chosen.items() if k != "materialise"}, "inputs": inputs.digests}
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    if not folder.complete:
+        finish(config, inputs, folder)
+    if config.materialise:
+        copy_photos(config, out)
+    summarise(config, folder)
+
+
+def check_inputs(config: CleanConfig) -> Inputs:
+    """Everything that can be checked before work starts.
+
+    Raises:
+        UserError: a field is missing or wrong, a decisions file among them.
+        PlatformError: storage refuses.
+    """
+    from faceverify.cleaning.decisions_file import read_decisions
+    from faceverify.cleaning.plan import check_columns
+
+    if config.threshold is not None and not -1 < config.threshold < 1:
+        raise UserError(f"threshold: {config.threshold} is no cosine between -1 and 1.")
+    places = {name: open_location(getattr(config, name)) for name in ("photos", "embeddings")}
+    for name, place in places.items():
+        check_readable(place, name)
+    photos = open_table(places["photos"], "photos", tables.PHOTOS, "photos")
+    check_columns(read_schema(photos[0]))
+    reviewed = [open_location(name.strip()) for name in config.decisions.split(",") if name.strip()]
+    for place in reviewed:
+        check_readable(place, "decisions")
+    digests = {name: fingerprint(place) for name, place in places.items()}
+    said = [(d.photo, d.outcome(), d.reviewer) for d in read_decisions(reviewed)]
+    return Inputs(photos, open_embeddings(places["embeddings"]), reviewed, digests | {"decisions": digest(said)})
+
+
+def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
+    """All the work that is not yet done."""
+    from faceverify.cleaning import commit, gather
+    from faceverify.cleaning.decisions_file import read_decisions
+    from faceverify.cleaning.plan import CleanPlan, make_plan
+    from faceverify.cleaning.sequence import run_rounds
+
+    if folder.resumed:
+        print("Going on where an earlier run stopped.")
+    clock = Stopwatch()
+    decisions = read_decisions(inputs.decisions)
+    with clock("plan"), folder.planning():
+        noted = folder.noted("plan_of_work")
+        if noted:
+            plan = CleanPlan(**noted)
+        else:
+            plan = make_plan(inputs.photos, inputs.embeddings, decisions, folder.work, config.photos_per_shard)
+            folder.note("plan_of_work", plan.as_json())
+        calibration = gather.choose_lines(folder.work, plan.dim, config.threshold)
+    print(calibration.explanation[0].upper() + calibration.explanation[1:])
+    with clock("connect"):
+        cluster = connect(config.verbose)
+        check_shared(cluster, folder.work)
+    print(f"Ray: {cluster}")
+    reviewed = {decision.photo: decision for decision in decisions}
+    outcome = run_rounds(folder, plan, calibration, reviewed, ray_rounds(folder, cluster, clock))
+    with clock("commit"):
+        made = commit.publish(folder, plan, outcome, read_schema(inputs.photos[0]), config.max_cases)
+    made |= commit.facts(calibration, outcome, len(reviewed))
+    made["model"] = (run_manifest(open_location(config.embeddings)) or {}).get("model", {})
+    folder.finish({"job": "clean", "config": asdict(config), **made, "seconds": clock.seconds})
+
+
+def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRound":
+    """Runs rounds as Ray tasks."""
+
+    def run_round(stage: str, work: "Work", common: tuple[Any, ...], shards: int, rows: int) -> None:
+        done = folder.done(stage)
+        todo = [shard for shard in range(shards) if shard not in done]
+        progress = Progress(f"photos, round {stage}", rows, done=rows * len(done) // shards)
+        with clock(stage):
+            run_tasks(work, common, todo, cluster.cpus + 2, progress)
+        if todo:
+            progress.finish()
+
+    return run_round
+
+
+def copy_photos(config: CleanConfig, out: Location) -> None:
+    """Copy the cleaned photos to where files are wanted."""
+    from faceverify.cleaning import materialise
+
+    target = open_location(config.materialise)
+    run_of = run_manifest(out) or {}
+    folder = materialise.begin(target, run_of["digest"])
+    if folder.complete:
+        print(f"The files are in {target} already.")
+        return
+    shards = materialise.plan_copies(folder, open_table(out, "photos", tables.PHOTOS, "out"))
+    cluster = connect(config.verbose)
+    done = folder.done(materialise.STAGE)
+    progress = Progress("photos copied", run_of["rows_out"]["photos"], done=len(done) * materialise.PHOTOS_PER_SHARD)
+    todo = [shard for shard in range(shards) if shard not in done]
+    run_tasks(materialise.copy_shard, (target,), todo, cluster.cpus + 2, progress)
+    progress.finish()
+    missing = materialise.finish(folder)
+    if missing:
+        print("Could not be copied: " + ", ".join(f"{count:,} {why}" for why, count in missing.items()))
+
+
+def summarise(config: CleanConfig, folder: RunFolder) -> None:
+    """The last lines: how many, why, what to do next, where."""
+    facts = folder.manifest()
+    decided, photos = facts["decided"], facts["rows_in"]["photos"]
+    print(
+        f"{photos:,} photos of {facts['people']:,} people: "
+        + ", ".join(f"{decided.get(what, 0):,} {name}" for what, name in NAMES.items())
+        + "."
+    )
+    held = {name.partition(": ")[2]: n for name, n in decided.items() if name.startswith("review: ")}
+    if held:
+        print("Held for review: " + ", ".join(f"{n:,} {why}" for why, n in held.items()))
+    found, twins = facts["cases_found"], facts["same_people"].get("same", 0)
+    shown = facts["rows_out"]["cases"]
+    more = f" (the {shown:,} hardest are in cases)" if shown < found else ""
+    print(
+        f"To look at: {found:,} people{more}, {twins:,} pairs of folders that hold one person, "
+        f"{facts['rows_out']['duplicates']:,} duplicates: python -m ray_jobs.review {folder.out}"
+    )
+    print(f"Output: {folder.out}")
+
+
+NAMES = {"kept": "kept", "moved": "moved", "review": "held for review", "dropped": "dropped"}
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("clean", CleanConfig, run, __doc__ or "", ("photos", "embeddings", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
