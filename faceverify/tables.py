@@ -111,7 +111,9 @@ CASES = pa.schema(
         ("suggested_uri", pa.list_(pa.string())),  # a typical kept photo of the suggested person
         ("similarity_suggested", pa.list_(pa.float32())),
         ("evidence", pa.list_(pa.string())),
+        ("open", pa.list_(pa.bool_())),  # which photos wait for a decision; none: all do, for the folder has a twin
         ("matrix", pa.list_(pa.float32())),  # cosines, P x P row by row
+        ("bridges", pa.list_(pa.int32())),  # links that are all that holds two groups together: places, two by two
     ]
 )
 

@@ -17,8 +17,6 @@ from faceverify.cleaning.shard import Shard
 from faceverify.cleaning.verdicts import CLEANING, Found, Verdicts, World
 
 SHOWN = 40  # photos of a case: the matrix of more could not be read
-# Beyond the agreed columns: links whose loss would part the photos they join, as places in `photo`, two by two.
-SCHEMA = pa.schema([*tables.CASES, ("bridges", pa.list_(pa.int32()))])
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class _Cases:
         for start, stop in zip(starts, np.r_[starts[1:], len(self.rows.number)], strict=True):
             if self.open[start:stop].any() or int(self.rows.number[start]) in self.twins.of:
                 cases.append(self._case(np.arange(start, stop)))
-        return pa.Table.from_pylist(cases, schema=SCHEMA)
+        return pa.Table.from_pylist(cases, schema=tables.CASES)
 
     def _case(self, of: np.ndarray) -> dict[str, object]:
         """The case of one person, whose photos are the rows `of`."""
@@ -98,6 +96,7 @@ class _Cases:
             **self._suggestions(shown, twins),
             "evidence": [self.texts[row] for row in shown],
             "matrix": matrix.ravel().tolist(),
+            "open": self.open[shown].tolist(),
             "bridges": bridges(matrix, self.world.lines.link),
         }
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceverify import tables
-from faceverify.cleaning import cases, deciding, duplicates, gather
+from faceverify.cleaning import deciding, duplicates, gather
 from faceverify.cleaning.outputs import counts, photos_schema
 from faceverify.cleaning.plan import CleanPlan
 from faceverify.cleaning.reasons import Decision
@@ -39,7 +39,7 @@ def publish(folder: RunFolder, plan: CleanPlan, outcome: Outcome, photos: pa.Sch
     assert decided == plan.photos, f"{plan.photos} photos became {decided} decisions"
     assert going_on == totals[Decision.KEPT] + totals[Decision.MOVED], f"{going_on} cleaned photos, but {totals}"
     order = _hardest(folder)
-    shown = folder.publish("cases", _cases(folder, order[:max_cases]), cases.SCHEMA)
+    shown = folder.publish("cases", _cases(folder, order[:max_cases]), tables.CASES)
     same = gather.same_people_rows(outcome.relations, outcome.twins, outcome.world.names)
     rows_out = {
         "decisions": decided,

@@ -19,10 +19,8 @@ from faceverify.inputs import stream_table
 from faceverify.storage import Location
 
 BATCH = 16
-# Of use where clean writes them: which photos wait for a person, and links that are all that holds two groups together.
-_OPTIONAL = [pa.field("open", pa.list_(pa.bool_())), pa.field("bridges", pa.list_(pa.int32()))]
-SCHEMA = pa.schema([*tables.CASES, *_OPTIONAL])
-_PER_PHOTO = [field.name for field in tables.CASES if pa.types.is_list(field.type) and field.name != "matrix"]
+_NOT_PER_PHOTO = ("matrix", "bridges")
+_PER_PHOTO = [f.name for f in tables.CASES if pa.types.is_list(f.type) and f.name not in _NOT_PER_PHOTO]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Cases:
         with tempfile.TemporaryDirectory(prefix="faceverify-review-") as folder:
             copy = f"{folder}/cases.arrow"
             options = pa.ipc.IpcWriteOptions(compression="zstd")
-            with pa.OSFile(copy, "wb") as sink, pa.ipc.new_file(sink, SCHEMA, options=options) as writer:
+            with pa.OSFile(copy, "wb") as sink, pa.ipc.new_file(sink, tables.CASES, options=options) as writer:
                 for batch in _batches(files):
                     writer.write_batch(batch)
                     self.summaries += _summaries(batch)
@@ -65,7 +63,7 @@ class Cases:
         return len(self.summaries)
 
     def read(self, number: int) -> dict[str, Any]:
-        """One row of CASES as Python values, its lists of equal length; `open` and `bridges` are always there.
+        """One row of CASES as Python values, its lists of equal length.
 
         Raises:
             UserError: they are not, or the matrix is not square.
@@ -76,30 +74,24 @@ class Cases:
         photos = len(row["photo"] or [])
         if any(len(row[name] or []) != photos for name in _PER_PHOTO) or len(row["matrix"] or []) != photos**2:
             raise UserError(f"table: the lists of the case '{row['person']}' have different lengths; run clean again.")
-        row["open"] = waiting(row["decision"], row["open"])
-        row["bridges"] = row["bridges"] or []
+        row["open"] = waiting(row["open"])
         return row
 
 
-def waiting(decisions: list[str], stated: list[bool] | None) -> list[bool]:
-    """Which photos wait: as stated; else those that cleaning did not keep; all if there would be none."""
-    waits = stated or [decision != "kept" for decision in decisions]
-    return waits if any(waits) else [True] * len(waits)
+def waiting(stated: list[bool]) -> list[bool]:
+    """Which photos wait: as stated; all if there would be none."""
+    return stated if any(stated) else [True] * len(stated)
 
 
 def _batches(files: list[Location]) -> Iterable[pa.RecordBatch]:
     """The table in batches of exactly BATCH rows (the last may be shorter)."""
     from faceverify.shards import rebatched
 
-    for piece in rebatched(stream_table(files, SCHEMA.names, rows=256), BATCH):
-        for field in _OPTIONAL:
-            if field.name not in piece.column_names:
-                piece = piece.append_column(field, pa.nulls(piece.num_rows, field.type))
-        yield from piece.select(SCHEMA.names).cast(SCHEMA).combine_chunks().to_batches()
+    for piece in rebatched(stream_table(files, tables.CASES.names, rows=256), BATCH):
+        yield from piece.select(tables.CASES.names).cast(tables.CASES).combine_chunks().to_batches()
 
 
 def _summaries(batch: pa.RecordBatch) -> Iterable[Summary]:
-    columns = (batch.column(name).to_pylist() for name in ("person", "photo", "decision", "open"))
-    for person, photos, decisions, stated in zip(*columns, strict=True):
-        waits = waiting(decisions, stated)
-        yield Summary(person, tuple(photo for photo, waits in zip(photos, waits, strict=False) if waits))
+    columns = (batch.column(name).to_pylist() for name in ("person", "photo", "open"))
+    for person, photos, stated in zip(*columns, strict=True):
+        yield Summary(person, tuple(photo for photo, waits in zip(photos, waiting(stated), strict=False) if waits))

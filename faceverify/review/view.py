@@ -108,4 +108,5 @@ def _groups(row: Row) -> Iterator[dict[str, Any]]:
 
 
 def _number(value: float | None) -> float | None:
-    return None if value is None or not math.isfinite(value) else round(value, 3)
+    # The page shows two digits; with three here it would round twice.
+    return None if value is None or not math.isfinite(value) else round(value, 4)

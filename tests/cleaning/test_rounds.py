@@ -185,7 +185,8 @@ def test_hardest_first_and_no_more_than_asked(people: Any, clean: Clean) -> None
     case = done.tables["cases"][0]
     count = len(case["photo"])
     assert np.array(case["matrix"]).reshape(count, count).diagonal() == pytest.approx(1, abs=1e-5)
-    assert all(len(case[name]) == count for name in ("uri", "is_fake", "component", "decision", "evidence"))
+    assert all(len(case[name]) == count for name in ("uri", "is_fake", "component", "decision", "evidence", "open"))
+    assert sum(case["open"]) == 1
 
 
 def test_a_threshold_given_is_taken(people: Any, clean: Clean) -> None:

@@ -58,6 +58,8 @@ def case_row(case: int, photos: str) -> dict:
         "photo": [photo_name(case, number) for number in range(len(shown))],
         "uri": [uri(photos, *where(one)) for one in shown],
         "is_fake": [False] * len(shown),
+        "open": [one["decision"] != "kept" for one in shown],
+        "bridges": [],
         "component": [one["component"] for one in shown],
         "decision": [one["decision"] for one in shown],
         "suggested_person": [None if one["suggested"] is None else NAMES[one["suggested"]] for one in shown],

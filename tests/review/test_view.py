@@ -16,7 +16,7 @@ from faceverify.review.view import case_view, proposal, to_mean
 def case_row(case: int) -> dict:
     """As `Cases.read` gives it."""
     row = clean_output.case_row(case, "photos")
-    return row | {"open": [decision != "kept" for decision in row["decision"]], "bridges": [0, 1]}
+    return row | {"bridges": [0, 1]}
 
 
 def view(case: int) -> dict:
