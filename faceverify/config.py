@@ -92,6 +92,10 @@ def _checked(config_class: type[T], values: dict[str, Any], where: str) -> T:
                 continue  # reported above, with the nearest name
             name = ".".join(str(part) for part in fault["loc"])
             faults.append(f"{name}: {fault['msg']}, got {fault['input']!r}")
+    except UserError as error:  # of a part's own checks, which may only follow from a misspelt key
+        if not faults:
+            raise
+        faults.append(str(error).removesuffix("."))
     raise UserError(f"{where}: " + "; ".join(faults) + ".")
 
 
