@@ -45,6 +45,8 @@ class Reason(StrEnum):
     NO_LANDMARKS = "no_landmarks"  # aligner `annotated`, and the table has none for this photo
     BAD_LANDMARKS = "bad_landmarks"  # not finite, or all in one point
     NOT_ALIGNED = "not_aligned"  # aligner `none`, and the photo is not square
+    # fakes
+    NO_TARGET = "no_target"  # nobody else in the split has a photo into which the face could be put
     # embedding and pairs
     BAD_EMBEDDING = "bad_embedding"  # not finite, or of length zero
     UNKNOWN_PHOTO = "unknown_photo"  # a pair names a photo that the photos table does not hold

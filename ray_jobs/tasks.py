@@ -4,7 +4,8 @@ Both return a shard's counts as (rows, rejected). A shard whose part is written 
 `RunFolder.done`), and the work itself writes its part, so a shard that is done twice leaves the same part.
 """
 
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
@@ -51,6 +52,49 @@ def run_tasks(
                 progress.add(rows, rejected)
     except ray.exceptions.RayError as error:
         raise ours(error) from None
+
+
+def run_in_actors(
+    actor: type, arguments: tuple[Any, ...], items: Sequence[Any], workers: int, progress: Progress, **resources: float
+) -> None:
+    """Call `work(item)` once for every item, on actors that keep what they have loaded.
+
+    Args:
+        actor: a module-level class with a method `work(item) -> (rows, rejected)`. What it loads it loads there: an
+            exception of its constructor does not reach the user as it was.
+        arguments: of its constructor; go into the object store once.
+        items: small and picklable.
+        workers: how many actors at most.
+        progress: counts the rows.
+        resources: of one actor (num_cpus, num_gpus).
+
+    Raises:
+        FaceverifyError: what a worker raised for the user to see.
+    """
+    import ray
+
+    shared = [ray.put(argument) for argument in arguments]
+    held = ray.remote(max_restarts=-1, max_task_retries=MAX_RETRIES, **resources)(actor)
+    actors = [held.remote(*shared) for _ in range(min(workers, len(items)))]
+    # An actor is given its first item when it is there: one that waits for a CPU that others hold keeps nothing back.
+    waiting = {one.__ray_ready__.remote(): (one, False) for one in actors}
+    todo, working = deque(items), 0
+    try:
+        while todo or working:
+            [ready], _ = ray.wait(list(waiting))
+            one, worked = waiting.pop(ready)
+            outcome = ray.get(ready)
+            if worked:
+                working -= 1
+                progress.add(*outcome)
+            if todo:
+                waiting[one.work.remote(todo.popleft())] = (one, True)
+                working += 1
+    except ray.exceptions.RayError as error:
+        raise ours(error) from None
+    finally:
+        for one in actors:
+            ray.kill(one)
 
 
 def _task(work: Callable[..., tuple[int, int]], shard: int, *common: Any) -> tuple[int, int]:

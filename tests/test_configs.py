@@ -16,6 +16,7 @@ CLASSES = {
     "align": "AlignJobConfig",
     "embed": "EmbedConfig",
     "clean": "CleanConfig",
+    "fakes": "FakesConfig",
     "pairs": "PairsConfig",
     "score": "ScoreConfig",
     "evaluate": "EvaluateConfig",

@@ -1,0 +1,172 @@
+"""Deepfakes to learn from: generators behind one interface, two of them without any weights.
+
+    swap = build(GENERATORS["landmark_swap"])
+    [fake] = swap.make([Request((FaceInput(photo, landmarks),), FaceInput(host, host_landmarks), rng)])
+
+A fake claims to be the person of its sources; the person in the target photo is only the host. docs/fakes.md says how
+generators with weights fit in.
+
+Importing this package loads neither OpenCV nor a network; `build` loads what the chosen generator needs.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Literal, Protocol
+
+import numpy as np
+
+from faceverify.errors import BadData, UserError
+
+
+@dataclass(frozen=True, slots=True)
+class IdentityVector:
+    """The embedding of a source face that a generator is fed.
+
+    Args:
+        model: the recogniser: a registered name, or its weights file (local or s3://).
+        form: `raw` as the network gives it, `unit` divided by its length. The wrong one gives another person.
+    """
+
+    model: str
+    form: Literal["raw", "unit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One weights file that decides what a generator makes.
+
+    Args:
+        name: for people.
+        uri: where it is; another place is no other run.
+        sha256: of its content, hexadecimal.
+    """
+
+    name: str
+    uri: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Description:
+    """What a generator needs; known without loading it, so that the job can plan and give it a place to run.
+
+    Args:
+        name: as in the table's column `generator` and in the pictures' names.
+        home: where its class is, `module:Class`; it is called with the description and is then a `Generator`.
+        target: whether it needs a photo of another person to put the face into.
+        source_photos: how many photos of the person it takes at most.
+        identity: the embedding it is fed for each source; the job computes it from the 112x112 crop.
+        weights: its files; they become part of what a run is, and of every row.
+        gpu: whether a worker that makes its fakes is given a GPU, if the cluster has any.
+        batch: how many requests it takes at a time.
+    """
+
+    name: str
+    home: str
+    target: bool
+    source_photos: int = 1
+    identity: IdentityVector | None = None
+    weights: tuple[Weights, ...] = ()
+    gpu: bool = False
+    batch: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceInput:
+    """A photo with one face in it.
+
+    Args:
+        image: [H, W, 3] uint8 RGB.
+        landmarks: [5, 2] (x, y) in its pixels: image-left eye, image-right eye, nose, image-left mouth corner,
+            image-right mouth corner.
+        embedding: [D] float32, of sources only, where `Description.identity` asks for it.
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray
+    embedding: np.ndarray | None = None
+
+    def with_embedding(self, embedding: np.ndarray) -> "FaceInput":
+        """The same photo with its embedding."""
+        return replace(self, embedding=embedding)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One fake to make.
+
+    Args:
+        sources: photos of the claimed person, 1 to `Description.source_photos`.
+        target: photo of the host, None where `Description.target` is false.
+        rng: all that is random comes from here and nothing else, so a request can be repeated to the bit.
+    """
+
+    sources: tuple[FaceInput, ...]
+    target: FaceInput | None
+    rng: np.random.Generator
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fake:
+    """What a generator made.
+
+    Args:
+        image: [H, W, 3] uint8 RGB; as large as the target photo where there is one.
+        landmarks: [5, 2] float32 of the new face in `image`, order as in `FaceInput`; None if the generator does not
+            know them.
+        box: (x0, y0, x1, y1) whole pixels, x1 and y1 exclusive, inside the picture: what was pasted; None if all is
+            new.
+        mask: [y1 - y0, x1 - x0] float32 in 0..1, the share of the new face in each pixel of `box`; None with `box`.
+        how: the way it was made in a few words, for people (variants that the seed has chosen).
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray | None
+    box: tuple[int, int, int, int] | None
+    mask: np.ndarray | None
+    how: str
+
+
+class Generator(Protocol):
+    """What `build` returns, and what a new method implements. Its weights are loaded when it is built."""
+
+    description: Description
+
+    def make(self, requests: Sequence[Request]) -> list[Fake | BadData]:
+        """One result per request (at most `description.batch`), same order; nothing is raised for bad photos."""
+        ...
+
+
+GENERATORS: dict[str, Description] = {
+    "landmark_swap": Description(name="landmark_swap", home="faceverify.fakes.landmark_swap:LandmarkSwap", target=True),
+    "self_blend": Description(name="self_blend", home="faceverify.fakes.self_blend:SelfBlend", target=False),
+}
+
+
+def describe(names: str) -> list[Description]:
+    """What the generators of a list like `landmark_swap,self_blend` need.
+
+    Raises:
+        UserError: unknown, repeated, or none.
+    """
+    asked = [name.strip() for name in names.split(",")]
+    for name in asked:
+        if name not in GENERATORS:
+            near = difflib.get_close_matches(name, GENERATORS, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"known are {', '.join(GENERATORS)}."
+            raise UserError(f"generators: there is no generator '{name}'; {hint}")
+        if asked.count(name) > 1:
+            raise UserError(f"generators: '{name}' is named twice.")
+    return [GENERATORS[name] for name in asked]
+
+
+def build(description: Description) -> Generator:
+    """The generator that is described, ready to work.
+
+    Raises:
+        UserError: its weights are not there, or are not those that the description names.
+    """
+    module, _, name = description.home.partition(":")
+    return getattr(import_module(module), name)(description)

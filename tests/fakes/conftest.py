@@ -1,0 +1,40 @@
+"""Rendered faces, and photos tables of any people."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from faceverify.align.geometry import ARCFACE_112
+from faceverify.fakes import FaceInput
+from faceverify.tables import PHOTOS
+
+PhotosOf = Callable[..., pa.Table]
+
+
+@pytest.fixture(scope="session")
+def faces() -> list[FaceInput]:
+    """Two photos of each of four drawn people, 160x160."""
+    from faceverify.datasets.rendered import RenderedConfig, render_photo
+
+    config = RenderedConfig(persons=4, photo_size=160)
+    return [FaceInput(*render_photo(config, person, photo)) for person in range(4) for photo in range(2)]
+
+
+@pytest.fixture(scope="session")
+def photos_of() -> PhotosOf:
+    """A photos table from {person: (real photos with landmarks, real ones without, fakes[, split])}."""
+
+    def make(people: dict[str, tuple]) -> pa.Table:
+        rows = []
+        for person, (good, bare, fake, *split) in people.items():
+            for number in range(good + bare + fake):
+                photo = f"{person}/{number:02d}.jpg"
+                points = ARCFACE_112 + np.random.default_rng(list(photo.encode())).normal(0, 3, (5, 2))
+                row = {"photo": photo, "uri": f"/photos/{photo}", "person": person, "is_fake": number >= good + bare}
+                row |= {"split": split[0] if split else None, "generator": "g" if row["is_fake"] else None}
+                rows.append(row | {"landmarks": points.ravel() if not good <= number < good + bare else None})
+        return pa.Table.from_pylist(rows, PHOTOS)
+
+    return make
