@@ -8,7 +8,23 @@ from pathlib import Path
 
 from benchmarks.harness import ROOT
 
-PROGRAMS = ("help_time", "decode", "eer", "lfw_view1", "real_fakes", "million_pairs", "reuse", "throughput")
+PROGRAMS = (
+    "help_time",
+    "decode",
+    "eer",
+    "lfw_view1",
+    "real_fakes",
+    "fakes_fool",
+    "cleaning_lfw",
+    "cleaning_speed",
+    "pairs_speed",
+    "million_pairs",
+    "reuse",
+    "throughput",
+    "align_busy",
+    "aligners",
+    "dfa_score",
+)
 
 
 def main() -> int:

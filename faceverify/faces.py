@@ -5,7 +5,7 @@ Nothing here knows of Ray. A photo that cannot be used leaves the way as a row o
 
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from faceverify.models.engines import Engine
 
 SIDE = 112
-# Photos are aligned in groups, so that batched aligners have a batch; a group ends before its pixels fill the memory.
-GROUP_PHOTOS, GROUP_PIXELS = 32, 32_000_000
+GROUP_PHOTOS = 32  # aligned at a time, so that batched aligners have a batch
+GROUP_PIXELS = 32_000_000  # decoded photos are handed on before they fill the memory
 OUTAGE_PHOTOS = 8  # a whole shard of at least that many unreadable photos is not the photos' fault
 READ_AHEAD = 16  # requests in flight per worker: hides the latency of object storage
 
@@ -44,6 +44,17 @@ class Stopwatch:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+
+@dataclass
+class Pictures:
+    """Decoded photos, consecutive ones of a shard.
+
+    rows: the photos' rows; pixels: for each row [H, W, 3] RGB uint8, or why there are none.
+    """
+
+    rows: pa.Table
+    pixels: list[np.ndarray | BadData]
 
 
 @dataclass
@@ -75,37 +86,83 @@ class Rejects:
         return pa.Table.from_pylist(self._rows, schema=tables.REJECTS)
 
 
-def crop_photos(rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: Stopwatch) -> Crops:
-    """Read, decode and align the photos of `rows` (columns photo, uri, landmarks).
+def crop_photos(
+    rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: Stopwatch, batch: int = GROUP_PHOTOS
+) -> Crops:
+    """Read, decode and align the photos of `rows` (columns photo, uri, landmarks), `batch` at a time.
 
     Raises:
         PlatformError: storage refuses all of them.
     """
-    photos, landmarks = rows["photo"].to_pylist(), _landmarks(rows)
-    rejects, kept, faces = Rejects(), [], []
-    for group in _groups(_decoded(rows["uri"].to_pylist(), limits, watch)):
-        good = [(i, picture) for i, picture in group if not isinstance(picture, BadData)]
-        for i, picture in group:
-            if isinstance(picture, BadData):
-                rejects.add(photos[i], "read", picture)
-        with watch("align"):
-            results = aligner.align([picture for _, picture in good], [landmarks[i] for i, _ in good])
-        for (i, _), result in zip(good, results, strict=True):
-            if isinstance(result, BadData):
-                rejects.add(photos[i], "align", result)
-            else:
-                kept.append(i)
-                faces.append(result)
-    refused = rejects.table()
+    groups = decode_photos(rows, limits, watch, batch)
+    return join_crops([align_pictures(group, aligner, watch, batch) for group in groups])
+
+
+def decode_photos(rows: pa.Table, limits: ImageLimits, watch: Stopwatch, photos: int) -> Iterator[Pictures]:
+    """Read and decode the photos of `rows`, in groups of at most `photos` that end where they reach GROUP_PIXELS.
+
+    Every row is in one group, in order; no rows give one empty group.
+
+    Raises:
+        PlatformError: storage refuses all of them.
+    """
+    start, refused, held, pixels = 0, [], [], 0
+    for picture in _decoded(rows["uri"].to_pylist(), limits, watch):
+        held.append(picture)
+        if isinstance(picture, BadData):
+            refused.append(picture)
+        else:
+            pixels += picture.shape[0] * picture.shape[1]
+        if len(held) >= photos or pixels >= GROUP_PIXELS:
+            yield Pictures(rows.slice(start, len(held)), held)
+            start, held, pixels = start + len(held), [], 0
     _check_storage(refused, rows.num_rows)
-    return Crops(_taken(rows, kept), _stack([f.image for f in faces]), _found(faces, aligner.name), refused)
+    if held or start == 0:
+        yield Pictures(rows.slice(start), held)
 
 
-def _check_storage(rejects: pa.Table, photos: int) -> None:
+def align_pictures(pictures: Pictures, aligner: Aligner, watch: Stopwatch, batch: int = GROUP_PHOTOS) -> Crops:
+    """Align decoded photos, `batch` at a time."""
+    photos, kept, faces, rejects = pictures.rows["photo"].to_pylist(), [], [], Rejects()
+    with watch("align"):
+        results = _aligned(pictures, aligner, batch)
+    for i, (picture, result) in enumerate(zip(pictures.pixels, results, strict=True)):
+        if isinstance(result, BadData):
+            rejects.add(photos[i], "read" if isinstance(picture, BadData) else "align", result)
+        else:
+            kept.append(i)
+            faces.append(result)
+    found = _found(faces, aligner.name)
+    return Crops(_taken(pictures.rows, kept), _stack([face.image for face in faces]), found, rejects.table())
+
+
+def _aligned(pictures: Pictures, aligner: Aligner, batch: int) -> list[AlignedFace | BadData]:
+    """One result per picture; pictures of like size go to the aligner together, since only these can share a batch."""
+    landmarks = _landmarks(pictures.rows)
+    good = [(i, picture) for i, picture in enumerate(pictures.pixels) if not isinstance(picture, BadData)]
+    good.sort(key=lambda item: item[1].shape)
+    results: dict[int, AlignedFace | BadData] = {
+        i: picture for i, picture in enumerate(pictures.pixels) if isinstance(picture, BadData)
+    }
+    for start in range(0, len(good), batch):
+        numbers, images = zip(*good[start : start + batch], strict=True)
+        results |= zip(numbers, aligner.align(list(images), [landmarks[i] for i in numbers]), strict=True)
+    return [results[i] for i in range(len(pictures.pixels))]
+
+
+def join_crops(parts: list[Crops]) -> Crops:
+    """The crops of consecutive groups as one."""
+    rows, found, rejects = (
+        pa.concat_tables([getattr(part, name) for part in parts]) for name in ("rows", "found", "rejects")
+    )
+    return Crops(rows, np.concatenate([part.faces for part in parts]), found, rejects)
+
+
+def _check_storage(refused: list[BadData], photos: int) -> None:
     """Stop where a whole shard cannot be read: then the storage is at fault, and rejects would be for ever."""
-    if photos >= OUTAGE_PHOTOS and rejects["reason"].to_pylist() == [Reason.UNREADABLE.value] * photos:
+    if photos >= OUTAGE_PHOTOS and [fault.reason for fault in refused] == [Reason.UNREADABLE] * photos:
         raise PlatformError(
-            f"none of {photos} photos could be read ({rejects['detail'][0]}); mend the storage, or give the workers "
+            f"none of {photos} photos could be read ({refused[0].detail}); mend the storage, or give the workers "
             "credentials for it, and run the same command again, it goes on from here."
         )
 
@@ -161,20 +218,18 @@ def encode_faces(crops: Crops, watch: Stopwatch) -> pa.Table:
     return pa.table(columns, schema=tables.FACES)
 
 
-def _decoded(
-    uris: list[str | None], limits: ImageLimits, watch: Stopwatch
-) -> Iterator[tuple[int, np.ndarray | BadData]]:
-    for i, data in enumerate(_read_ahead(uris, limits, watch)):
+def _decoded(uris: list[str | None], limits: ImageLimits, watch: Stopwatch) -> Iterator[np.ndarray | BadData]:
+    for data in _read_ahead(uris, limits, watch):
         if isinstance(data, BadData):
-            yield i, data
+            yield data
             continue
         try:
             with watch("decode"):
                 picture = decode(data, limits)
         except BadData as fault:
-            yield i, fault
+            yield fault
         else:
-            yield i, picture
+            yield picture
 
 
 def _read_ahead(uris: list[str | None], limits: ImageLimits, watch: Stopwatch) -> Iterator[bytes | BadData]:
@@ -207,19 +262,6 @@ def _read(uri: str | None, limits: ImageLimits) -> bytes | BadData:
         return Location(uri).read_bytes(limits.max_bytes)
     except BadData as fault:
         return fault
-
-
-def _groups(pictures: Iterable[tuple[int, np.ndarray | BadData]]) -> Iterator[list[tuple[int, np.ndarray | BadData]]]:
-    group: list[tuple[int, np.ndarray | BadData]] = []
-    pixels = 0
-    for i, picture in pictures:
-        group.append((i, picture))
-        pixels += 0 if isinstance(picture, BadData) else picture.shape[0] * picture.shape[1]
-        if len(group) >= GROUP_PHOTOS or pixels >= GROUP_PIXELS:
-            yield group
-            group, pixels = [], 0
-    if group:
-        yield group
 
 
 def _landmarks(rows: pa.Table) -> list[np.ndarray | None]:

@@ -5,16 +5,18 @@ python -m ray_jobs.align configs/align.yaml --photos PHOTOS --align.weights yune
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
 from faceverify import tables
 from faceverify.align import AlignConfig, build
+from faceverify.align.cards import card
 from faceverify.config import JobConfig
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, open_photos, stream_table
 from faceverify.storage import Location, check_readable, open_location
+from ray_jobs.resources import AlignResources, describe
 from ray_jobs.session import run_job
 from ray_jobs.stages import FaceSink, PhotoSource
 from ray_jobs.table_job import TableJob
@@ -28,6 +30,7 @@ class AlignJobConfig(JobConfig):
     """A photos table (the output of ingest), or a folder of photos. Required."""
     align: AlignConfig = field(default_factory=AlignConfig)
     images: ImageLimits = field(default_factory=ImageLimits)
+    resources: AlignResources = field(default_factory=AlignResources)
     photos_per_shard: int = 128
     """Photos per unit of work: what a killed worker has to do again."""
 
@@ -37,16 +40,19 @@ def run(config: AlignJobConfig) -> None:
     place = open_location(config.photos)
     check_readable(place, "photos")
     opened = open_photos(place)
-    aligner = build(config.align)  # checks the weights
+    aligner = build(replace(config.align, device="cpu"))  # checks the weights; the GPUs may be on other machines
+    print(f"Aligner: {card(config.align.method)}, name {aligner.name}")
+    print(describe(config.resources, config.align))
     TableJob(
         job="align",
         config=config,
         digests={"photos": fingerprint(place), "aligner": aligner.name},
         rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened),
-        stages=lambda _: (PhotoSource(config.align, config.images), FaceSink()),
+        stages=lambda _: (PhotoSource(config.align, config.images, config.resources), FaceSink()),
         table="faces",
         schema=tables.FACES,
         rows_per_shard=config.photos_per_shard,
+        run_only=("resources",),
         facts={"aligner": aligner.name},
     ).run()
 

@@ -1,31 +1,59 @@
-"""Ray Data stages that several jobs share: read a shard, make crops, make faces or embeddings, write a part.
+"""Chains that several jobs share: read a shard, make crops, make faces or embeddings, write a part; and where each
+part of a chain runs.
 
-On CPUs the whole chain runs in one process per core, so that pixels never leave it. With GPUs it is cut in two: crops
-are made by CPU workers and travel through the object store to the workers that hold the network.
+On CPUs the whole chain runs in one process per core, so that pixels never leave it. With GPUs it is cut, and what
+travels between the workers passes through the object store:
+
+    network of the sink on GPUs        crops: CPU actors -> sink: GPU actors
+    network of the aligner too         photos read and decoded: CPU tasks -> crops and sink: GPU actors
+    only that of the aligner           photos: CPU tasks -> crops: GPU actors -> sink: CPU actors
+
+Decoded photos are large. A piece of them is at most about 100 MB (`faces.GROUP_PIXELS`, and one photo more), a decoding
+task waits when two are not taken, and Ray Data starts no further one while what is on its way fills the share of the
+object store that it allows itself (half of it): slow GPUs hold the decoding back, not the memory.
 """
 
 import json
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-import numpy as np
 import pyarrow as pa
 
-from faceverify.align import AlignConfig
-from faceverify.faces import Crops, Stopwatch
+from faceverify.align import AlignConfig, build
+from faceverify.faces import (
+    GROUP_PHOTOS,
+    Pictures,
+    Stopwatch,
+    align_pictures,
+    crop_photos,
+    decode_faces,
+    decode_photos,
+    embed_crops,
+    encode_faces,
+)
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
-from faceverify.run_folder import part, read_part, write_part
-from faceverify.shards import read_shard
 from faceverify.storage import Location
+from ray_jobs.resources import AlignResources, Placement, fitted, place
 from ray_jobs.session import Cluster, Progress
-from ray_jobs.tasks import MAX_RETRIES, guarded, ours
+from ray_jobs.tasks import MAX_RETRIES, ours
+from ray_jobs.workers import (
+    AlignPictures,
+    Cropper,
+    Finisher,
+    Fused,
+    GpuCropper,
+    GpuFinisher,
+    Joiner,
+    MakeCrops,
+    Piece,
+    UseCrops,
+    decode_shards,
+)
 
 SHARDS_PER_TASK = 8
-MakeCrops = Callable[[pa.Table, Stopwatch], Crops]
-UseCrops = Callable[[Crops, Stopwatch], tuple[pa.Table, pa.Table]]
 
 
 class Source(Protocol):
@@ -50,14 +78,26 @@ class PhotoSource:
 
     align: AlignConfig
     limits: ImageLimits
+    resources: AlignResources = field(default_factory=AlignResources)
+    batch: int = GROUP_PHOTOS
+
+    def at(self, placement: Placement) -> "PhotoSource":
+        """The same for workers that have what was settled."""
+        return replace(self, align=fitted(self.align, placement), batch=placement.batch)
 
     def open(self) -> MakeCrops:
         """Build the aligner."""
-        from faceverify.align import build
-        from faceverify.faces import crop_photos
-
         aligner = build(self.align)
-        return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch)
+        return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch, self.batch)
+
+    def read(self, rows: pa.Table, watch: Stopwatch) -> Iterator[Pictures]:
+        """The first half of it: read and decode, in pieces bounded by memory only."""
+        return decode_photos(rows, self.limits, watch, rows.num_rows + 1)
+
+    def open_aligner(self) -> AlignPictures:
+        """The second half of it: build the aligner."""
+        aligner = build(self.align)
+        return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch)
 
 
 @dataclass(frozen=True)
@@ -66,8 +106,6 @@ class FaceSource:
 
     def open(self) -> MakeCrops:
         """Nothing to load."""
-        from faceverify.faces import decode_faces
-
         return decode_faces
 
 
@@ -77,8 +115,6 @@ class FaceSink:
 
     def open(self) -> UseCrops:
         """Nothing to load."""
-        from faceverify.faces import encode_faces
-
         return lambda crops, watch: (encode_faces(crops, watch), crops.rejects)
 
 
@@ -91,7 +127,6 @@ class EmbeddingSink:
 
     def open(self) -> UseCrops:
         """Load the network."""
-        from faceverify.faces import embed_crops
         from faceverify.models import load_engine
 
         engine = load_engine(self.model, self.engine)
@@ -109,71 +144,18 @@ class Chain:
     sink: Sink
 
 
-class Fused:
-    """The whole chain in one process."""
-
-    def __init__(self, chain: Chain) -> None:
-        _one_thread()
-        self.chain, self.make, self.use = chain, chain.source.open(), chain.sink.open()
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Shard numbers in, counts out."""
-        return _counts([guarded(self._shard, int(shard)) for shard in batch["shard"]])
-
-    def _shard(self, shard: int) -> dict[str, Any]:
-        watch = Stopwatch()
-        rows = _pending(self.chain, shard)
-        written = part(self.chain.work, self.chain.stage, shard)
-        if written.is_file():  # by an attempt at this task that was killed later
-            done = read_part(written).num_rows
-            return {"rows": rows.num_rows, "rejected": rows.num_rows - done, "seconds": "{}"}
-        return _finish(self.chain, shard, rows.num_rows, self.make(rows, watch), self.use, watch)
-
-
-class Cropper:
-    """The first half of the chain; hands the crops on as Arrow bytes."""
-
-    def __init__(self, chain: Chain) -> None:
-        _one_thread()
-        self.chain, self.make = chain, chain.source.open()
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """One shard number in, its crops out."""
-        return guarded(self._shard, int(batch["shard"][0]))
-
-    def _shard(self, shard: int) -> dict[str, Any]:
-        watch = Stopwatch()
-        rows = _pending(self.chain, shard)
-        crops = self.make(rows, watch)
-        columns = {"shard": [shard], "rows": [rows.num_rows], "seconds": [json.dumps(watch.seconds)]}
-        parts = {"kept": crops.rows, "found": crops.found, "rejects": crops.rejects}
-        columns |= {name: [_to_ipc(table)] for name, table in parts.items()}
-        return columns | {"pixels": [crops.faces.tobytes()]}
-
-
-class Embedder:
-    """The second half of the chain."""
-
-    def __init__(self, chain: Chain) -> None:
-        self.chain, self.use = chain, chain.sink.open()
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        """Crops of shards in, counts out."""
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
-        return _counts([guarded(self._shard, row) for row in rows])
-
-    def _shard(self, row: dict[str, Any]) -> dict[str, Any]:
-        watch = Stopwatch()
-        watch.seconds.update(json.loads(row["seconds"]))
-        faces = np.frombuffer(row["pixels"], np.uint8).reshape(-1, 112, 112, 3)
-        crops = Crops(_from_ipc(row["kept"]), faces, _from_ipc(row["found"]), _from_ipc(row["rejects"]))
-        return _finish(self.chain, int(row["shard"]), int(row["rows"]), crops, self.use, watch)
-
-
 def run_chain(
     chain: Chain, shards: list[int], cluster: Cluster, workers: int, progress: Progress, gpu: bool
 ) -> dict[str, float]:
     """Run the chain over the given shards; returns seconds per stage, summed over the workers.
+
+    Args:
+        chain: what to do.
+        shards: shard numbers.
+        cluster: what Ray offers.
+        workers: JobConfig.workers.
+        progress: counts the rows.
+        gpu: whether the sink's network uses a GPU where there is one.
 
     Raises:
         FaceverifyError: what a worker raised for the user to see.
@@ -182,19 +164,12 @@ def run_chain(
 
     if not shards:
         return {}
-    cpus = min(workers or cluster.cpus, len(shards))
-    cut = gpu and cluster.gpus > 0
-    # A task costs Ray some 20 ms: give it several shards, but every worker sixteen tasks, so that all end together.
-    each = 1 if cut else max(1, min(SHARDS_PER_TASK, len(shards) // (16 * cpus)))
-    dataset = ray.data.from_arrow([pa.table({"shard": shards[i : i + each]}) for i in range(0, len(shards), each)])
-    if cut:
-        dataset = _mapped(dataset, Cropper, chain, cpus, num_cpus=0.9)
-        dataset = _mapped(dataset, Embedder, chain, min(cluster.gpus, len(shards)), num_gpus=1, num_cpus=0.1)
-    else:
-        dataset = _mapped(dataset, Fused, chain, cpus, num_cpus=0.95)
+    dataset = _laid_out(chain, shards, cluster, workers, gpu and cluster.gpus > 0)
+    joiner = Joiner(chain.work, chain.stage)
     seconds: dict[str, float] = {}
     try:
         for counts in dataset.iter_rows():
+            joiner.add(Piece(*(counts[name] for name in ("shard", "number", "last", "rows"))))
             progress.add(counts["rows"], counts["rejected"])
             for stage, spent in json.loads(counts["seconds"]).items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
@@ -203,58 +178,71 @@ def run_chain(
     return {stage: round(spent, 3) for stage, spent in seconds.items()}
 
 
-def _mapped(dataset: Any, stage: type, chain: Chain, workers: int, **resources: float) -> Any:
+def _laid_out(chain: Chain, shards: list[int], cluster: Cluster, workers: int, gpu_sink: bool) -> Any:
+    """The dataset whose rows are the counts of finished pieces: which part of the chain runs where."""
+    source, placement = chain.source, None
+    cpus = min(workers or cluster.cpus, len(shards))
+    if isinstance(source, PhotoSource):
+        placement = place(source.resources, source.align, cluster, workers)
+        print(placement)
+        chain = replace(chain, source=source.at(placement))
+        if placement.gpus:
+            return _with_gpu_aligner(chain, placement, shards, cpus, gpu_sink)
+        cpus = min(placement.workers, len(shards))
+    share, threads = (placement.cpus, placement.threads) if placement else (1.0, 1)
+    if gpu_sink:
+        dataset = _pool(_numbers(shards, 1), Cropper, (chain, threads), cpus, num_cpus=0.9 * share)
+        return _pool(dataset, Finisher, (chain,), min(cluster.gpus, len(shards)), num_gpus=1, num_cpus=0.1)
+    # A task costs Ray some 20 ms: give it several shards, but every worker sixteen tasks, so that all end together.
+    each = max(1, min(SHARDS_PER_TASK, len(shards) // (16 * cpus)))
+    return _pool(_numbers(shards, each), Fused, (chain, threads), cpus, num_cpus=0.95 * share)
+
+
+def _with_gpu_aligner(chain: Chain, placement: Placement, shards: list[int], cpus: int, gpu_sink: bool) -> Any:
+    """Decoding in CPU tasks, the aligner's network in actors with GPUs, and the sink there too or on CPUs."""
+    source = chain.source
+    assert isinstance(source, PhotoSource)
+    photos = {"chain": chain, "read": source.read}
+    dataset = _mapped(
+        _numbers(shards, 1), decode_shards, _tasks(cpus), fn_kwargs=photos, num_cpus=0.8, max_retries=MAX_RETRIES
+    )
+    aligners = min(placement.workers, len(shards))
+    has = {"num_gpus": placement.gpus, "num_cpus": 0.1}
+    if gpu_sink:
+        return _pool(dataset, GpuFinisher, (chain, source.open_aligner), aligners, **has)
+    dataset = _pool(dataset, GpuCropper, (chain, source.open_aligner), aligners, **has)
+    return _pool(dataset, Finisher, (chain,), cpus, num_cpus=0.1)
+
+
+def _numbers(shards: list[int], each: int) -> Any:
+    import ray
+
+    return ray.data.from_arrow([pa.table({"shard": shards[i : i + each]}) for i in range(0, len(shards), each)])
+
+
+def _tasks(most: int) -> Any:
+    import ray
+
+    return ray.data.TaskPoolStrategy(size=most)
+
+
+def _pool(dataset: Any, stage: type, arguments: tuple[Any, ...], workers: int, **resources: float) -> Any:
     import ray
 
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-    options = {"max_task_retries": MAX_RETRIES, **resources}
+    return _mapped(dataset, stage, pool, fn_constructor_args=arguments, max_task_retries=MAX_RETRIES, **resources)
+
+
+def _mapped(dataset: Any, stage: Any, compute: Any, **options: Any) -> Any:
+    """A stage that takes a row at a time, or whole blocks where the rows are no more than shard numbers."""
+    size = None if stage is Fused else 1  # None is refused for workers with a GPU
     with warnings.catch_warnings():
         # Ray 2.60 announces another way to say this for 2.64, and does not have it yet.
         warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-        return dataset.map_batches(stage, fn_constructor_args=(chain,), batch_size=None, compute=pool, **options)
-
-
-def _pending(chain: Chain, shard: int) -> pa.Table:
-    """The rows of a shard, but for those whose embedding was given."""
-    rows = read_shard(chain.work / chain.input, shard)
-    return (
-        rows.filter(rows["embedding"].is_null()).drop_columns("embedding") if "embedding" in rows.column_names else rows
-    )
-
-
-def _finish(chain: Chain, shard: int, rows_in: int, crops: Crops, use: UseCrops, watch: Stopwatch) -> dict[str, Any]:
-    rows, rejects = use(crops, watch)
-    assert rows.num_rows + rejects.num_rows == rows_in, (
-        f"shard {shard}: {rows_in} rows became {rows.num_rows} + {rejects.num_rows}"
-    )
-    with watch("write"):
-        write_part(chain.work, chain.stage, shard, rows, rejects)
-    return {"rows": rows_in, "rejected": rejects.num_rows, "seconds": json.dumps(watch.seconds)}
-
-
-def _counts(results: list[dict[str, Any]]) -> dict[str, Any]:
-    return {name: [result[name] for result in results] for name in ("rows", "rejected", "seconds")}
+        return dataset.map_batches(stage, compute=compute, batch_size=size, batch_format="pyarrow", **options)
 
 
 def engine_for(config: EngineConfig, cluster: Cluster, workers: int) -> EngineConfig:
     """Threads of one worker's network, unless the user set them: the workers share the CPUs evenly."""
     each = max(1, cluster.cpus // max(1, workers or cluster.cpus))
     return config if config.threads or cluster.gpus else replace(config, threads=each)
-
-
-def _one_thread() -> None:
-    """Each worker owns one core; OpenCV would otherwise start one thread per core of the machine in each of them."""
-    import cv2
-
-    cv2.setNumThreads(1)
-
-
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
-
-
-def _from_ipc(data: bytes) -> pa.Table:
-    return pa.ipc.open_stream(data).read_all()

@@ -30,6 +30,7 @@ class TableJob:
         rows_per_shard: rows per unit of work.
         facts: further entries of the manifest.
         gpu: whether the sink uses a GPU.
+        run_only: fields of the configuration that do not change the output, besides those of JobConfig.
     """
 
     job: str
@@ -42,6 +43,7 @@ class TableJob:
     rows_per_shard: int
     facts: dict[str, Any] = field(default_factory=dict)
     gpu: bool = False
+    run_only: tuple[str, ...] = ()
 
     def run(self) -> None:
         """Cut the rows into shards, run them through source and sink, commit the table and `rejects`."""
@@ -50,7 +52,8 @@ class TableJob:
         if self.config.dry_run:
             print("Dry run: all that can be checked beforehand is in order; nothing was started.")
             return
-        plan = {"job": self.job, "config": identity(self.config), "inputs": self.digests}
+        decisive = {name: value for name, value in identity(self.config).items() if name not in self.run_only}
+        plan = {"job": self.job, "config": decisive, "inputs": self.digests}
         folder = RunFolder(out, plan, (self.table, "rejects"), self.config.overwrite)
         if not folder.complete:
             self._finish(folder)

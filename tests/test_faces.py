@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from faceverify import faces, tables
 from faceverify.align import AlignConfig, AlignedFace, build
 from faceverify.errors import BadData, PlatformError, Reason
-from faceverify.faces import SIDE, Crops, Stopwatch, crop_photos, decode_faces, embed_crops, encode_faces
+from faceverify.faces import SIDE, Crops, Stopwatch, crop_photos, decode_faces, decode_photos, embed_crops, encode_faces
 from faceverify.images import ImageLimits, encode_png
 from faceverify.models import EngineConfig
 from faceverify.models.card import build as build_card
@@ -133,28 +133,71 @@ class Noting:
 
 
 def test_groups_end_at_the_limits_of_photos_and_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(faces, "GROUP_PHOTOS", 5)
     monkeypatch.setattr(faces, "GROUP_PIXELS", 3 * 64 * 64)
     (tmp_path / "small.png").write_bytes(encode_png(picture(0, 20, 20)))
     (tmp_path / "large.png").write_bytes(encode_png(picture(0, 64, 64)))
     aligner = Noting()
-    crop_photos(rows(tmp_path, ["small.png"] * 7 + ["large.png"] * 7), aligner, ImageLimits(), Stopwatch())
+    shard = rows(tmp_path, ["small.png"] * 7 + ["large.png"] * 7)
+    crop_photos(shard, aligner, ImageLimits(), Stopwatch(), batch=5)
     assert [len(group) for group in aligner.groups] == [5, 5, 3, 1]
     assert all(sum(group) < 4 * 64 * 64 for group in aligner.groups)
 
 
 @given(st.lists(st.sampled_from(["bad", "10x10", "30x20"]), max_size=40), st.integers(1, 9), st.integers(1, 2000))
-def test_groups_keep_every_picture_in_order(kinds: list[str], photos: int, pixels: int) -> None:
-    pictures = [
-        (i, BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3), np.uint8))
-        for i, kind in enumerate(kinds)
-    ]
+def test_groups_keep_every_row_in_order(kinds: list[str], photos: int, pixels: int) -> None:
+    pictures = [BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3)) for kind in kinds]
+    table = pa.table({"uri": pa.array(kinds, pa.string()), "photo": pa.array(map(str, range(len(kinds))), pa.string())})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faces, "GROUP_PHOTOS", photos)
+        patch.setattr(faces, "_decoded", lambda *_: iter(pictures))
         patch.setattr(faces, "GROUP_PIXELS", pixels)
-        groups = list(faces._groups(pictures))
-    assert [i for group in groups for i, _ in group] == list(range(len(kinds)))
-    assert all(0 < len(group) <= photos for group in groups)
+        groups = list(decode_photos(table, ImageLimits(), Stopwatch(), photos))
+    assert pa.concat_tables([group.rows for group in groups]).equals(table)
+    assert [one for group in groups for one in group.pixels] == pictures
+    assert all(len(group.pixels) == group.rows.num_rows <= photos for group in groups)
+    assert len(groups) == 1 or all(group.pixels for group in groups)
+
+
+class Sized:
+    """An aligner whose crops tell the photo's size and landmarks; it refuses photos of odd width."""
+
+    name = "sized"
+
+    def __init__(self) -> None:
+        self.groups: list[list[tuple[int, ...]]] = []
+
+    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+        self.groups.append([image.shape for image in images])
+        return [self._one(image, points) for image, points in zip(images, landmarks, strict=True)]
+
+    @staticmethod
+    def _one(image: np.ndarray, points: np.ndarray | None) -> AlignedFace | BadData:
+        if image.shape[1] % 2:
+            return BadData(Reason.NO_FACE, str(image.shape))
+        crop = np.zeros((SIDE, SIDE, 3), np.uint8)
+        crop[0, 0], crop[1, 1] = (*image.shape[:2], image[0, 0, 2]), points is None
+        return AlignedFace(crop, points, None, None)
+
+
+def test_photos_of_like_size_are_aligned_together_and_come_back_in_order(tmp_path: Path) -> None:
+    sizes = [(40, 30), (20, 50), (40, 31), (40, 30), (20, 50), (20, 51), (60, 20), (40, 30), (20, 50)]
+    for number, size in enumerate(sizes):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(picture(number, *size)))
+    names = [f"{number}.png" for number in range(len(sizes))]
+    shard = rows(tmp_path, [*names[:4], "missing.png", *names[4:]], without=("3.png",))
+    made = {}
+    for batch in (1, 3, 100):
+        aligner = Sized()
+        made[batch] = crop_photos(shard, aligner, ImageLimits(), Stopwatch(), batch)
+        assert max(map(len, aligner.groups)) <= batch
+    assert len(aligner.groups) == 1 and aligner.groups[0] == sorted(aligner.groups[0])
+    for crops in made.values():
+        assert crops.rows["photo"].to_pylist() == [name for i, name in enumerate(names) if sizes[i][1] % 2 == 0]
+        numbers = [int(name[0]) for name in crops.rows["photo"].to_pylist()]
+        assert [tuple(face[0, 0]) for face in crops.faces] == [(*sizes[i], i * 40 % 256) for i in numbers]
+        assert [bool(face[1, 1, 0]) for face in crops.faces] == [i == 3 for i in numbers]
+        assert crops.rejects["photo"].to_pylist() == ["2.png", "missing.png", "5.png"]  # in the order of the rows
+        assert crops.rejects["stage"].to_pylist() == ["align", "read", "align"]
+        assert crops.found.equals(made[1].found)
 
 
 def test_faces_written_and_read_again_are_the_same_pixels(shard: pa.Table) -> None:

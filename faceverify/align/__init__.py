@@ -3,7 +3,8 @@
     aligner = build(AlignConfig(method="yunet", weights="face_detection_yunet_2026may.onnx"))
     results = aligner.align(photos, [None] * len(photos))     # AlignedFace or BadData, one per photo, same order
 
-Importing this package loads neither OpenCV nor ONNX Runtime; `build` loads what the chosen method needs.
+Importing this package loads neither OpenCV nor ONNX Runtime nor PyTorch; `build` loads what the chosen method needs.
+What each method's network is fed and what it gives says `faceverify.align.cards`.
 """
 
 from dataclasses import dataclass
@@ -13,8 +14,10 @@ import numpy as np
 
 from faceverify.errors import BadData, UserError
 
-Method = Literal["yunet", "scrfd", "annotated", "none"]
+Method = Literal["yunet", "scrfd", "retinaface", "mtcnn", "dfa", "annotated", "none"]
 Policy = Literal["largest", "most_central", "refuse"]
+Variant = Literal["auto", "pytorch_retinaface", "face_detector_1mb"]
+Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -22,26 +25,39 @@ class AlignConfig:
     """How faces are found in photos and which one is taken."""
 
     method: Method = "yunet"
-    """Where the five landmarks come from: yunet or scrfd (detectors), annotated (the photos table), none (the
-    photos are aligned faces already)."""
+    """Where the five landmarks come from: yunet, scrfd, retinaface or mtcnn (detectors), dfa (a network that gives one
+    face per photo), annotated (the photos table), none (the photos are aligned faces already)."""
 
     weights: str = ""
-    """ONNX file of the detector, a local path or s3://; not read by annotated and none."""
+    """Published weights of the method, a local path or s3://: an ONNX file for yunet and scrfd, a state dict for
+    retinaface and dfa, a folder with *pnet.pt, *rnet.pt and *onet.pt for mtcnn; not read by annotated and none."""
+
+    variant: Variant = "auto"
+    """Which RetinaFace mobilenet0.25 the weights are: two networks were published with the same keys. auto knows the
+    published files by their SHA-256; weights of your own need this said. Read by retinaface only."""
 
     policy: Policy = "most_central"
     """Which face is taken where a detector finds several: largest (by box area), most_central (large and near the
-    middle), refuse (the photo becomes a reject)."""
+    middle), refuse (the photo becomes a reject). dfa gives one face by itself, and cannot refuse."""
 
     min_score: float = -1.0
-    """Detections scoring less are dropped, 0 to 1; -1 = the detector's own (yunet 0.6, scrfd 0.5)."""
+    """Detections scoring less are dropped, 0 to 1; -1 = the method's own (yunet and retinaface 0.6, mtcnn 0.7, scrfd
+    and dfa 0.5)."""
 
     nms_iou: float = -1.0
     """Of two boxes overlapping by more than this share, 0 to 1, the weaker is dropped; -1 = the detector's own
-    (yunet 0.3, scrfd 0.4)."""
+    (yunet 0.3, scrfd and retinaface 0.4, mtcnn 0.7 of the smaller box)."""
 
     detect_side: int = 0
     """Longer side in pixels of the copy in which faces are looked for (the crop is always cut from the original);
-    0 = the detector's own (640)."""
+    0 = the detector's own (640). dfa always looks at 160 pixels."""
+
+    crop_from: Literal["original", "network"] = "original"
+    """Where dfa reads the crop: original = from the photo at full resolution; network = from the copy of 160x160
+    pixels that the network saw, as published, which loses detail. The others always cut from the original."""
+
+    device: Device = "auto"
+    """Where retinaface, mtcnn and dfa run: auto = on the GPU if there is one; yunet and scrfd run on the CPU."""
 
     def __post_init__(self) -> None:
         for field in ("min_score", "nms_iou"):
@@ -61,7 +77,7 @@ class AlignedFace:
         landmarks: [5, 2] float32 (x, y) in pixels of the photo: image-left eye, image-right eye, nose, image-left
             mouth corner, image-right mouth corner; None where nothing was looked for.
         score: the detector's confidence in [0, 1]; None where nothing was detected.
-        faces_found: how many faces the detector found in the photo; None where nothing was detected.
+        faces_found: how many faces the detector found in the photo; None where none were counted.
     """
 
     image: np.ndarray
@@ -95,7 +111,7 @@ def build(config: AlignConfig) -> Aligner:
     """The aligner that `config` describes.
 
     Raises:
-        UserError: the weights are missing, not a file, or not those of the method.
+        UserError: the weights are missing, not a file, or not those of the method; the device is not there.
     """
     match config.method:
         case "yunet":
@@ -106,6 +122,18 @@ def build(config: AlignConfig) -> Aligner:
             from faceverify.align import scrfd
 
             return scrfd.build(config)
+        case "retinaface":
+            from faceverify.align import retinaface
+
+            return retinaface.build(config)
+        case "mtcnn":
+            from faceverify.align import mtcnn
+
+            return mtcnn.build(config)
+        case "dfa":
+            from faceverify.align import dfa
+
+            return dfa.build(config)
         case "annotated":
             from faceverify.align.annotated import AnnotatedAligner
 

@@ -56,11 +56,19 @@ def cut(images: list[np.ndarray], chosen: list[Found | BadData]) -> list[Aligned
     return [item if isinstance(item, BadData) else _cut_one(images[item[0]], item, next(matrices)) for item in chosen]
 
 
-def _cut_one(image: np.ndarray, face: Found, matrix: np.ndarray) -> AlignedFace | BadData:
-    _, landmarks, score, faces_found = face
+def unfit(landmarks: np.ndarray, matrix: np.ndarray, height: int, width: int) -> BadData | None:
+    """Why a face cannot be cut out of a photo of `height` x `width`: [5, 2] in its pixels, [2, 3] from it to the crop.
+
+    None if it can be.
+    """
     if not np.isfinite(matrix).all():
         return BadData(Reason.BAD_LANDMARKS, "the landmarks are not finite or all in one point")
-    height, width = image.shape[:2]
     if not ((landmarks >= -0.5) & (landmarks < [width - 0.5, height - 0.5])).all(axis=1).any():
         return BadData(Reason.BAD_LANDMARKS, f"no landmark lies in the photo of {width}x{height} pixels")
-    return AlignedFace(warp(image, matrix), landmarks.astype(np.float32), score, faces_found)
+    return None
+
+
+def _cut_one(image: np.ndarray, face: Found, matrix: np.ndarray) -> AlignedFace | BadData:
+    _, landmarks, score, faces_found = face
+    fault = unfit(landmarks, matrix, *image.shape[:2])
+    return fault or AlignedFace(warp(image, matrix), landmarks.astype(np.float32), score, faces_found)

@@ -1,45 +1,132 @@
-"""Read a detector's weights file and refuse what cannot be the right one."""
+"""Read a method's weights and refuse what cannot be the right ones; nothing that is written in a file is ever run."""
 
 import hashlib
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from faceverify.align import AlignConfig
+from faceverify.align import AlignConfig, Method
+from faceverify.align.cards import card
 from faceverify.errors import BadData, UserError
-from faceverify.storage import open_location
+from faceverify.storage import Location, open_location
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 # SHA-256 of published files -> the method they belong to.
-_KNOWN = {
+_KNOWN: dict[str, Method] = {
     "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0": "yunet",  # face_detection_yunet_2026may
     "bc24bb349491481c3ca793cf89306723162c280cb284c5a5e49df3760bf5c2ce": "scrfd",  # scrfd_2.5g_bnkps
+    "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220": "retinaface",  # of Pytorch_Retinaface
+    "ed6fa7d45a5179f03cb5ce82c73b0c6711372968e53782e88395acee88d319e1": "retinaface",  # of the 1MB repository
+    "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f": "mtcnn",  # pnet
+    "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86": "mtcnn",  # rnet
+    "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d": "mtcnn",  # onet
 }
+# What DataParallel, CVLface and Hugging Face put before the names of the tensors.
+_PREFIXES = ("module.", "model.net.", "net.")
 
 
 def read_weights(config: AlignConfig) -> tuple[bytes, str]:
-    """The bytes of `config.weights` and their SHA-256 in hexadecimal.
+    """The bytes of the one file `config.weights` and their SHA-256 in hexadecimal.
 
     Raises:
         UserError: no file is named, it is not there, or it is known to belong to another method.
     """
-    if not config.weights:
-        raise UserError(f"align.weights is empty: align.method {config.method} needs its detector's ONNX file.")
+    require_named(config)
     location = open_location(config.weights)
     if not location.is_file():
-        raise UserError(f"align.weights {config.weights!r} is not a file: give the path of the detector's ONNX file.")
+        raise UserError(f"align.weights {config.weights!r} is not a file: {config.method} needs {_needs(config)}.")
+    return read_file(config, location)
+
+
+def require_named(config: AlignConfig) -> None:
+    """Check that `config.weights` says anything.
+
+    Raises:
+        UserError: it is empty.
+    """
+    if not config.weights:
+        raise UserError(f"align.weights is empty: align.method {config.method} needs {_needs(config)}.")
+
+
+def read_file(config: AlignConfig, location: Location) -> tuple[bytes, str]:
+    """The bytes of one file of the method, and their SHA-256 in hexadecimal.
+
+    Raises:
+        UserError: it cannot be read, or is known to belong to another method.
+    """
     try:
         data = location.read_bytes()
     except BadData as fault:
-        raise UserError(f"align.weights {config.weights!r} cannot be read ({fault}): mend that or copy it.") from None
+        raise UserError(f"align.weights {location} cannot be read ({fault}): mend that or copy it.") from None
     digest = hashlib.sha256(data).hexdigest()
     owner = _KNOWN.get(digest, config.method)
     if owner != config.method:
         raise UserError(
-            f"align.weights {config.weights!r} holds the weights of {owner}: give the ONNX file of {config.method}, "
+            f"align.weights {str(location)!r} holds the weights of {owner}: give {_needs(config)} of {config.method}, "
             f"or set align.method to {owner}."
         )
     return data, digest
 
 
-def not_weights_of(config: AlignConfig) -> UserError:
+def state_dict(data: bytes) -> dict[str, "Tensor"]:
+    """The tensors of a PyTorch checkpoint or a safetensors file under their bare names, on the CPU.
+
+    Raises:
+        ValueError: the bytes are neither.
+    """
+    tensors = _tensors(data)
+    for prefix in _PREFIXES:
+        if tensors and all(key.startswith(prefix) for key in tensors):
+            return {key.removeprefix(prefix): value for key, value in tensors.items()}
+    return tensors
+
+
+def _tensors(data: bytes) -> dict[str, "Tensor"]:
+    import safetensors
+    import safetensors.torch
+
+    from faceverify.models import unpickle
+
+    # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.
+    if data[8:9] == b"{":
+        try:
+            return safetensors.torch.load(data)
+        except safetensors.SafetensorError as error:
+            raise ValueError("damaged") from error
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "weights"
+        path.write_bytes(data)
+        try:
+            return unpickle.read(path)
+        except unpickle.Refused as error:
+            raise ValueError(str(error)) from error
+
+
+def load_strictly(network: "nn.Module", tensors: Mapping[str, "Tensor"], device: "torch.device") -> "nn.Module":
+    """Load all tensors, as float32 on `device`, in evaluation mode, frozen; returns the network.
+
+    Raises:
+        ValueError: names or shapes are not those of the network; the text names the first of them.
+    """
+    want = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    have = {key: tuple(value.shape) for key, value in tensors.items()}
+    wrong = sorted(key for key in want.keys() | have.keys() if want.get(key) != have.get(key))
+    if wrong:
+        raise ValueError(f"{len(wrong)} tensors are missing, unexpected or of another shape, {wrong[0]} first")
+    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+    return network.requires_grad_(False).eval().to(device)
+
+
+def not_weights_of(config: AlignConfig, why: str = "") -> UserError:
     """The error for a file that opens but is not a network of this method."""
-    return UserError(
-        f"align.weights {config.weights!r} is not a {config.method} network: give its published ONNX file."
-    )
+    because = f" ({why})" if why else ""
+    named = f"align.weights {config.weights!r}"
+    return UserError(f"{named} is not a {config.method} network{because}: give {_needs(config)} as published.")
+
+
+def _needs(config: AlignConfig) -> str:
+    return card(config.method).weights

@@ -1,6 +1,11 @@
-"""Detectors, and the photos that the golden detections name."""
+"""Detectors, the photos that the golden detections name, and DFA with the weights of its golden outputs."""
+
+import importlib.util
+import json
+from functools import cache
 
 import cv2
+import numpy as np
 import pytest
 
 from faceverify.align import AlignConfig, build
@@ -58,3 +63,62 @@ def lfw_photos(shared_data):
 def odd_photo(shared_data):
     """odd_photo("two_faces") -> RGB photo."""
     return lambda name: read_rgb(shared_data / "odd" / f"{name}.jpg")
+
+
+@pytest.fixture(scope="session")
+def recipe(golden):
+    """The module that makes the weights and pictures of the golden outputs."""
+    spec = importlib.util.spec_from_file_location("recipe", golden / "recipe.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def dfa_tensors(golden, recipe):
+    """dfa_tensors("mobile0.25" or "resnet50") -> the tensors of DFA's golden outputs; not to be changed."""
+    import torch
+
+    keys = json.loads((golden / "dfa_keys.json").read_text())
+
+    @cache
+    def make(architecture):
+        return {name: torch.from_numpy(value) for name, value in recipe.dfa(keys[architecture], 0).items()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def published_dfa(dfa_tensors):
+    """published_dfa(architecture) -> the whole aligner with those tensors, in evaluation mode; not to be changed."""
+    from faceverify.align.dfa_module import DifferentiableAligner
+
+    @cache
+    def make(architecture):
+        aligner = DifferentiableAligner(architecture).eval().requires_grad_(False)
+        aligner.net.load_state_dict(dfa_tensors(architecture))
+        return aligner
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dfa_golden(golden):
+    """dfa_golden(architecture) -> the published outputs, {name: array}."""
+    files = {"mobile0.25": "dfa_mobile.npz", "resnet50": "dfa_resnet50.npz"}
+
+    @cache
+    def read(architecture):
+        with np.load(golden / files[architecture]) as file:
+            return dict(file)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def dfa_picture(recipe):
+    """dfa_picture(case) -> the picture [1, 3, H, W] of a case of the published outputs, RGB in [-1, 1]."""
+    import torch
+
+    cases = {"112": (21, 112, 112), "160": (22, 160, 160), "250": (23, 250, 250), "200x140": (24, 200, 140)}
+    return lambda case: torch.from_numpy(recipe.image(*cases[case])).permute(2, 0, 1)[None] / 127.5 - 1

@@ -1,7 +1,5 @@
 """The similarity fit against published matrices, a per-face least-squares solver and exact transforms; the warp."""
 
-import importlib.util
-
 import cv2
 import numpy as np
 import pytest
@@ -45,10 +43,7 @@ def test_published_matrices(golden, size):
     np.testing.assert_array_equal(fit_similarity(data["landmarks"], size), found)
 
 
-def test_published_crop(golden):
-    spec = importlib.util.spec_from_file_location("recipe", golden / "recipe.py")
-    recipe = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(recipe)
+def test_published_crop(golden, recipe):
     data = np.load(golden / "similarity5.npz")
     expected = cv2.imread(str(golden / "warp_recipe.png"), cv2.IMREAD_COLOR_RGB)
     image = recipe.image(*(int(v) for v in data["warp_recipe_image"]))

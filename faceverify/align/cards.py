@@ -1,0 +1,109 @@
+"""What the network of each alignment method is fed and what it gives: the one place where that is written down.
+
+The preprocessing of `retinaface`, `mtcnn` and `dfa` reads its numbers here; YuNet's is inside OpenCV.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from faceverify.align import Method
+
+Triple = tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlignerCard:
+    """Needs and output of a method. Network input = (pixel - mean) / std, pixel in 0..255."""
+
+    method: Method
+    colour: Literal["RGB", "BGR"] | None
+    """Order of the network's three input channels; None where there is no network."""
+    mean: Triple = (0.0, 0.0, 0.0)
+    """Subtracted from each channel, in the order of `colour`."""
+    std: Triple = (1.0, 1.0, 1.0)
+    """Divides each channel afterwards, in the order of `colour`."""
+    input_size: str
+    """Height x width that the network takes, in words."""
+    weights: str
+    """The file or files that `align.weights` names."""
+    output: str
+    """What the method gives for one photo."""
+
+    def __str__(self) -> str:
+        fed = "no network"
+        if self.colour:
+            fed = f"{self.colour}, (x - {_short(self.mean)}) / {_short(self.std)}"
+        return f"{self.method}: {fed}, size {self.input_size}; gives {self.output}; weights: {self.weights}"
+
+
+def card(method: Method) -> AlignerCard:
+    """The card of a method."""
+    return _CARDS[method]
+
+
+def _short(values: Triple) -> str:
+    return f"{values[0]:g}" if len(set(values)) == 1 else "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+_FACES = "any number of faces: box, five landmarks, score"
+_CARDS: dict[Method, AlignerCard] = {
+    item.method: item
+    for item in (
+        AlignerCard(
+            method="yunet",
+            colour="BGR",
+            input_size="any, padded to multiples of 32",
+            weights="one ONNX file",
+            output=_FACES,
+        ),
+        AlignerCard(
+            method="scrfd",
+            colour="RGB",
+            mean=(127.5, 127.5, 127.5),
+            std=(128.0, 128.0, 128.0),
+            input_size="640x640, the photo top-left on zeros",
+            weights="one ONNX file",
+            output=_FACES,
+        ),
+        AlignerCard(
+            method="retinaface",
+            colour="BGR",
+            mean=(104.0, 117.0, 123.0),
+            input_size="any",
+            weights="one state dict (.pth, .pt, .safetensors)",
+            output=_FACES,
+        ),
+        AlignerCard(
+            method="mtcnn",
+            colour="RGB",
+            mean=(127.5, 127.5, 127.5),
+            std=(128.0, 128.0, 128.0),
+            input_size="any, as a pyramid of reduced copies",
+            weights="a folder with three state dicts (*pnet.pt, *rnet.pt, *onet.pt)",
+            output=_FACES,
+        ),
+        AlignerCard(
+            method="dfa",
+            colour="BGR",
+            mean=(127.5, 127.5, 127.5),
+            std=(127.5, 127.5, 127.5),
+            input_size="160x160, the photo centred on a black square",
+            weights="one state dict (.safetensors, .pt)",
+            output="always one face: crop, landmarks, box, and a score that is low where there is none",
+        ),
+        AlignerCard(
+            method="annotated",
+            colour=None,
+            input_size="any",
+            weights="none",
+            output="the face at the landmarks of the photos table",
+        ),
+        AlignerCard(
+            method="none",
+            colour=None,
+            input_size="square",
+            weights="none",
+            output="the photo itself at 112x112",
+        ),
+    )
+}
