@@ -5,9 +5,13 @@ import sys
 
 JOBS = {
     "demo": "everything on rendered people, from nothing to a report",
-    "ingest": "list a data set: folders, kryptonite, lfw, insightface_bin, rendered",
+    "ingest": "list a data set: folders, kryptonite, lfw, celeba, insightface_bin, rendered",
     "align": "photos -> aligned 112x112 faces",
     "embed": "faces -> embeddings",
+    "clean": "photos + embeddings -> wrong labels found, moved, held for review or dropped",
+    "review": "a page in the browser for what clean flagged",
+    "fakes": "photos -> photos and deepfakes of the same people",
+    "pairs": "photos -> pairs to learn from: 50 % genuine, 25 % impostor, 25 % deepfake",
     "score": "photos + pairs -> a similarity for every pair",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",

@@ -5,6 +5,7 @@ python -m ray_jobs.demo configs/demo/demo.yaml
 
 import sys
 from dataclasses import dataclass, field
+from typing import Any
 
 from faceverify.align import AlignConfig
 from faceverify.config import JobConfig
@@ -16,10 +17,11 @@ from ray_jobs.session import run_job
 SUMMARY = "A demonstration on people drawn by the program: no real person, no published network."
 ABOUT = (
     "Every person on this page was drawn by faceverify: {persons} people, each with {real} photos and {fakes} "
-    "deepfakes. Swaps put the person's inner face into a look-alike's photo; syntheses draw the person anew from an "
-    "imperfect memory of the traits.",
+    "deepfakes, and {wrong:.0%} of the photos filed under a wrong name. Swaps put the person's inner face into a "
+    "look-alike's photo; syntheses draw the person anew from an imperfect memory of the traits.",
     "The network is tiny (under half a million weights) and was trained by this demo for {epochs} epochs on the "
-    "real photos of {train} of these people. The numbers below are of the other {test} people, whom it never saw.",
+    "photos of {train} of these people, wrong names and all. The numbers below are of the other {test} people, whom it "
+    "never saw.",
     "It was trained to tell people apart and never saw a deepfake, so most deepfakes are accepted as the person they "
     "show. That is the problem this project is for; fine-tuning against deepfakes is its next step.",
 )
@@ -27,7 +29,7 @@ ABOUT = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DemoConfig(JobConfig):
-    """Draw people, align, train a tiny network, score pairs, report."""
+    """Draw people, align, train a tiny network, clean, make fakes and pairs, score, report."""
 
     out: str = "runs/demo"
     """Folder for everything."""
@@ -35,53 +37,112 @@ class DemoConfig(JobConfig):
     """Who is drawn."""
     training: IdentityTraining = field(default_factory=IdentityTraining)
     """How the network learns."""
-    pairs: int = 2000
-    """Pairs of the test people: half genuine, a quarter other person, a quarter deepfake."""
 
 
 def run(config: DemoConfig) -> None:
     """All steps; each is skipped if an earlier run finished it."""
-    from ray_jobs import align, evaluate, ingest, score
-
     out = open_location(config.out)
-    common = {"overwrite": config.overwrite, "dry_run": config.dry_run, "workers": config.workers}
     if config.dry_run:
-        print(f"Would draw {config.rendered.persons} people, train, score {config.pairs} pairs and report to {out}.")
+        print(f"Would draw {config.rendered.persons} people, train, clean, make fakes and pairs, and report to {out}.")
         return
-    annotated = AlignConfig(method="annotated")
     if config.overwrite:
         (out / "people").delete()
-    _step("1/5 draw people")
-    drawing = ingest.IngestConfig(
-        layout="rendered", source=str(out / "people"), out=str(out / "photos"), rendered=config.rendered, **common
+    people(config, out)
+    recogniser(config, out)
+    training_set(config, out)
+    test(config, out)
+
+
+def people(config: DemoConfig, out: Location) -> None:
+    """Draw and align."""
+    from ray_jobs import align, ingest
+
+    step("1/8 draw people, some under a wrong name")
+    common = run_options(config)
+    ingest.run(
+        ingest.IngestConfig(
+            layout="rendered", source=str(out / "people"), out=str(out / "photos"), rendered=config.rendered, **common
+        )
     )
-    ingest.run(drawing)
-    _step("2/5 align faces")
-    align.run(align.AlignJobConfig(photos=str(out / "photos"), out=str(out / "faces"), align=annotated, **common))
-    _step("3/5 train a tiny network")
+    step("2/8 align faces")
+    align.run(align.AlignJobConfig(photos=str(out / "photos"), out=str(out / "faces"), align=annotated(), **common))
+
+
+def recogniser(config: DemoConfig, out: Location) -> None:
+    """Train the network and embed all faces."""
+    from ray_jobs import embed
+
+    step("3/8 train a tiny network")
     model = out / "network" / "tiny.onnx"
     if config.overwrite or not model.exists():
         train(config, out / "faces", model)
-    _step("4/5 score pairs of people it never saw")
-    pairs = write_pairs(config, out)
-    scoring = score.ScoreConfig(
-        photos=str(out / "photos"),
-        pairs=str(pairs),
-        model=str(model),
-        out=str(out / "scores"),
-        align=annotated,
-        **common,
+    embed.run(
+        embed.EmbedConfig(
+            faces=str(out / "faces"), model=str(model), out=str(out / "embeddings"), **run_options(config)
+        )
     )
-    score.run(scoring)
-    _step("5/5 evaluate")
+
+
+def training_set(config: DemoConfig, out: Location) -> None:
+    """Clean, make fakes, form pairs."""
+    from ray_jobs import clean, fakes, pairs
+
+    common = run_options(config)
+    step("4/8 clean: find the wrong labels")
+    clean.run(
+        clean.CleanConfig(
+            photos=str(out / "photos"), embeddings=str(out / "embeddings"), out=str(out / "cleaned"), **common
+        )
+    )
+    step("5/8 make deepfakes")
+    fakes.run(fakes.FakesConfig(photos=str(out / "cleaned"), out=str(out / "fakes"), **common))
+    step("6/8 form pairs")
+    pairs.run(pairs.PairsConfig(photos=str(out / "fakes"), out=str(out / "pairs"), **common))
+
+
+def test(config: DemoConfig, out: Location) -> None:
+    """Score the pairs of the people whom the network never saw, and report."""
+    from faceverify.report import steps
+    from ray_jobs import evaluate, score
+
+    common = run_options(config)
+    step("7/8 score pairs of people it never saw")
+    score.run(
+        score.ScoreConfig(
+            photos=str(out / "fakes"),
+            pairs=str(test_pairs(out)),
+            model=str(out / "network" / "tiny.onnx"),
+            out=str(out / "scores"),
+            align=annotated(),
+            **common,
+        )
+    )
+    step("8/8 evaluate")
+    sections = (
+        about(config, out),
+        steps.labels_section(out / "photos", out / "cleaned"),
+        steps.fakes_section(out / "fakes"),
+        steps.pairs_section(out / "pairs"),
+    )
     evaluation = evaluate.EvaluateConfig(
         scores=str(out / "scores"), out=str(out / "evaluation"), title="People drawn by faceverify", **common
     )
-    evaluate.run(evaluation, sections(config, out), SUMMARY)
+    evaluate.run(evaluation, sections, SUMMARY)
 
 
-def _step(name: str) -> None:
+def step(name: str) -> None:
+    """Say which step begins."""
     print(f"\n== {name}", flush=True)
+
+
+def annotated() -> AlignConfig:
+    """The landmarks are known: the program drew them."""
+    return AlignConfig(method="annotated")
+
+
+def run_options(config: DemoConfig) -> dict[str, Any]:
+    """What every step takes over."""
+    return {"overwrite": config.overwrite, "workers": config.workers, "verbose": config.verbose}
 
 
 def train(config: DemoConfig, faces: Location, model: Location) -> None:
@@ -125,50 +186,49 @@ def train(config: DemoConfig, faces: Location, model: Location) -> None:
     print(f"Exported to {model}; ONNX and PyTorch agree within {exported.max_deviation:.1e}.")
 
 
-def write_pairs(config: DemoConfig, out: Location) -> Location:
-    """The list of pairs of the test people, real and fake."""
+def test_pairs(out: Location) -> Location:
+    """The pairs of the test people, in a file of their own."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    from faceverify.datasets.rendered import rendered_pairs
     from faceverify.inputs import stream_table, table_files
     from faceverify.run_folder import parquet_bytes
 
-    target = out / "pairs.parquet"
-    photos = pa.concat_tables(stream_table(table_files(out / "photos", "photos")))
-    test = photos.filter(pc.equal(photos["split"], "test"))
-    target.write_bytes(parquet_bytes(rendered_pairs(test, config.rendered.seed, config.pairs)))
+    target = out / "test_pairs.parquet"
+    pairs = pa.concat_tables(stream_table(table_files(out / "pairs", "pairs")))
+    target.write_bytes(parquet_bytes(pairs.filter(pc.equal(pairs["split"], "test"))))
     return target
 
 
-def sections(config: DemoConfig, out: Location) -> tuple:
+def about(config: DemoConfig, out: Location) -> Any:
     """The report's introduction: what this is, with pictures."""
     from faceverify.datasets.rendered.fakes import GENERATORS
     from faceverify.images import ImageLimits, decode
     from faceverify.report.page import Picture, Section
     from faceverify.report.thumbnails import thumbnail
 
-    people = config.rendered
-    train_people = round(people.persons * people.train_share)
+    drawn = config.rendered
+    train_people = round(drawn.persons * drawn.train_share)
     facts = {
-        "persons": people.persons,
-        "real": people.photos_per_person,
-        "fakes": people.fakes_per_person,
+        "persons": drawn.persons,
+        "real": drawn.photos_per_person,
+        "fakes": drawn.fakes_per_person,
+        "wrong": drawn.label_errors,
         "epochs": config.training.epochs,
         "train": train_people,
-        "test": people.persons - train_people,
+        "test": drawn.persons - train_people,
     }
-    fakes = [i for generator in (0, 1) for i in range(generator, people.fakes_per_person, 2)][:4]  # swaps are even
-    shown = [(f"real_{i:02d}", "photo") for i in range(min(3, people.photos_per_person))]
+    fakes = [i for generator in (0, 1) for i in range(generator, drawn.fakes_per_person, 2)][:4]  # swaps are even
+    shown = [(f"real_{i:02d}", "photo") for i in range(min(3, drawn.photos_per_person))]
     shown += [(f"fake_{i:02d}", f"deepfake: {GENERATORS[i % 2]}") for i in fakes]
     pictures = []
-    for person in range(train_people, min(train_people + 4, people.persons)):
+    for person in range(train_people, min(train_people + 4, drawn.persons)):
         for name, caption in shown:
             data = (out / "people" / f"person_{person:04d}" / f"{name}.jpg").read_bytes()
             image = thumbnail(decode(data, ImageLimits()), 128)
             pictures.append(Picture(image=image, caption=f"person {person}, {caption}"))
     paragraphs = tuple(text.format(**facts) for text in ABOUT)
-    return (Section(title="What this is", paragraphs=paragraphs, pictures=tuple(pictures)),)
+    return Section(title="What this is", paragraphs=paragraphs, pictures=tuple(pictures))
 
 
 def main() -> int:

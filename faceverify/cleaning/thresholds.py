@@ -74,7 +74,9 @@ def calibrate(units: np.ndarray, person: np.ndarray, given: float | None) -> Cal
             f"threshold: {int(across.sum())} pairs of photos across people are too few to choose one from (at least "
             f"{MIN_PAIRS}); give --threshold."
         )
-    link = median + _Z(1 - LINK_FMR) * spread if given is None else given
+    # Cosines that crowd at 1, those of a network that tells people badly apart, fall off faster than the normal tail.
+    tail = min(median + _Z(1 - LINK_FMR) * spread, quantile(across, 1 - LINK_FMR))
+    link = tail if given is None else given
     lines = Thresholds(float(link), float(link - (_Z(1 - LINK_FMR) - _Z(1 - WEAK_FMR)) * spread), float(spread))
     return Calibration(lines, within, across, _explain(lines, within, across, median, given))
 

@@ -22,7 +22,6 @@ from faceverify.datasets.rendered import (
     render,
     render_fake,
     render_photo,
-    rendered_pairs,
     write,
 )
 from faceverify.datasets.rendered.geometry import Pose, spline
@@ -303,35 +302,6 @@ def test_a_plain_oracle_tells_people_apart_but_not_perfectly() -> None:
     genuine, impostor = distance[upper & same], distance[upper & ~same]
     auc = (genuine[:, None] < impostor[None]).mean()
     assert 0.8 < auc < 0.999
-
-
-def test_pairs_have_the_exact_shares_and_no_duplicates(photos: pa.Table) -> None:
-    pairs = rendered_pairs(photos, seed=1, count=40)
-    tables.validate(pairs.schema, tables.PAIRS, "pairs")
-    rows = pairs.to_pylist()
-    assert Counter(row["kind"] for row in rows) == {"genuine": 20, "impostor": 10, "deepfake": 10}
-    assert (
-        len({frozenset((row["photo_a"], row["photo_b"])) for row in rows}) == 40 == len({row["pair"] for row in rows})
-    )
-    by_photo = {row["photo"]: row for row in photos.to_pylist()}
-    for row in rows:
-        a, b = by_photo[row["photo_a"]], by_photo[row["photo_b"]]
-        assert a["split"] == b["split"] == row["split"]
-        assert (a["person"], b["person"]) == (row["person_a"], row["person_b"])
-        assert (a["is_fake"], b["is_fake"]) == (False, row["kind"] == "deepfake")
-        assert (a["person"] == b["person"]) == (row["kind"] != "impostor")
-        assert row["label"] == (row["kind"] == "genuine")
-        assert row["generator"] == b["generator"]
-
-
-def test_pairs_follow_the_seed(photos: pa.Table) -> None:
-    assert rendered_pairs(photos, 1, 20).equals(rendered_pairs(photos, 1, 20))
-    assert not rendered_pairs(photos, 1, 20).equals(rendered_pairs(photos, 2, 20))
-
-
-def test_too_many_pairs_are_refused(photos: pa.Table) -> None:
-    with pytest.raises(UserError, match="36 genuine pairs, not 50"):
-        rendered_pairs(photos, 1, 100)
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,11 @@ from e2e.harness import Driver, Ended, People, Run
 
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> People:
-    """20 persons with 4 real photos and 2 fakes each, and 200 labelled pairs."""
-    from faceverify.datasets.rendered import RenderedConfig, rendered_pairs, write
+    """20 persons with 4 real photos and 2 fakes each, and their 240 labelled pairs."""
+    from faceverify.datasets.rendered import RenderedConfig, write
+    from faceverify.pairs.people import gather
+    from faceverify.pairs.quotas import quotas
+    from faceverify.pairs.rows import pairs_of
     from faceverify.storage import Location
 
     home = tmp_path_factory.mktemp("people")
@@ -21,7 +24,9 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> People:
     config = RenderedConfig(persons=20, photos_per_person=4, fakes_per_person=2, photo_size=96)
     photos = write(config, Location(str(root))).photos
     pq.write_table(photos, home / "photos.parquet")
-    pq.write_table(rendered_pairs(photos, seed=0, count=200), home / "pairs.parquet")
+    everybody = gather(photos, 0, 0.05)
+    pairs = pairs_of(everybody, quotas(everybody, True), range(config.persons))
+    pq.write_table(pairs, home / "pairs.parquet", store_schema=False)
     return People(root, home / "photos.parquet", home / "pairs.parquet")
 
 

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from e2e.harness import Driver, People, Run, parts, without_work
 
-JOBS = ["ingest", "align", "embed", "score", "evaluate", "models", "demo"]
+JOBS = ["ingest", "align", "embed", "export", "score", "evaluate", "models", "demo"]
 
 
 @pytest.fixture(scope="module")
@@ -190,7 +190,7 @@ def test_a_running_job_keeps_its_folder(
     run("score", *options, "--overwrite").refused(2, "Another process is at work")
     ended = driver.end()
     assert ended.code == 0, ended.err
-    assert len(without_work(out)["scores"]) == 200
+    assert len(without_work(out)["scores"]) == 240
 
 
 def test_a_calibration_decides_and_only_for_its_model(

@@ -12,9 +12,9 @@ SMALL = {
     "--rendered.fakes-per-person": 2,
     "--rendered.photo-size": 96,
     "--rendered.train-share": 0.5,
-    "--training.epochs": 1,
+    "--rendered.label-errors": 0.1,
+    "--training.epochs": 8,
     "--training.batch": 14,
-    "--pairs": 60,
 }
 
 
@@ -27,12 +27,14 @@ def test_from_nothing_to_a_report(run: Run, tmp_path: Path) -> None:
     page = report.read_text()
     assert "drawn by" in page and "tiny" in page and page.count("data:image/") > 20
     scores = pd.read_parquet(tmp_path / "scores" / "scores")
-    assert scores["kind"].value_counts().to_dict() == {"genuine": 30, "impostor": 15, "deepfake": 15}
+    kinds = scores["kind"].value_counts()
+    assert kinds["genuine"] // 2 == kinds["impostor"] == kinds["deepfake"] > 5
     assert scores["status"].eq("ok").all() and set(scores["split"]) == {"test"}
     metrics = json.loads((tmp_path / "evaluation" / "metrics.json").read_text())
-    assert set(metrics["by_generator"]) == {"swap", "synthesis"}
-    made = {
-        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file() and path.name != "pairs.parquet"
-    }
+    assert set(metrics["by_generator"]) >= {"landmark_swap", "self_blend"}
+    for title in ("Wrong labels", "Deepfakes made", "Pairs"):
+        assert f">{title}</h2>" in page
+    files = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "test_pairs.parquet"]
+    made = {path: path.stat().st_mtime_ns for path in files}
     assert run("demo", *options).code == 0
     assert made == {path: path.stat().st_mtime_ns for path in made}

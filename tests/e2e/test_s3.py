@@ -86,9 +86,9 @@ def test_ingest_and_evaluate_in_s3(store: Location, photos: Location, run: Run) 
     listed = [row["photo"] for row in rows(store / "ingested" / "photos")]
     assert sorted(listed) == [entry.path for entry in photos.files()]
     scored = pq.read_table(pa.BufferReader((store / "pairs.parquet").read_bytes()))
-    for name, values in {"similarity": [i / 200 for i in range(200)], "status": ["ok"] * 200}.items():
+    for name, values in {"similarity": [i / 240 for i in range(240)], "status": ["ok"] * 240}.items():
         scored = scored.append_column(name, pa.array(values, pa.float32() if name == "similarity" else pa.string()))
-    scored = scored.append_column("accepted", pa.nulls(200, pa.bool_()))
+    scored = scored.append_column("accepted", pa.nulls(240, pa.bool_()))
     with (store / "scores" / "part.parquet").open_output() as stream:
         pq.write_table(scored, stream)
     ended = run("evaluate", "--scores", store / "scores", "--photos", photos, "--out", store / "evaluation")

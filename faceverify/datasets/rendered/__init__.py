@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from faceverify.datasets.rendered.fakes import render_fake
     from faceverify.datasets.rendered.identity import draw_person
     from faceverify.datasets.rendered.listing import plan, read, render, row, start, write, write_slot
-    from faceverify.datasets.rendered.pairs import rendered_pairs
     from faceverify.datasets.rendered.photo import render_photo
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "render",
     "render_fake",
     "render_photo",
-    "rendered_pairs",
     "row",
     "start",
     "write",
@@ -76,7 +74,6 @@ _HOME = {
     "write_slot": "listing",
     "write": "listing",
     "read": "listing",
-    "rendered_pairs": "pairs",
 }
 
 
