@@ -13,6 +13,17 @@ from faceverify.align import AlignConfig, build
 WEIGHTS = {"yunet": "face_detection_yunet_2026may.onnx", "scrfd": "scrfd_2.5g_bnkps.onnx"}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """One thread, as workers have; several that wait for each other are slow on a machine with other work."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def read_rgb(path):
     return cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
 
