@@ -13,7 +13,7 @@ demo: $(READY)
 	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
