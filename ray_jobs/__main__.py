@@ -12,6 +12,8 @@ JOBS = {
     "review": "a page in the browser for what clean flagged",
     "fakes": "photos -> photos and deepfakes of the same people",
     "pairs": "photos -> pairs to learn from: 50 % genuine, 25 % impostor, 25 % deepfake",
+    "export": "a trained network -> ONNX files, proven in embeddings and EER",
+    "train": "faces + pairs -> a network that tells people and deepfakes apart",
     "score": "photos + pairs -> a similarity for every pair",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",

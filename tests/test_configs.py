@@ -18,10 +18,14 @@ CLASSES = {
     "clean": "CleanConfig",
     "fakes": "FakesConfig",
     "pairs": "PairsConfig",
+    "train": "TrainConfig",
+    "export": "ExportConfig",
     "score": "ScoreConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
 }
+# The recipe's two stages say what they change.
+STAGES = ("pretrain", "finetune")
 # Of the run, not of the result: left to the command line.
 RUN_ONLY = {field.name for field in dataclasses.fields(JobConfig)} - {"out"}
 
@@ -51,5 +55,12 @@ def test_the_demo_is_read() -> None:
     assert from_yaml(DemoConfig, ROOT / "configs" / "demo" / "demo.yaml").out == "runs/demo"
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_stages_are_the_references_recipe(stage: str) -> None:
+    config = from_yaml(config_class("train"), ROOT / "configs" / f"{stage}.yaml")
+    assert config.losses.weights.in_use() == {"adaptive_margin": 1.0}
+    assert (config.optimiser.learning_rate, config.batches.size, config.batches.epochs) == (5e-6, 32, 2)
+
+
 def test_no_file_is_forgotten() -> None:
-    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == set(CLASSES)
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == {*CLASSES, *STAGES}

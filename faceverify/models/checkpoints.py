@@ -25,7 +25,9 @@ from faceverify.models.mobilefacenet import MobileFaceNet
 Container = Literal["lightning", "cvlface", "huggingface", "bare"]
 PREFIXES: dict[Container, str] = {"huggingface": "model.net.", "cvlface": "net.", "lightning": "model."}
 COLOURS: dict[Container, str] = {"lightning": "BGR", "cvlface": "RGB", "huggingface": "RGB"}
-ARCHITECTURES = (*LAYOUTS, "mobilefacenet")
+_PLAIN = (*LAYOUTS, "mobilefacenet")
+WITH_ATTENTION = "_attention"  # ending of the name of an architecture that has the branch of models/attention.py
+ARCHITECTURES = (*_PLAIN, *(f"{name}{WITH_ATTENTION}" for name in _PLAIN))
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
@@ -46,7 +48,9 @@ def build(architecture: str, dim: int) -> nn.Module:
     """
     if architecture not in ARCHITECTURES:
         raise UserError(f"There is no architecture '{architecture}'; take one of {', '.join(ARCHITECTURES)}.")
-    return MobileFaceNet(dim) if architecture == "mobilefacenet" else iresnet(architecture, dim)
+    plain = architecture.removesuffix(WITH_ATTENTION)
+    attention = plain != architecture
+    return MobileFaceNet(dim, attention) if plain == "mobilefacenet" else iresnet(plain, dim, attention)
 
 
 def read(path: Path) -> Checkpoint:

@@ -22,12 +22,16 @@ PROVIDERS = {
 
 
 class OnnxEngine(Engine):
-    """An ONNX graph with one picture input [N, 3, H, W] and an output [N, dim]."""
+    """An ONNX graph with one picture input [N, 3, H, W] and an output [N, dim].
 
-    def __init__(self, path: Path, card: ModelCard, config: EngineConfig) -> None:
+    With `optimise` off it is run step by step as it is written, which is slower.
+    """
+
+    def __init__(self, path: Path, card: ModelCard, config: EngineConfig, optimise: bool = True) -> None:
         threads = threads_of(config)
         wanted = _choose(config.provider)
-        self._session = _session(path, threads, [(PROVIDERS[name], _options(name, card)) for name in wanted])
+        providers = [(PROVIDERS[name], _options(name, card)) for name in wanted]
+        self._session = _session(path, threads, providers, optimise)
         self._input, self._output, batch = _ports(self._session, card, path)
         used = self._session.get_providers()[0]
         if config.provider != "auto" and used != PROVIDERS[wanted[0]]:

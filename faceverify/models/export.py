@@ -3,24 +3,25 @@
 import copy
 import logging
 import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
+from onnx import ModelProto
 from torch import Tensor, nn
 
-from faceverify.errors import PlatformError
-from faceverify.models import EngineConfig, files
+from faceverify.models import files, half, parity
 from faceverify.models.card import METADATA_KEY, ModelCard
 from faceverify.models.engine_onnx import OnnxEngine
 from faceverify.models.engine_torch import TorchEngine
+from faceverify.models.engines import Engine
+from faceverify.models.parity import CPU, FLOAT16, FLOAT32, PairFaces, Tolerance
 
 OPSET = 20
-TOLERANCE = 1e-5
-"""Largest allowed deviation of any number of a unit embedding."""
-BATCHES = (1, 3, 8)
+HALF_NOTE = "Weights and arithmetic are float16; input and outputs are float32."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,26 @@ class Exported:
     path: Path
     card: ModelCard
     max_deviation: float
+    tolerance: Tolerance = FLOAT32
+
+    @property
+    def runs(self) -> int:
+        """In how many ways it is run to be proven."""
+        return 2 if self.tolerance is FLOAT16 else 1
+
+    def engines(self) -> Iterator[Engine]:
+        """What proves it: the file as it is run, and in float16 also rounded after every step, as on GPUs."""
+        yield OnnxEngine(self.path, self.card, CPU)
+        if self.tolerance is FLOAT16:
+            yield half.stepwise(self.path, self.card, CPU)
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """The EER of a file (of a float16 one the worse of its two runs), and how far its unit embeddings deviate."""
+
+    eer: float
+    deviation: float
 
 
 class _WithNorm(nn.Module):
@@ -52,24 +73,94 @@ def export_onnx(module: nn.Module, card: ModelCard, path: Path) -> Exported:
     metadata under `faceverify.card`. The module itself is left as it is.
 
     Raises:
-        PlatformError: ONNX Runtime deviates from PyTorch by more than `TOLERANCE`; nothing is kept then.
+        PlatformError: ONNX Runtime deviates from PyTorch by more than `parity.FLOAT32`; nothing is kept then.
     """
     inside = replace(card, norm_output=True, sha256=None)
-    network = copy.deepcopy(module).cpu().float().eval()
+    network = _on_cpu(module)
+    with _kept_if_proven(path) as partial:
+        _write(network, inside, partial)
+        deviation = _proven(network, Exported(partial, inside, 0.0), path)
+    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation)
+
+
+def export_half(module: nn.Module, exported: Exported, path: Path) -> Exported:
+    """Write what `export_onnx` wrote once more, computing in float16 (see `half.to_half`); its card says so.
+
+    Args:
+        module: the network that was exported.
+        exported: its float32 file.
+        path: the file to write.
+
+    Raises:
+        PlatformError: it deviates from PyTorch by more than `parity.FLOAT16`, be it as a CPU runs it or rounded after
+            every step; nothing is kept then.
+    """
+    card = exported.card
+    inside = replace(card, sha256=None, notes=f"{card.notes}\n{HALF_NOTE}".strip())
+    with _kept_if_proven(path) as partial:
+        _save(half.to_half(onnx.load(exported.path)), inside, partial)
+        deviation = _proven(_on_cpu(module), Exported(partial, inside, 0.0, FLOAT16), path)
+    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation, FLOAT16)
+
+
+def prove_eer(
+    module: nn.Module, exports: Sequence[Exported], pairs: PairFaces, report: Callable[[int], None]
+) -> tuple[float, list[Compared]]:
+    """Compare unit embeddings of real faces, and the EER over their pairs, with those of PyTorch.
+
+    Args:
+        module: the network that was exported.
+        exports: its files.
+        pairs: faces and pairs.
+        report: called with the number of faces that were embedded since the last call.
+
+    Returns:
+        The EER of PyTorch; and what was found of each file.
+
+    Raises:
+        PlatformError: embeddings or EER of a file deviate by more than its tolerance.
+    """
+    engine = TorchEngine(_on_cpu(module), exports[0].card, CPU)
+    reference = parity.unit_embeddings(engine, pairs.faces, report)
+    truth, found = pairs.eer(reference), []
+    for exported in exports:
+        eers, deviations, name = [], [], exported.path.name
+        for engine in exported.engines():
+            units = parity.unit_embeddings(engine, pairs.faces, report)
+            deviations.append(parity.check_deviation(name, [units], [reference], exported.tolerance))
+            eers.append(pairs.eer(units))
+            parity.check_eer(name, eers[-1], truth, pairs.fewest, exported.tolerance)
+        found.append(Compared(max(eers, key=lambda eer: abs(eer - truth)), max(deviations)))
+    return truth, found
+
+
+@contextmanager
+def _kept_if_proven(path: Path) -> Iterator[Path]:
+    """A file under another name, which becomes `path` if the block ends well."""
     partial = path.with_name(f".{path.stem}.partial.onnx")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        _write(network, inside, partial)
-        deviation = _deviation(network, inside, partial)
-        if not deviation <= TOLERANCE:  # also when it is not a number
-            raise PlatformError(
-                f"The ONNX export of {card.name} gives other embeddings than PyTorch (unit embeddings deviate by "
-                f"{deviation:.1e}, allowed are {TOLERANCE:.0e}); nothing was written to {path}."
-            )
+        yield partial
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation)
+
+
+def _on_cpu(module: nn.Module) -> nn.Module:
+    return copy.deepcopy(module).cpu().float().eval()
+
+
+def _proven(network: nn.Module, exported: Exported, path: Path) -> float:
+    """The deviation over proof faces, if it is allowed."""
+    batches = parity.proof_faces(exported.card)
+    engine = TorchEngine(network, exported.card, CPU)
+    reference = [parity.unit_embeddings(engine, batch) for batch in batches]
+    return max(
+        parity.check_deviation(
+            path.name, [parity.unit_embeddings(engine, batch) for batch in batches], reference, exported.tolerance
+        )
+        for engine in exported.engines()
+    )
 
 
 def _write(network: nn.Module, card: ModelCard, path: Path) -> None:
@@ -90,6 +181,10 @@ def _write(network: nn.Module, card: ModelCard, path: Path) -> None:
     assert program is not None
     model = program.model_proto
     _forget_origin(model.graph)
+    _save(model, card, path)
+
+
+def _save(model: ModelProto, card: ModelCard, path: Path) -> None:
     onnx.helper.set_model_props(model, {METADATA_KEY: card.to_json()})
     onnx.save(model, path)
 
@@ -101,20 +196,3 @@ def _forget_origin(graph: onnx.GraphProto) -> None:
     """
     for noted in (graph, *graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
         noted.ClearField("metadata_props")
-
-
-def _deviation(network: nn.Module, card: ModelCard, path: Path) -> float:
-    """Largest difference of unit embeddings between ONNX Runtime and PyTorch, on random faces in several batches."""
-    config = EngineConfig(provider="cpu")
-    ours = OnnxEngine(path, card, config)
-    reference = TorchEngine(network, card, config)
-    rng = np.random.default_rng(0)
-    worst = []
-    for count in BATCHES:
-        faces = rng.integers(0, 256, (count, *card.input_size, 3), dtype=np.uint8)
-        worst.append(np.abs(_unit(ours.embed(faces)) - _unit(reference.embed(faces))).max())
-    return float(np.max(worst))  # numpy's maximum, unlike Python's, lets a NaN through
-
-
-def _unit(embeddings: np.ndarray) -> np.ndarray:
-    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from faceverify.errors import UserError
+from faceverify.models.attention import Attention
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +60,10 @@ class Unit(nn.Module):
 class IResNet(nn.Module):
     """The network. Use `iresnet` to build one by name."""
 
-    def __init__(self, layout: Layout, dim: int = 512) -> None:
+    def __init__(self, layout: Layout, dim: int = 512, attention: bool = False) -> None:
         super().__init__()
         first, last = layout.channels[0], layout.channels[-1]
+        self._units = layout.units
         self.input_layer = nn.Sequential(
             nn.Conv2d(3, first, 3, padding=1, bias=False), nn.BatchNorm2d(first), nn.PReLU(first)
         )
@@ -73,6 +75,7 @@ class IResNet(nn.Module):
             nn.BatchNorm1d(dim, affine=False),
         )
         self.body = nn.Sequential(*_units(layout))
+        self.attention: nn.Module = Attention(last) if attention else nn.Identity()  # the latter has no keys
         self.apply(_initialise)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,22 +87,30 @@ class IResNet(nn.Module):
         Returns:
             [B, dim], not normalised; its length is the feature norm that AdaFace reads quality from.
         """
-        return self.output_layer(self.body(self.input_layer(x)))
+        return self.output_layer(self.attention(self.body(self.input_layer(x))))
+
+    def body_stages(self) -> list[list[nn.Module]]:
+        """The units of the body, stage by stage."""
+        units, found = iter(self.body), []
+        for count in self._units:
+            found.append([next(units) for _ in range(count)])
+        return found
 
 
-def iresnet(name: str, dim: int = 512) -> IResNet:
+def iresnet(name: str, dim: int = 512, attention: bool = False) -> IResNet:
     """Build a freshly initialised network.
 
     Args:
         name: a key of `LAYOUTS`.
         dim: length of the embedding.
+        attention: with the branch of `faceverify.models.attention` before the output layer.
 
     Raises:
         UserError: if there is no network of that name.
     """
     if name not in LAYOUTS:
         raise UserError(f"There is no network '{name}'; take one of {', '.join(LAYOUTS)}.")
-    return IResNet(LAYOUTS[name], dim)
+    return IResNet(LAYOUTS[name], dim, attention)
 
 
 def _units(layout: Layout) -> list[Unit]:

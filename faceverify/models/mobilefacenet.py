@@ -8,6 +8,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from faceverify.models.attention import Attention
+
 # Expansion, output channels, repeats, stride of the first repeat.
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
@@ -69,7 +71,7 @@ class GlobalDepthwise(nn.Module):
 class MobileFaceNet(nn.Module):
     """The network of foamliu/MobileFaceNet."""
 
-    def __init__(self, dim: int = 128) -> None:
+    def __init__(self, dim: int = 128, attention: bool = False) -> None:
         super().__init__()
         self.conv1 = _conv_bn_relu6(3, 64, 3, stride=2)
         self.dw_conv = Depthwise(64)
@@ -78,10 +80,11 @@ class MobileFaceNet(nn.Module):
         self.conv3 = nn.Conv2d(512, dim, 1)
         self.bn = nn.BatchNorm2d(dim)
         self.features = nn.Sequential(*_bottlenecks())
+        self.attention: nn.Module = Attention(128) if attention else nn.Identity()  # the latter has no keys
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed normalised faces [B, 3, 112, 112] (scale of the model card) as [B, dim], not normalised."""
-        x = self.conv2(self.features(self.dw_conv(self.conv1(x))))
+        x = self.conv2(self.attention(self.features(self.dw_conv(self.conv1(x)))))
         return self.bn(self.conv3(self.gdconv(x))).flatten(1)
 
 

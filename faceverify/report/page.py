@@ -72,6 +72,20 @@ def render_report(evaluation: Evaluation, about: ReportAbout, thumbnails: Mappin
         about: title, origin and sections of one's own.
         thumbnails: photo -> JPEG (or PNG) bytes for `evaluation.photos`; those missing are shown as an empty frame.
     """
+    return render(
+        "page.html.j2",
+        e=evaluation,
+        about=about,
+        thumbnails=thumbnails,
+        card_text=json.dumps(dict(about.model_card), indent=2, sort_keys=True, default=str),
+        charts=charts,
+        glossary=GLOSSARY,
+        has_fakes=bool(evaluation.by_generator),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """A page of this package with our style; all values but Markup are escaped."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("faceverify.report", "."),
         autoescape=True,
@@ -90,18 +104,8 @@ def render_report(evaluation: Evaluation, about: ReportAbout, thumbnails: Mappin
     )
     source, _, _ = environment.loader.get_source(environment, "style.css")  # pyrefly: ignore
     style = source.strip()
-    page = environment.get_template("page.html.j2")
-    return page.render(
-        e=evaluation,
-        about=about,
-        thumbnails=thumbnails,
-        style=Markup(style),  # our own file, not input
-        style_hash=base64.b64encode(hashlib.sha256(style.encode()).digest()).decode(),
-        card_text=json.dumps(dict(about.model_card), indent=2, sort_keys=True, default=str),
-        charts=charts,
-        glossary=GLOSSARY,
-        has_fakes=bool(evaluation.by_generator),
-    )
+    style_hash = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return environment.get_template(template).render(style=Markup(style), style_hash=style_hash, **values)
 
 
 def _image_uri(image: bytes) -> str:

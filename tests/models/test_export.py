@@ -10,7 +10,7 @@ from faceverify.errors import PlatformError
 from faceverify.models import EngineConfig, checkpoints, export, files, load_engine
 from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import preprocess
-from faceverify.models.export import export_onnx
+from faceverify.models.export import export_half, export_onnx
 
 CPU = EngineConfig(provider="cpu")
 
@@ -35,6 +35,9 @@ def test_the_file_gives_what_the_network_gives(architecture, make_card, ir_weigh
         embedding, norm = session.run(["embedding", "norm"], {"input": preprocess(faces[:count], card)})
         np.testing.assert_allclose(embedding / scale, want[:count] / scale, atol=1e-4, rtol=0)
         np.testing.assert_allclose(norm, np.linalg.norm(want[:count], axis=1, keepdims=True), rtol=1e-4)
+    halved = export_half(network, result, tmp_path / "half.onnx")
+    assert 1e-6 < halved.max_deviation <= 5e-3
+    assert halved.path.stat().st_size < 0.6 * result.path.stat().st_size
 
 
 def test_the_same_weights_give_the_same_file_without_paths_of_this_machine(make_card, tmp_path):

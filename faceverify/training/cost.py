@@ -1,0 +1,66 @@
+"""What a training will cost, reckoned before it starts: steps, pictures, arithmetic, memory."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from faceverify.models.card import ModelCard
+
+BACKWARD = 2  # times the arithmetic of the forward pass
+STATES = 2  # numbers that AdamW keeps per weight
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of a whole training.
+
+    steps: of the optimiser; faces: pictures that go through the network, those of pairs only, with repeats;
+    flops: multiplications and additions of training; flops_per_face: of one forward pass;
+    memory: bytes of one worker's device for weights, gradients, optimiser and activations.
+    """
+
+    steps: int
+    faces: int
+    flops: float
+    flops_per_face: float
+    memory: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.steps:,} steps, {self.faces:,} faces, {self.flops / 1e15:,.3g} PFLOP "
+            f"({self.flops_per_face / 1e9:.3g} GFLOP per face), about {self.memory / 1e9:.1f} GB per worker"
+        )
+
+
+def reckon(network: nn.Module, card: ModelCard, steps: int, faces_per_step: int, workers: int, half: bool) -> Cost:
+    """Reckon with a copy of the network that holds no numbers.
+
+    Args:
+        network: as it will be trained (what is frozen costs no gradient).
+        card: of it.
+        steps: of the optimiser.
+        faces_per_step: over all workers.
+        workers: that share them.
+        half: whether activations are of two bytes.
+    """
+    with torch.device("meta"):
+        shape = copy.deepcopy(network).to("meta").eval()
+        face = torch.empty(2, 3, *card.input_size)
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept[id(tensor)] = tensor.numel() * tensor.element_size()
+        return tensor
+
+    with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+        shape(face)
+    weights = sum(p.numel() for p in shape.parameters())
+    learnt = sum(p.numel() for p in shape.parameters() if p.requires_grad)
+    activations = max(0, sum(kept.values()) - 4 * weights) / 2  # of one face; the hooks see the weights too
+    per_face = counter.get_total_flops() / 2
+    memory = 4 * weights + 4 * learnt * (1 + STATES) + activations * (faces_per_step / workers) / (2 if half else 1)
+    faces = steps * faces_per_step
+    return Cost(steps, faces, per_face * faces * (1 + BACKWARD), per_face, int(memory))

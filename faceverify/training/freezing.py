@@ -1,0 +1,59 @@
+"""Which parts of a network learn: stages from the end, and what BatchNorm does."""
+
+from functools import partial
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.checkpoint import checkpoint
+
+from faceverify.errors import UserError
+from faceverify.models.iresnet import IResNet
+from faceverify.models.mobilefacenet import STAGES, MobileFaceNet
+
+
+def stages(network: nn.Module) -> list[list[nn.Module]]:
+    """The network in stages, first to last; the last one is the output layer (with the attention branch before it)."""
+    if isinstance(network, IResNet):
+        units = [list(part) for part in network.body_stages()]
+        return [[network.input_layer], *units, [network.attention, network.output_layer]]
+    if isinstance(network, MobileFaceNet):
+        blocks, start = list(network.features), 0
+        parts: list[list[nn.Module]] = [[network.conv1, network.dw_conv]]
+        for _, _, repeats, _ in STAGES:
+            parts.append(blocks[start : start + repeats])
+            start += repeats
+        return [*parts, [network.attention, network.conv2, network.gdconv, network.conv3, network.bn]]
+    raise UserError(f"network: {type(network).__name__} has no stages; set network.train_last to 0.")
+
+
+def freeze(network: nn.Module, last: int) -> None:
+    """Let only the last stages learn; 0 = all.
+
+    Raises:
+        UserError: it has fewer stages.
+    """
+    if last == 0:
+        return
+    parts = stages(network)
+    if last > len(parts):
+        raise UserError(f"network.train_last is {last}, but this network has {len(parts)} stages: give fewer, or 0.")
+    for part in parts[: len(parts) - last]:
+        for module in part:
+            module.requires_grad_(False)
+
+
+def set_mode(network: nn.Module, bn: str) -> None:
+    """Training mode; with `bn` frozen, BatchNorm goes on with the statistics that it came with."""
+    network.train()
+    for module in network.modules():
+        # A frozen layer keeps its statistics too: they belong to weights that do not change.
+        settled = isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters())
+        if isinstance(module, _BatchNorm) and (bn == "frozen" or (settled and module.affine)):
+            module.eval()
+
+
+def recompute(network: nn.Module) -> None:
+    """Keep no activations inside the units of the body: they are computed again on the way back."""
+    for part in stages(network)[1:-1]:
+        for unit in part:
+            unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)

@@ -1,0 +1,82 @@
+"""Which network a training begins with, and the card of what it will be."""
+
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+from faceverify.errors import UserError
+from faceverify.models import card as cards
+from faceverify.models import checkpoints, registry
+from faceverify.models.card import ModelCard
+from faceverify.models.engine_torch import load_module
+from faceverify.models.files import SUFFIXES
+from faceverify.storage import Location, open_location
+from faceverify.training.keeping import DONE, WEIGHTS, Keeper, read_network
+from faceverify.training.learner import with_attention
+from faceverify.training.recipe import NetworkConfig
+
+
+def begin(start: str, config: NetworkConfig, seed: int) -> tuple[nn.Module, ModelCard]:
+    """The network and its card.
+
+    Args:
+        start: a registered name, a weights file, a checkpoint's folder, or the folder of a training, of which the
+            checkpoint of the best EER is taken; empty = fresh weights.
+        config: architecture of a fresh network; whether an attention branch is added.
+        seed: of fresh weights.
+
+    Raises:
+        UserError: there is no such network, or neither `start` nor an architecture is given.
+    """
+    torch.manual_seed(seed)
+    network, card = _from(start) if start else _fresh(config)
+    if config.attention:
+        network, card = with_attention(network, card), replace(card, architecture=attended(card.architecture))
+    return network, card
+
+
+def attended(architecture: str) -> str:
+    """The name of an architecture with the attention branch."""
+    return architecture.removesuffix(checkpoints.WITH_ATTENTION) + checkpoints.WITH_ATTENTION
+
+
+def _fresh(config: NetworkConfig) -> tuple[nn.Module, ModelCard]:
+    if not config.architecture:
+        raise UserError("start is empty: give a network to go on from, or network.architecture for a fresh one.")
+    network = checkpoints.build(config.architecture, config.dim)
+    half = [127.5] * 3
+    card = cards.build(
+        name=config.architecture, architecture=config.architecture, colour="RGB", mean=half, std=half, dim=config.dim
+    )
+    return network, card
+
+
+def _from(start: str) -> tuple[nn.Module, ModelCard]:
+    place = best_of(start)
+    if place is not None:
+        network, card = read_network(place)
+        where = str(place)
+    else:
+        network, card = load_module(start)
+        where = card.name
+    return network, replace(card, sha256=None, source=f"fine-tuned from {where}", name=f"{card.name}, fine-tuned")
+
+
+def best_of(start: str) -> Location | None:
+    """The checkpoint that `start` names: itself, or of a training's folder the one of the best EER; None if neither.
+
+    Raises:
+        UserError: a training's folder without a judged checkpoint.
+    """
+    if start.endswith(SUFFIXES) or start in registry.entries():
+        return None
+    place = open_location(start)
+    if (place / DONE).is_file() or (place / WEIGHTS).is_file():
+        return place
+    if not (place / "checkpoints").exists():
+        return None
+    judged = [one for one in Keeper(place, 1).saved() if "eer" in one.found]
+    if not judged:
+        raise UserError(f"{place} is a training without a validated checkpoint; let it go on, or give another.")
+    return min(judged, key=lambda one: (one.found["eer"], one.step)).place

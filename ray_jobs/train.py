@@ -1,0 +1,204 @@
+"""Pairs of faces in, a network that tells people and deepfakes apart out; Ray Train, on one CPU or many GPUs.
+
+python -m ray_jobs.train configs/finetune.yaml --faces runs/faces --pairs runs/pairs --start MODEL --out runs/train
+"""
+
+import sys
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from faceverify import tables
+from faceverify.config import JobConfig, digest, identity
+from faceverify.errors import UserError
+from faceverify.faces import Stopwatch
+from faceverify.inputs import fingerprint, open_table
+from faceverify.losses import LossConfig
+from faceverify.run_folder import RunFolder
+from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.training.augment import AugmentConfig
+from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
+from ray_jobs.session import Cluster, check_shared, connect, run_job
+
+if TYPE_CHECKING:
+    from faceverify.training.cost import Cost
+    from faceverify.training.material import Material
+
+OUTPUTS = ("checkpoints", "leaderboard.csv", "metrics.jsonl", "report.html", "tensorboard")
+LAST = 1 << 62  # later than any step
+RUN_ONLY = ("track", "max_failures", "decoders", "tell_every")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig(JobConfig):
+    """Train or fine-tune a face-verification network."""
+
+    faces: str = ""
+    """The faces table made by align. Required."""
+    pairs: str = ""
+    """The pairs table made by pairs. Required."""
+    start: str = ""
+    """The network to begin with: a published name, a weights file, a checkpoint, or the folder of an earlier training
+    (its best checkpoint); empty = a fresh one of `network.architecture`."""
+    batches: BatchConfig = field(default_factory=BatchConfig)
+    losses: LossConfig = field(default_factory=LossConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    validation: ValidationConfig = field(default_factory=ValidationConfig)
+    track: Literal["none", "tensorboard", "mlflow"] = "none"
+    """Where metrics go besides metrics.jsonl: tensorboard = event files in the output; mlflow = MLFLOW_TRACKING_URI."""
+    max_failures: int = 3
+    """So many times a worker may die; the others start again with it, from the last checkpoint."""
+    decoders: int = 2
+    """Tasks per worker that prepare batches at a time."""
+    tell_every: int = 10
+    """Steps between lines of metrics.jsonl."""
+
+
+def run(config: TrainConfig) -> None:
+    """Check, say what it will cost, train, report."""
+    places = {"faces": open_location(config.faces), "pairs": open_location(config.pairs)}
+    for name, place in places.items():
+        check_readable(place, name)
+    files = {
+        "faces": open_table(places["faces"], "faces", tables.FACES, "faces"),
+        "pairs": open_table(places["pairs"], "pairs", tables.PAIRS, "pairs"),
+    }
+    out = open_location(config.out)
+    check_writable(out, "out")
+    material = read_material(config, files)
+    from faceverify.training.starting import begin
+
+    network, card = begin(config.start, config.network, config.batches.seed)
+    if config.dry_run:
+        print(reckon(config, material, network, card, 1))
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
+    inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
+    folder = RunFolder(out, {"job": "train", "config": decisive, "inputs": inputs}, OUTPUTS, config.overwrite)
+    if not folder.complete:
+        finish(config, folder, files, material)
+    summarise(folder)
+
+
+def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Material":
+    """Faces and pairs, checked.
+
+    Raises:
+        UserError: what `faceverify.training.checks` refuses; losses and batches that do not go together.
+    """
+    from dataclasses import replace
+
+    from faceverify.training import checks
+    from faceverify.training.material import read_faces, read_pairs
+
+    identities = config.batches.kind == "identities"
+    in_use = set(config.losses.weights.in_use())
+    if identities and (wrong := in_use - {"arcface", "adaface", "center", "distill"}):
+        raise UserError(
+            f"losses.weights has {', '.join(sorted(wrong))}, which learn from pairs, but batches.kind is identities: "
+            "set batches.kind to pairs, or take arcface or adaface."
+        )
+    faces = read_faces(files["faces"])
+    material = checks.choose(read_pairs(files["pairs"], faces), faces, identities)
+    return replace(material, val=checks.sample(material.val, config.validation.pairs, config.batches.seed))
+
+
+def reckon(config: TrainConfig, material: "Material", network: Any, card: Any, workers: int) -> "Cost":
+    """What it will cost."""
+    from faceverify.training import cost
+    from faceverify.training.batches import Recipe
+
+    order = Recipe(material, config.batches, config.augment).order()
+    whole = config.batches.epochs * order.per_epoch
+    steps = min(config.batches.max_steps or whole, whole)
+    half = config.network.precision in ("bf16", "fp16")
+    return cost.reckon(network, card, steps, 2 * config.batches.size, workers, half)
+
+
+def finish(config: TrainConfig, folder: RunFolder, files: dict[str, list[Location]], material: "Material") -> None:
+    """All the work that is not yet done."""
+    from faceverify.training import starting
+    from faceverify.training.learner import check
+    from faceverify.training.loop import check_shares
+    from ray_jobs import training_group
+
+    if folder.resumed:
+        print("Going on where an earlier run stopped.")
+    clock = Stopwatch()
+    with clock("connect"):
+        cluster = connect(config.verbose)
+        check_shared(cluster, folder.work)
+    workers = workers_of(config, cluster)
+    with folder.planning() if not folder.resumed else clock("plan"):
+        check_shares(config.batches.size, workers, config.batches.accumulate)
+        network, card = starting.begin(config.start, config.network, config.batches.seed)
+        check(network, config.network, cluster.gpus > 0)
+        cost = reckon(config, material, network, card, workers)
+    print(f"Ray: {cluster}; {workers} {'GPU' if cluster.gpus else 'CPU'} worker{'s'[: workers > 1]}")
+    print(f"To do: {cost}")
+    with clock("train"):
+        group = training_group.Group(config, folder.out, cluster, workers)
+        ended = group.run(training_group.plan(config, material, files["faces"], network, card))
+    with clock("report"):
+        report(config, folder.out, str(cost))
+    facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "workers": workers}
+    folder.finish({**facts, **ended, "seed": config.batches.seed, "seconds": clock.seconds})
+
+
+def workers_of(config: TrainConfig, cluster: Cluster) -> int:
+    """One worker per GPU; on CPUs one, which uses all of them, unless told otherwise."""
+    return config.workers or max(1, cluster.gpus)
+
+
+def report(config: TrainConfig, out: Location, cost: str) -> None:
+    """Write the page with the curves."""
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    from faceverify.config import command_line
+    from faceverify.report.page import ReportAbout
+    from faceverify.report.training import render_training
+    from faceverify.training.log import Log
+
+    log = Log(out, [])
+    log.resume(LAST)
+    about = ReportAbout(
+        title=f"Training {out.name}",
+        command=command_line(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        summary=f"{cost}. Losses: {config.losses.weights.in_use()}.",
+        inputs={"faces": config.faces, "pairs": config.pairs, "start": config.start or "fresh weights"},
+        versions={name: version(name) for name in ("faceverify", "ray", "torch", "numpy")},
+    )
+    (out / "report.html").write_bytes(render_training(log.lines, about, asdict(config)).encode())
+
+
+def summarise(folder: RunFolder) -> None:
+    """The last lines: the best, the last, the share of waiting, where."""
+    facts = folder.manifest()
+    best, first = facts["best"], facts["first"]
+    print(
+        f"EER {first['eer']:.2%} before, {best['eer']:.2%} at step {best['step']:,} of {facts['steps']:,} "
+        f"(95 % {best['eer_low']:.2%} to {best['eer_high']:.2%}); deepfakes accepted "
+        f"{_share(first['deepfake_accepted'])} before, {_share(best['deepfake_accepted'])} then."
+        if best["eer_low"] is not None
+        else f"EER {first['eer']:.2%} before, {best['eer']:.2%} at step {best['step']:,} of {facts['steps']:,}."
+    )
+    print(f"Waiting for data: {facts['wait_share']:.1%} of the step time, which is {facts['step_seconds']:.3f} s.")
+    print(f"Best checkpoint: {folder.out / 'checkpoints'}/{best['checkpoint']}")
+    print(f"Report: {folder.out / 'report.html'}")
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("train", TrainConfig, run, __doc__ or "", ("faces", "pairs", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,273 @@
+"""The workers of a training as Ray Train runs them, and what the driver hears of them meanwhile."""
+
+import threading
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from faceverify.errors import FaceverifyError, PlatformError, UserError
+from faceverify.storage import Location, first_line
+from ray_jobs.session import Cluster, Progress, check_stopped, storage_sentence
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from faceverify.models.card import ModelCard
+    from faceverify.training.material import Material
+    from ray_jobs.train import TrainConfig
+
+HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every worker is given: references into the object store, and small facts."""
+
+    recipe: Any
+    images: Any
+    network: Any
+    card: "ModelCard"
+    pairs: int
+
+
+def plan(
+    config: "TrainConfig", material: "Material", faces: list[Location], network: "nn.Module", card: "ModelCard"
+) -> Plan:
+    """Put into the object store what the workers share."""
+    import ray
+
+    from faceverify.training.batches import Recipe
+    from ray_jobs.pictures import store_images
+
+    recipe = Recipe(material, config.batches, config.augment)
+    pairs = len(material.train) if material.train is not None else 0
+    return Plan(ray.put(recipe), store_images(faces), ray.put(network), card, pairs)
+
+
+class Board:
+    """An actor on which the first worker writes how far it is, and any worker why it cannot go on."""
+
+    def __init__(self) -> None:
+        self._line: dict[str, Any] = {}
+        self._fault: tuple[str, str] | None = None
+
+    def told(self, step: int, steps: int, line: dict[str, Any]) -> None:
+        """Of the first worker."""
+        self._line = {"step": step, "steps": steps, "line": line}
+
+    def failed(self, kind: str, sentence: str) -> None:
+        """Of any worker; the first fault counts, for the others may follow from it."""
+        self._fault = self._fault or (kind, sentence)
+
+    def read(self) -> tuple[dict[str, Any], tuple[str, str] | None]:
+        """The last line and the fault."""
+        return self._line, self._fault
+
+
+class Group:
+    """Runs the workers to the end.
+
+    Args:
+        config: of the job.
+        out: folder of the run.
+        cluster: what Ray offers.
+        workers: how many.
+    """
+
+    def __init__(self, config: "TrainConfig", out: Location, cluster: Cluster, workers: int) -> None:
+        self.config, self.out, self.cluster, self.workers = config, out, cluster, workers
+
+    def run(self, plan: Plan) -> dict[str, Any]:
+        """Train; returns facts for the manifest.
+
+        Raises:
+            FaceverifyError: a worker's mistake of the user, storage, or divergence; or workers died too often.
+        """
+        import os
+
+        import ray
+
+        os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
+        board = ray.remote(num_cpus=0)(Board).remote()
+        watch = _Watch(board)
+        try:
+            with watch:
+                self._fit(plan, board)
+        except Exception as error:
+            _raise_fault(ray.get(board.read.remote())[1])
+            raise PlatformError(
+                f"workers died {self.config.max_failures + 1} times ({first_line(error)}); too little memory may be "
+                "why; the same command goes on from the last checkpoint."
+            ) from None
+        _raise_fault(ray.get(board.read.remote())[1])
+        return facts(self.out, plan.pairs)
+
+    def _fit(self, plan: Plan, board: Any) -> None:
+        import pyarrow.fs as pafs
+        from ray.train import FailureConfig, RunConfig, ScalingConfig
+        from ray.train.torch import TorchConfig, TorchTrainer
+
+        gpu = self.cluster.gpus > 0
+        share = self.cluster.cpus / self.workers
+        # What is left of the CPUs prepares batches.
+        resources = {"CPU": 1 if gpu else max(0.1, share - 0.5)} | ({"GPU": 1} if gpu else {})
+        trainer = TorchTrainer(
+            train_worker,
+            train_loop_config={
+                "config": self.config,
+                "plan": plan,
+                "board": board,
+                "out": self.out.uri,
+                "threads": max(1, int(share)),
+            },
+            torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
+            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=resources),
+            run_config=RunConfig(
+                name=f"ray-{uuid.uuid4().hex[:8]}",  # checkpoints are ours; Ray only keeps its own notes there
+                storage_path=(self.out / ".work").path,
+                storage_filesystem=pafs.LocalFileSystem() if self.out.is_local else self.out.fs,
+                failure_config=FailureConfig(max_failures=self.config.max_failures),
+            ),
+        )
+        trainer.fit()
+
+
+class _Watch:
+    """Shows what the board says while the main thread waits for Ray Train."""
+
+    def __init__(self, board: Any) -> None:
+        self._board, self._over = board, threading.Event()
+        self._thread = threading.Thread(target=self._look, daemon=True)
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join(5)
+        check_stopped()
+
+    def _look(self) -> None:
+        import ray
+
+        progress: Progress | None = None
+        while not self._over.wait(0.5):
+            try:
+                said = ray.get(self._board.read.remote(), timeout=5)[0]
+            except Exception:  # the cluster ends; the main thread says why
+                return
+            if said:
+                progress = progress or Progress("steps", said["steps"], done=max(said["step"] - 1, 0))
+                ahead = said["step"] - progress.done
+                if ahead > 0:
+                    progress.add(ahead)
+        if progress is not None:
+            progress.finish()
+
+
+def _raise_fault(fault: tuple[str, str] | None) -> None:
+    if fault is not None:
+        kind, sentence = fault
+        raise UserError(sentence) if kind == "UserError" else PlatformError(sentence)
+
+
+def train_worker(given: dict[str, Any]) -> None:
+    """What each worker runs; started again after a death, it goes on from the last checkpoint."""
+    import ray
+
+    board = given["board"]
+    if ray.get(board.read.remote())[1] is not None:
+        return  # it would end in the same way
+    try:
+        _work(given)
+    except FaceverifyError as error:
+        kind = "UserError" if isinstance(error, UserError) else "PlatformError"
+        ray.get(board.failed.remote(kind, str(error)))
+        raise
+    except OSError as error:
+        ray.get(board.failed.remote("PlatformError", storage_sentence(error)))
+        raise
+
+
+def _work(given: dict[str, Any]) -> None:
+    import copy
+
+    import ray
+    import torch
+
+    from faceverify.losses import build
+    from faceverify.training import learner as learning
+    from faceverify.training.keeping import Keeper
+    from faceverify.training.log import Log
+    from faceverify.training.loop import Training
+    from faceverify.training.world import World
+    from ray_jobs.feeding import RayFeed
+
+    config: TrainConfig = given["config"]
+    plan: Plan = given["plan"]
+    out = Location(given["out"])
+    torch.set_num_threads(given["threads"])
+    world = World.here()
+    recipe, network = ray.get([plan.recipe, plan.network])
+    material = recipe.material
+    original = copy.deepcopy(network).to(world.device).eval() if config.losses.needs_reference else None
+    people = int(material.classes.max()) + 1 if len(material.taught) else 0
+    objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(world.device)
+    prepared = learning.prepare(network, config.network, world)
+    precision = learning.precision_of(config.network.precision, world.device)
+    told = lambda step, steps, line: given["board"].told.remote(step, steps, line)  # noqa: E731
+    Training(
+        learner=learning.Learner(prepared, objective, plan.card, precision).to(world.device),
+        card=plan.card,
+        original=original,
+        recipe=recipe,
+        network=config.network,
+        optimiser=config.optimiser,
+        validation=config.validation,
+        feed=RayFeed(plan.recipe, plan.images, world.rank, world.size, config.decoders),
+        images=plan.images,
+        world=world,
+        keeper=Keeper(out, config.validation.keep),
+        log=Log(out, _trackers(config, out) if world.first else []),
+        told=told,
+        tell_every=config.tell_every,
+    ).run()
+
+
+def _trackers(config: "TrainConfig", out: Location) -> list[Any]:
+    from faceverify.training.log import MLflow, TensorBoard
+
+    match config.track:
+        case "tensorboard":
+            if not out.is_local:
+                raise UserError(f"track is tensorboard, which writes to local folders only, and out is {out}.")
+            return [TensorBoard((out / "tensorboard").path)]
+        case "mlflow":
+            return [MLflow(out.name)]
+    return []
+
+
+def facts(out: Location, pairs: int) -> dict[str, Any]:
+    """What the manifest says of a finished training."""
+    from statistics import median
+
+    from faceverify.training.keeping import Keeper
+    from faceverify.training.log import Log
+
+    log = Log(out, [])
+    log.resume(1 << 62)
+    steps = [line for line in log.lines if "seconds" in line]
+    waited = sum(line["wait"] for line in steps) / max(sum(line["seconds"] for line in steps), 1e-9)
+    names = {one.step: one.place.name for one in Keeper(out, 1).saved()}
+    judged = [line for line in log.validations if line["step"] in names]
+    best = min(judged, key=lambda line: (line["eer"], line["step"]))
+    return {
+        "pairs": pairs,
+        "steps": log.lines[-1]["step"],
+        "first": log.validations[0],
+        "best": {"checkpoint": names[best["step"]], **best},
+        "wait_share": waited,
+        "step_seconds": median([line["seconds"] for line in steps]) if steps else 0.0,
+        "rows_out": {"checkpoints": len(names)},
+    }

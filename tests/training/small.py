@@ -1,0 +1,127 @@
+"""Rendered people as faces and pairs, and trainings of the tiny network on them, alone or as one of several workers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from faceverify.align import AlignConfig
+from faceverify.align import build as build_aligner
+from faceverify.datasets.rendered import RenderedConfig, write
+from faceverify.faces import Stopwatch, crop_photos, encode_faces
+from faceverify.images import ImageLimits
+from faceverify.losses import LossConfig, LossWeights
+from faceverify.losses import build as build_losses
+from faceverify.models import card as cards
+from faceverify.models import checkpoints
+from faceverify.pairs.people import gather
+from faceverify.pairs.quotas import quotas
+from faceverify.pairs.rows import pairs_of
+from faceverify.storage import Location
+from faceverify.training import checks
+from faceverify.training.augment import AugmentConfig
+from faceverify.training.batches import MemoryImages, Recipe, ThreadFeed
+from faceverify.training.keeping import Keeper
+from faceverify.training.learner import Learner, prepare, tensors_of
+from faceverify.training.log import Log
+from faceverify.training.loop import Training
+from faceverify.training.material import Material, read_faces, read_pairs
+from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
+from faceverify.training.world import World
+
+
+@dataclass(frozen=True)
+class Data:
+    """Two table files."""
+
+    faces: Path
+    pairs: Path
+
+    def material(self, identities: bool = False) -> Material:
+        faces = read_faces([Location(str(self.faces))])
+        return checks.choose(read_pairs([Location(str(self.pairs))], faces), faces, identities)
+
+    def images(self) -> MemoryImages:
+        return MemoryImages(pq.read_table(self.faces)["image"])
+
+
+def draw(home: Path) -> Data:
+    """12 persons with 4 photos and 2 fakes each; 3 of them to validate with."""
+    config = RenderedConfig(persons=12, photos_per_person=4, fakes_per_person=2, photo_size=96)
+    photos = write(config, Location(str(home / "photos"))).photos
+    photos = photos.set_column(photos.schema.get_field_index("split"), "split", pa.nulls(len(photos), pa.string()))
+    crops = crop_photos(photos, build_aligner(AlignConfig(method="annotated")), ImageLimits(), Stopwatch())
+    pq.write_table(encode_faces(crops, Stopwatch()), home / "faces.parquet")
+    people = gather(photos, 0, 0.25)
+    pairs = pairs_of(people, quotas(people, True), range(config.persons))
+    pq.write_table(pairs, home / "pairs.parquet", store_schema=False)
+    return Data(home / "faces.parquet", home / "pairs.parquet")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What of a training differs from the usual one."""
+
+    batches: BatchConfig = field(default_factory=lambda: BatchConfig(size=8, epochs=50, max_steps=8))
+    weights: LossWeights = field(default_factory=lambda: LossWeights(adaptive_margin=1.0))
+    network: NetworkConfig = field(default_factory=lambda: NetworkConfig(bn="batch"))
+    optimiser: OptimiserConfig = field(default_factory=lambda: OptimiserConfig(learning_rate=1e-3))
+    validation: ValidationConfig = field(default_factory=lambda: ValidationConfig(every=3, keep=2, replicates=0))
+    architecture: str = "tiny"
+
+
+def make(data: Data, out: Path, asked: Asked) -> Training:
+    """A training as its only worker, or as one of those that torch.distributed knows."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    world = World.here()
+    material = data.material(asked.batches.kind == "identities")
+    network, original = (checkpoints.build(asked.architecture, 32) for _ in range(2))
+    original.load_state_dict(network.state_dict())
+    half: list[Any] = [127.5] * 3
+    card = cards.build(
+        name="tiny", architecture=asked.architecture, colour="RGB", mean=half, std=half, dim=32, source="test"
+    )
+    config = LossConfig(weights=asked.weights)
+    objective = build_losses(config, dim=32, people=int(material.classes.max()) + 1)
+    recipe = Recipe(material, asked.batches, AugmentConfig())
+    prepared = prepare(network, asked.network, world)
+    return Training(
+        learner=Learner(prepared, objective, card, torch.float32),
+        card=card,
+        original=original.eval() if config.needs_reference else None,
+        recipe=recipe,
+        network=asked.network,
+        optimiser=asked.optimiser,
+        validation=asked.validation,
+        feed=ThreadFeed(recipe, data.images(), world.rank, world.size),
+        images=data.images(),
+        world=world,
+        keeper=Keeper(Location(str(out)), asked.validation.keep),
+        log=Log(Location(str(out)), []),
+        tell_every=1,
+    )
+
+
+def losses(training: Training) -> list[float]:
+    """Of each step."""
+    return [line["loss"] for line in training.log.lines if "loss" in line]
+
+
+def worker(rank: int, size: int, faces: str, pairs: str, home: str) -> None:
+    """One gloo worker: the gradient of the first batch; then a training, which may go on from another's checkpoint."""
+    store = f"file://{home}/store{size}"
+    torch.distributed.init_process_group("gloo", store, rank=rank, world_size=size)
+    data, place = Data(Path(faces), Path(pairs)), Path(home)
+    asked = Asked(network=NetworkConfig(bn="frozen"), optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0))
+    training = make(data, place / "gradient", asked)
+    model = torch.nn.parallel.DistributedDataParallel(training.learner.eval())
+    model(tensors_of(next(iter(training.feed.batches(0, 1))), training.world.device))[0].backward()
+    if rank == 0:
+        gradient = torch.cat([p.grad.flatten() for p in training.learner.network.parameters() if p.grad is not None])
+        torch.save(gradient, place / "gradient.pt")
+    make(data, place / "out", asked).run()
+    torch.distributed.destroy_process_group()

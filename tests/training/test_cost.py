@@ -1,0 +1,23 @@
+"""The reckoned cost against published counts."""
+
+import pytest
+
+from faceverify.models import card as cards
+from faceverify.models import checkpoints
+from faceverify.training.cost import reckon
+from faceverify.training.freezing import freeze
+
+
+@pytest.mark.parametrize("architecture, giga", [("ir_18", 2 * 2.597), ("ir_101", 2 * 12.077)])
+def test_arithmetic_is_twice_the_published_multiply_adds(architecture: str, giga: float) -> None:
+    import torch
+
+    with torch.device("meta"):
+        network = checkpoints.build(architecture, 512)
+    card = cards.build(name="n", architecture=architecture, colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=512)
+    cost = reckon(network, card, 10, 64, 2, False)
+    assert cost.flops_per_face / 1e9 == pytest.approx(giga, rel=2e-3)
+    assert cost.flops == pytest.approx(3 * 640 * cost.flops_per_face) and cost.faces == 640
+    freeze(network, 1)
+    assert reckon(network, card, 10, 64, 2, False).memory < cost.memory
+    assert "10 steps, 640 faces" in str(cost)

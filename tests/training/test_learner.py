@@ -1,0 +1,69 @@
+"""Pixels reach the network as they reach every engine; pieces of a batch give the gradient of the whole."""
+
+import numpy as np
+import pytest
+import torch
+from training.small import Asked, Data, make
+
+from faceverify.errors import UserError
+from faceverify.models import card as cards
+from faceverify.models.engines import preprocess
+from faceverify.training.learner import Learner, layout_of, pieces, precision_of, tensors_of
+from faceverify.training.recipe import BatchConfig, NetworkConfig
+
+CPU = torch.device("cpu")
+
+
+@pytest.mark.parametrize("colour", ["RGB", "BGR"])
+def test_pixels_are_prepared_as_for_every_engine(colour: str) -> None:
+    card = cards.build(
+        name="n", architecture="tiny", colour=colour, mean=[1.0, 20.0, 99.5], std=[50.0, 60.0, 127.5], dim=4
+    )
+    faces = np.random.default_rng(0).integers(0, 256, (3, 112, 112, 3), dtype=np.uint8)
+    seen = []
+
+    class Spy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            seen.append(x)
+            return x.mean((2, 3))
+
+    Learner(Spy(), torch.nn.Identity(), card, torch.float32).embed(torch.from_numpy(faces))  # type: ignore[arg-type]
+    assert np.allclose(seen[0].numpy(), preprocess(faces, card), atol=1e-6)
+
+
+def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    gradients = []
+    for count in (1, 2, 4):
+        training = make(data, tmp_path / str(count), Asked(network=NetworkConfig(bn="frozen")))
+        learner = training.learner.eval()
+        batch = tensors_of(next(training.feed.batches(0, 1)), CPU)
+        parts = pieces(batch, count)
+        assert [len(part["label"]) for part in parts] == [8 // count] * count
+        for part in parts:
+            (learner(part)[0] / count).backward()
+        gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()]))
+    for other in gradients[1:]:
+        assert torch.allclose(other, gradients[0], rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+
+
+def test_what_cannot_be_cut_is_refused() -> None:
+    with pytest.raises(UserError, match=r"batches\.accumulate is 3"):
+        pieces({"label": torch.zeros(8), "faces": torch.zeros(16, 1)}, 3)
+    with pytest.raises(UserError, match=r"batches\.accumulate is 3"):
+        BatchConfig(size=8, accumulate=3)
+
+
+def test_precision() -> None:
+    assert precision_of("auto", CPU) == torch.float32 and precision_of("bf16", CPU) == torch.bfloat16
+    with pytest.raises(UserError, match="fp16"):
+        precision_of("fp16", CPU)
+
+
+def test_layouts_that_crash_are_avoided() -> None:
+    narrow, wide = (torch.nn.Conv2d(width, 32, 1, 2) for width in (8, 16))
+    assert layout_of(narrow, CPU) == torch.contiguous_format
+    assert layout_of(wide, CPU) == layout_of(narrow, torch.device("cuda")) == torch.channels_last
