@@ -16,7 +16,7 @@ def decide_shard(job: CleanJob, world: World, twins: Twins, shard: int) -> tuple
     found = Found.from_table(read_part(part(job.work, SEARCH, shard)))
     verdicts = decide(rows, found, world)
     found = found.without(nobody_near(found, verdicts, job.lines.link))
-    write_part(job.work, CLEANED, shard, photo_rows(rows, verdicts))
+    write_part(job.work, CLEANED, shard, photo_rows(rows, verdicts, world))
     write_part(job.work, CASES, shard, case_rows(rows, found, verdicts, world, twins))
     write_part(job.work, DUPLICATES, shard, duplicate_rows(rows, read_part(part(job.work, NEAR, shard)), world))
     write_part(job.work, DECISIONS, shard, decision_rows(rows, found, verdicts, world))

@@ -111,9 +111,10 @@ def same_people_rows(relations: Relations, twins: Twins, names: pa.Array) -> pa.
     return pa.Table.from_arrays(arrays, schema=SAME_PEOPLE)
 
 
-def read_names(work: Location) -> pa.Array:
-    """The names of all people."""
-    return read_part(work / PEOPLE)["person"].combine_chunks()
+def read_people(work: Location) -> tuple[pa.Array, pa.Array]:
+    """Names and splits of all people."""
+    people = read_part(work / PEOPLE)
+    return people["person"].combine_chunks(), people["split"].combine_chunks()
 
 
 def _columns(folder: RunFolder, stage: str, names: list[str]) -> Iterator[pa.Table]:

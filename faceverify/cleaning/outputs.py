@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceverify import tables
 from faceverify.cleaning.duplicates import DUPLICATES
@@ -40,10 +41,11 @@ def decision_rows(rows: Shard, found: Found, verdicts: Verdicts, world: World) -
     return pa.table(columns, schema=tables.DECISIONS)
 
 
-def photo_rows(rows: Shard, verdicts: Verdicts) -> pa.Table:
+def photo_rows(rows: Shard, verdicts: Verdicts, world: World) -> pa.Table:
     """The photos that go on, under the person they go on under, and how they came there.
 
-    A table that has been cleaned before keeps what it says of the person a photo first came under.
+    A photo that moves goes into the split of its new person, for a person is in one split only. A table that has been
+    cleaned before keeps what it says of the person a photo first came under.
     """
     on = np.flatnonzero(np.isin(verdicts.decision.astype(str), GOES_ON))
     photos = rows.photos.take(pa.array(on))
@@ -51,6 +53,9 @@ def photo_rows(rows: Shard, verdicts: Verdicts) -> pa.Table:
     photos = photos.drop_columns([field.name for field in ADDED if field.name in photos.column_names])
     goes_to = pa.array([verdicts.goes_to[row] for row in on], pa.string())
     photos = photos.set_column(photos.schema.get_field_index("person"), photos.schema.field("person"), goes_to)
+    known = pc.index_in(goes_to, world.names)  # not a person whom a reviewer has named anew
+    split = pc.if_else(pc.is_valid(known), world.splits.take(known), photos["split"].combine_chunks())
+    photos = photos.set_column(photos.schema.get_field_index("split"), photos.schema.field("split"), split)
     added = (first, pa.array([_provenance(verdicts, row) for row in on.tolist()], pa.string()))
     for field, column in zip(ADDED, added, strict=True):
         photos = photos.append_column(field, column)

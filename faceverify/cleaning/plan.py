@@ -1,6 +1,6 @@
 """The plan of a cleaning run: people numbered in the order of their names, photos and embeddings brought together.
 
-    .work/people.parquet                    the names; a person's number is its row
+    .work/people.parquet                    name and split; a person's number is its row
     .work/photos/<shard>/<piece>.parquet    rows of the photos table of some people, and the person's number
     .work/vectors/<shard>/<piece>.parquet   photo, embedding
     .work/sample.parquet                    the real photos of some people: number, embedding; to choose thresholds from
@@ -71,7 +71,7 @@ def make_plan(
     index.check(decisions)
     shard_of = cut(index.counts, photos_per_shard)
     shards = int(shard_of[index.counts > 0].max()) + 1
-    _write_names(work, index.names)
+    _write_people(work, index)
     _distribute(work / PHOTOS, index.routed_photos(photos, shard_of))
     sample = Sample(index)
     _distribute(work / VECTORS, index.routed_vectors(embeddings, shard_of, sample))
@@ -88,9 +88,10 @@ class PhotoIndex:
     """
 
     def __init__(self, files: list[Location]) -> None:
-        hashes, people, fakes = [], [], []
-        encoder = _Encoder()
-        for table in stream_table(files, ["photo", "person", "is_fake"]):
+        hashes, people, fakes, splits = [], [], [], []
+        encoder, split_encoder = _Encoder(), _Encoder()
+        for table in stream_table(files, ["photo", "person", "is_fake", "split"]):
+            splits.append(split_encoder.encode(table["split"]))
             hashes.append(hash_names(table["photo"]))
             people.append(encoder.encode(table["person"]))
             fakes.append(pc.fill_null(table["is_fake"], False).to_numpy())
@@ -104,8 +105,16 @@ class PhotoIndex:
         self.fake = np.concatenate(fakes)[order]
         self.embedded = np.zeros(len(order), bool)
         self.counts = np.bincount(self.number, minlength=len(self.names) + 1)
+        self.splits = self._splits(split_encoder, rank[np.concatenate(people)], np.concatenate(splits))
         if (self.hashes[1:] == self.hashes[:-1]).any():
             raise UserError("photos: the table names a photo twice; its key `photo` must be unique.")
+
+    def _splits(self, encoder: "_Encoder", number: np.ndarray, split: np.ndarray) -> list[str | None]:
+        """The split of each person, null if their photos are in none."""
+        names, rank = encoder.sorted()
+        of = np.full(len(self.names) + 1, -1)
+        np.maximum.at(of, number, np.where(split > 0, rank[split], -1))
+        return [names[code] if code >= 0 else None for code in of[:-1].tolist()]
 
     def find(self, names: pa.ChunkedArray) -> np.ndarray:
         """Rows [K] of photos, -1 where there is no such photo."""
@@ -216,8 +225,9 @@ def cut(counts: np.ndarray, photos_per_shard: int) -> np.ndarray:
     return shard_of
 
 
-def _write_names(work: Location, names: list[str]) -> None:
-    (work / PEOPLE).write_bytes(parquet_bytes(pa.table({"person": pa.array(names, pa.string())})))
+def _write_people(work: Location, index: PhotoIndex) -> None:
+    columns = {"person": pa.array(index.names, pa.string()), "split": pa.array(index.splits, pa.string())}
+    (work / PEOPLE).write_bytes(parquet_bytes(pa.table(columns)))
 
 
 def _distribute(folder: Location, routed: Iterable[tuple[np.ndarray, pa.Table]]) -> None:

@@ -24,11 +24,12 @@ CLEANING = "cleaning"  # who decides, unless a reviewer does
 class World:
     """What deciding needs from beyond the shard.
 
-    names: of all people; bank: means of people, for suggestions; lines: all thresholds; exact: exact duplicates;
+    names, splits: of all people; bank: means of people, for suggestions; lines: all thresholds; exact: duplicates;
     reviewed: the reviewers' decisions by photo.
     """
 
     names: pa.Array
+    splits: pa.Array
     bank: Bank
     lines: Lines
     exact: ExactGroups

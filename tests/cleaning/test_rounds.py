@@ -33,6 +33,18 @@ def test_a_stray_goes_to_its_owner(people: Any, clean: Clean) -> None:
     assert [case["person"] for case in done.tables["cases"]] == ["p03"]
 
 
+def test_a_stray_goes_into_the_split_of_its_owner(people: Any, clean: Clean) -> None:
+    stray = people.crowd().add("p03", "9.jpg", people.vector("p17"))
+    for row in people.rows:
+        row["split"] = "test" if row["person"] == "p17" else None if row["person"] == "p20" else "train"
+    done = clean(people)
+    assert done.of(stray)["decision"] == "moved"
+    splits = {}
+    for row in done.tables["photos"]:
+        splits.setdefault(row["person"], set()).add(row["split"])
+    assert splits["p17"] == {"test"} and splits["p20"] == {None} and splits["p03"] == {"train"}
+
+
 def test_strangers_alone_and_in_a_group_are_held(people: Any, clean: Clean) -> None:
     people.crowd()
     alone = people.add("p03", "9.jpg", people.vector("nobody"))
