@@ -145,7 +145,7 @@ def test_networks_on_gpus_make_the_same(eager_mtcnn: Path, large: Path, tiny: Pa
         Killer(work, "faces", "ray::MapWorker(MapBatches(GpuCropper))", times=1, most=1) as cropper,
         Killer(work, "input", "ray::MapBatches(decode_shards)", times=1, most=1) as decoder,
     ):
-        ended = subprocess.run(program, capture_output=True, text=True, timeout=120)
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=280)
     assert ended.returncode == 0, ended.stderr
     assert (cropper.killed, decoder.killed) == (1, 1)
     said = [

@@ -147,6 +147,7 @@ def test_a_name_is_text_and_nothing_more(page: Any, clean: Path, review: Callabl
         page.wait_for_selector("#move .offers >> text=window.hacked")
         page.keyboard.press("Enter")
         page.wait_for_selector(".photo.moved" if number == 4 else ".photo.kept")
+    progress(page, "1 of 10 cases done · 2 of 17 photos decided")
     assert saved(clean / "review.json")[photo_name(4, 6)] == ("moved", SCRIPT)
     assert page.evaluate("window.hacked === undefined && !document.querySelector('main script')")
     page.wait_for_function(
