@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from faceverify.training.batches import Batch, GetImages, Recipe
+from faceverify.training.batches import Batch, GetImages
 
 STEPS_PER_TASK = 4  # at least: a task costs Ray some milliseconds
 MOST_TASKS = 2048  # each is a small object before it starts
@@ -86,10 +86,3 @@ def unpack(row: pa.Table) -> Batch:
     # Copies, because what lies in the object store cannot be written to, which PyTorch does not like.
     whole = {name: value.copy() for name, value in numbers.items()}
     return Batch(row["step"][0].as_py(), faces.copy(), is_fake=np.frombuffer(data["is_fake"], bool).copy(), **whole)
-
-
-def recipe_reference(recipe: Recipe) -> Any:
-    """Put the recipe where all tasks find it."""
-    import ray
-
-    return ray.put(recipe)

@@ -5,7 +5,7 @@ python -m ray_jobs.train configs/finetune.yaml --faces runs/faces --pairs runs/p
 
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from faceverify import tables
 from faceverify.config import JobConfig, digest, identity
@@ -20,6 +20,9 @@ from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConf
 from ray_jobs.session import Cluster, check_shared, connect, run_job
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from faceverify.models.card import ModelCard
     from faceverify.training.cost import Cost
     from faceverify.training.material import Material
 
@@ -78,7 +81,7 @@ def run(config: TrainConfig) -> None:
     inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
     folder = RunFolder(out, {"job": "train", "config": decisive, "inputs": inputs}, OUTPUTS, config.overwrite)
     if not folder.complete:
-        finish(config, folder, files, material)
+        finish(config, folder, files["faces"], material, network, card)
     summarise(folder)
 
 
@@ -105,7 +108,7 @@ def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Mat
     return replace(material, val=checks.sample(material.val, config.validation.pairs, config.batches.seed))
 
 
-def reckon(config: TrainConfig, material: "Material", network: Any, card: Any, workers: int) -> "Cost":
+def reckon(config: TrainConfig, material: "Material", network: "nn.Module", card: "ModelCard", workers: int) -> "Cost":
     """What it will cost."""
     from faceverify.training import cost
     from faceverify.training.batches import Recipe
@@ -117,9 +120,15 @@ def reckon(config: TrainConfig, material: "Material", network: Any, card: Any, w
     return cost.reckon(network, card, steps, 2 * config.batches.size, workers, half)
 
 
-def finish(config: TrainConfig, folder: RunFolder, files: dict[str, list[Location]], material: "Material") -> None:
+def finish(
+    config: TrainConfig,
+    folder: RunFolder,
+    faces: list[Location],
+    material: "Material",
+    network: "nn.Module",
+    card: "ModelCard",
+) -> None:
     """All the work that is not yet done."""
-    from faceverify.training import starting
     from faceverify.training.learner import check
     from faceverify.training.loop import check_shares
     from ray_jobs import training_group
@@ -133,14 +142,13 @@ def finish(config: TrainConfig, folder: RunFolder, files: dict[str, list[Locatio
     workers = workers_of(config, cluster)
     with folder.planning() if not folder.resumed else clock("plan"):
         check_shares(config.batches.size, workers, config.batches.accumulate)
-        network, card = starting.begin(config.start, config.network, config.batches.seed)
         check(network, config.network, cluster.gpus > 0)
         cost = reckon(config, material, network, card, workers)
     print(f"Ray: {cluster}; {workers} {'GPU' if cluster.gpus else 'CPU'} worker{'s'[: workers > 1]}")
     print(f"To do: {cost}")
     with clock("train"):
         group = training_group.Group(config, folder.out, cluster, workers)
-        ended = group.run(training_group.plan(config, material, files["faces"], network, card))
+        ended = group.run(training_group.plan(config, material, faces, network, card))
     with clock("report"):
         report(config, folder.out, str(cost))
     facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "workers": workers}

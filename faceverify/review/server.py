@@ -1,5 +1,6 @@
 """Serving the review page until Ctrl-C."""
 
+import contextlib
 import secrets
 import socket
 from dataclasses import dataclass
@@ -57,9 +58,8 @@ def serve(out: Location, decisions: Location, reviewer: str, limits: ImageLimits
     )
     print(_welcome(desk, served.host, port, token), flush=True)
     try:
-        uvicorn.Server(settings).run([listening])
-    except KeyboardInterrupt:
-        pass  # the way to end it
+        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
+            uvicorn.Server(settings).run([listening])
     finally:
         print(_farewell(desk), flush=True)
 
