@@ -16,6 +16,8 @@ from faceverify.training.keeping import DONE, WEIGHTS, Keeper, read_network
 from faceverify.training.learner import with_attention
 from faceverify.training.recipe import NetworkConfig
 
+TUNED = ", fine-tuned"
+
 
 def begin(start: str, config: NetworkConfig, seed: int) -> tuple[nn.Module, ModelCard]:
     """The network and its card.
@@ -60,7 +62,9 @@ def _from(start: str) -> tuple[nn.Module, ModelCard]:
     else:
         network, card = load_module(start)
         where = card.name
-    return network, replace(card, sha256=None, source=f"fine-tuned from {where}", name=f"{card.name}, fine-tuned")
+    # The digest is of the weights too: other weights at the same place make another run.
+    source = f"fine-tuned from {where}, card {card.digest[:12]}"
+    return network, replace(card, sha256=None, source=source, name=f"{card.name.removesuffix(TUNED)}{TUNED}")
 
 
 def best_of(start: str) -> Location | None:
