@@ -56,8 +56,8 @@ def serve(out: Location, decisions: Location, reviewer: str, limits: ImageLimits
         server_header=False,
         timeout_graceful_shutdown=3,
     )
-    print(_welcome(desk, served.host, port, token), flush=True)
     try:
+        print(_welcome(desk, served.host, port, token), flush=True)
         with contextlib.suppress(KeyboardInterrupt):  # the way to end it
             uvicorn.Server(settings).run([listening])
     finally:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
@@ -12,7 +12,6 @@ from faceverify.training.optimising import Schedule, build_optimiser
 from faceverify.training.recipe import OptimiserConfig
 
 
-@settings(deadline=None)  # the first optimiser of a process takes a second
 @given(st.lists(st.floats(0.001, 0.5), max_size=40), st.integers(0, 4))
 def test_plateau_is_that_of_pytorch(eers: list[float], patience: int) -> None:
     config = OptimiserConfig(learning_rate=1.0, factor=0.5, patience=patience, threshold=1e-2)
