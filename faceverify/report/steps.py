@@ -49,7 +49,7 @@ def labels_section(photos: Location, cleaned: Location, examples: int = 5) -> Se
         paragraphs=(
             f"{len(wrong)} of {len(decisions)} real photos were filed under a wrong name on purpose. Cleaning compared "
             f"the embeddings of each person's photos and took {len(found)} of them ({share}) from the wrong person.",
-            "Each row: the photo, the person it was filed under, the person that cleaning suggests.",
+            "In threes: the photo, the person it was filed under, the person that cleaning suggests.",
         ),
         pictures=tuple(pictures),
         table=table,
