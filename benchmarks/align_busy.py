@@ -118,7 +118,9 @@ def main() -> None:
     options = parser(__doc__ or "")
     options.add_argument("--photos", type=Path, help="folder of JPEGs with faces; default: LFW View-1")
     options.add_argument("--methods", nargs="+", default=list(WEIGHTS), choices=list(WEIGHTS))
-    options.add_argument("--shards", type=int, default=120, help=f"of {PER_SHARD} photos, for yunet; a third for others")
+    options.add_argument(
+        "--shards", type=int, default=120, help=f"of {PER_SHARD} photos, for yunet; a third for others"
+    )
     options.add_argument("--repeats", type=int, default=3)
     options.add_argument("--cores", type=int, default=CORES)
     chosen = options.parse_args()

@@ -50,8 +50,8 @@ def losses(out: Path) -> list[float]:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(cluster: object, data: Data, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
-    """The losses of a run in which nothing is killed."""
+def finished(cluster: object, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in which nothing is killed."""
     from faceverify.config import load
     from ray_jobs.train import TrainConfig, run
 
@@ -62,7 +62,13 @@ def undisturbed(cluster: object, data: Data, tmp_path_factory: pytest.TempPathFa
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["steps"] == STEPS and manifest["best"]["eer"] <= manifest["first"]["eer"]
     assert 'aria-label="Loss over the steps"' in (out / "report.html").read_text()
-    return losses(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def undisturbed(finished: Path) -> list[float]:
+    """Its losses."""
+    return losses(finished)
 
 
 def checkpointed(out: Path, step: int) -> Callable[[], bool]:
@@ -105,9 +111,8 @@ def test_two_workers(run: Run, data: Data, tmp_path: Path) -> None:
     assert losses(tmp_path / "out")
 
 
-def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, tmp_path: Path) -> None:
-    out = tmp_path / "first"
-    assert run("train", *options(data, out)).code == 0
+def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
+    out = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     again = run("train", *options(data, out))
     assert again.code == 0 and "Best checkpoint" in again.out
