@@ -36,6 +36,12 @@ class JobConfig:
     """Check everything, print the plan, and stop before work starts."""
     workers: int = 0
     """Worker processes; 0 = one per CPU (and one per GPU for networks) of the cluster."""
+    cpus: int = 0
+    """Have an autoscaling cluster grow to so many free CPUs before work starts; 0 = take what is there."""
+    gpus: int = 0
+    """The same for GPUs."""
+    grow_minutes: float = 15.0
+    """So long is waited for that."""
     verbose: bool = False
     """Show Ray's own messages too."""
 

@@ -10,7 +10,7 @@ from faceverify import tables
 from faceverify.config import digest
 from faceverify.errors import UserError
 from faceverify.run_folder import MANIFEST, WORK
-from faceverify.storage import Location
+from faceverify.storage import Location, open_location
 
 
 def table_files(location: Location, name: str) -> list[Location]:
@@ -64,6 +64,14 @@ def open_photos(location: Location) -> list[Location] | Location:
     elif location.is_file():
         raise UserError(f"photos: '{location}' is a file; give a folder of photos, or a photos table (Parquet).")
     return files or location
+
+
+def one_photo(photos: list[Location] | Location) -> Location:
+    """Where the photos are: the folder, or the first photo that the table names (for checks before work starts)."""
+    if isinstance(photos, Location):
+        return photos
+    first = next((rows["uri"][0].as_py() for rows in stream_table(photos, ["uri"], rows=1) if rows.num_rows), None)
+    return open_location(first) if first else photos[0]
 
 
 def open_embeddings(location: Location) -> list[Location]:

@@ -14,7 +14,7 @@ from faceverify.align import AlignConfig, build
 from faceverify.align.cards import card
 from faceverify.config import JobConfig
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, open_photos, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_photos, stream_table
 from faceverify.storage import Location, check_readable, open_location
 from ray_jobs.resources import AlignResources, describe
 from ray_jobs.session import run_job
@@ -52,6 +52,7 @@ def run(config: AlignJobConfig) -> None:
         table="faces",
         schema=tables.FACES,
         rows_per_shard=config.photos_per_shard,
+        shared=(one_photo(opened), config.align.weights),
         run_only=("resources",),
         facts={"aligner": aligner.name},
     ).run()

@@ -11,7 +11,7 @@ from faceverify import tables
 from faceverify.config import JobConfig, digest, identity
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.inputs import fingerprint, open_embeddings, open_table, read_schema, run_manifest
+from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
@@ -119,7 +119,7 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
         calibration = gather.choose_lines(folder.work, plan.dim, config.threshold)
     print(calibration.explanation[0].upper() + calibration.explanation[1:])
     with clock("connect"):
-        cluster = connect(config.verbose)
+        cluster = connect(config)
         check_shared(cluster, folder.work)
     print(f"Ray: {cluster}")
     reviewed = {decision.photo: decision for decision in decisions}
@@ -156,8 +156,10 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
     if folder.complete:
         print(f"The files are in {target} already.")
         return
-    shards = materialise.plan_copies(folder, open_table(out, "photos", tables.PHOTOS, "out"))
-    cluster = connect(config.verbose)
+    photos = open_table(out, "photos", tables.PHOTOS, "out")
+    shards = materialise.plan_copies(folder, photos)
+    cluster = connect(config)
+    check_shared(cluster, folder.work, one_photo(photos))
     done = folder.done(materialise.STAGE)
     progress = Progress("photos copied", run_of["rows_out"]["photos"], done=len(done) * materialise.PHOTOS_PER_SHARD)
     todo = [shard for shard in range(shards) if shard not in done]

@@ -52,6 +52,7 @@ def run(config: EmbedConfig) -> None:
         rows_per_shard=config.faces_per_shard,
         facts={"model": json.loads(card.to_json())},
         gpu=True,
+        shared=(config.model,),
     ).run()
 
 

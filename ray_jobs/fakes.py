@@ -16,7 +16,7 @@ from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, open_table, read_schema, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
 from faceverify.run_folder import RunFolder, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.resources import limit_threads
@@ -127,8 +127,8 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     sizes = (config.per_person, config.candidates, config.seed)
     order = Order(folder.out / PICTURES, generators, *sizes, config.images, inputs.extra)
     with clock("connect"):
-        cluster = connect(config.verbose)
-        check_shared(cluster, folder.work)
+        cluster = connect(config)
+        check_shared(cluster, folder.work, one_photo(inputs.photos))
     print(f"Ray: {cluster}")
     with clock("make"):
         make(config, cluster, folder, order, crowd, cut)

@@ -12,7 +12,7 @@ from faceverify.datasets import DatasetConfig, read
 from faceverify.inputs import fingerprint
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, connect, run_job
+from ray_jobs.session import Progress, check_shared, connect, run_job
 
 SLOTS_PER_TASK = 16
 
@@ -58,7 +58,7 @@ def draw(config: IngestConfig, source: Location) -> None:
     slots = [slot for slot in plan(config.rendered) if slot.photo not in there]
     if not slots:
         return
-    connect(config.verbose)
+    check_shared(connect(config), source)
     progress = Progress("drawn", len(slots))
 
     @ray.remote

@@ -84,7 +84,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         wanted = quotas(people, config.rebalance)
         cut = shards(wanted, config.pairs_per_shard)
     with clock("connect"):
-        cluster = connect(config.verbose)
+        cluster = connect(config)
         check_shared(cluster, folder.work)
     print(f"Ray: {cluster}")
     total = int(sum(kind.sum() for kind in (wanted.genuine, wanted.impostor, wanted.deepfake)))

@@ -19,7 +19,7 @@ from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_model
 from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, open_embeddings, open_photos, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, stream_table
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.run_folder import RunFolder, read_part
@@ -73,7 +73,7 @@ class Inputs:
     model: ModelCard | None
     calibration: Calibration | None
     digests: dict[str, str]
-    shared: list[Location]  # what every node has to see
+    shared: list[str | Location]  # what every node has to see
 
     def dim(self, plan: ScorePlan) -> int:
         """Numbers in an embedding."""
@@ -123,8 +123,7 @@ def check_inputs(config: ScoreConfig) -> Inputs:
         build(config.align)  # checks the weights
     digest = model_digest(model, embeddings)
     calibration = read_calibration(config.calibration, digest)
-    seen = [config.photos, config.align.weights, config.model]
-    shared = [place for place in map(open_location, filter(None, seen)) if place.exists()]  # a model may be a name
+    shared = [*([one_photo(photos)] if photos else []), config.align.weights, config.model]
     return Inputs(photos, embeddings, model, calibration, digests | {"model": digest}, shared)
 
 
@@ -186,7 +185,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         noted = folder.noted("plan_of_work")
         plan = ScorePlan(**noted) if noted else plan_work(config, inputs, folder)
     with clock("connect"):
-        cluster = connect(config.verbose)
+        cluster = connect(config)
         check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):

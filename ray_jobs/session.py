@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from faceverify import config as configuration
+from faceverify.config import JobConfig
 from faceverify.errors import FaceverifyError, PlatformError, UserError
-from faceverify.storage import first_line
+from faceverify.storage import Location, first_line, open_location
+from ray_jobs.growing import grow
 
 C = TypeVar("C")
+RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
 
 
 class Stopped(BaseException):
@@ -37,6 +40,7 @@ def run_job(
             config_class, sys.argv[1:], prog=f"python -m ray_jobs.{job}", description=description
         )
         configuration.require(settings, *required)
+        check_kept(getattr(settings, "out", ""))
         work(settings)
         return 0
     except UserError as error:
@@ -56,6 +60,20 @@ def run_job(
         return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
     finally:
         _asked.clear()
+
+
+def check_kept(out: str) -> None:
+    """Refuse an output in the copy of the working directory that `ray job submit` made: Ray deletes that after the job.
+
+    Raises:
+        UserError: names it.
+    """
+    inside = open_location(out).path if out else ""
+    if RAYS_COPY in inside:
+        raise UserError(
+            f"out is '{out}', which is in Ray's copy of the working directory and lost after the job; give s3:// or an "
+            "absolute path that all nodes share."
+        )
 
 
 def storage_sentence(error: OSError) -> str:
@@ -99,8 +117,16 @@ class Cluster:
         return f"{self.nodes} node{'s' if self.nodes > 1 else ''}, {self.cpus} CPU{gpus}"
 
 
-def connect(verbose: bool = False) -> Cluster:
-    """Connect to the running cluster (RAY_ADDRESS, or one started on this machine), or start one in this process."""
+def connect(config: JobConfig | None = None) -> Cluster:
+    """Connect to the running cluster (RAY_ADDRESS, or one started on this machine), or start one in this process.
+
+    A cluster that has less than `config` asks for, or no CPU at all, is given time to grow.
+
+    Raises:
+        PlatformError: it did not.
+    """
+    config = config or JobConfig()
+    verbose = config.verbose
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not verbose:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -122,6 +148,9 @@ def connect(verbose: bool = False) -> Cluster:
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None  # costs each worker 2 to 3 % of its time, and only fills a statistic
     context.raise_original_map_exception = True  # Ray's own wrapper forgets what it wraps
+    cpus = config.cpus or int(ray.cluster_resources().get("CPU", 0) < 1)
+    if cpus or config.gpus:
+        grow(cpus, config.gpus, config.grow_minutes)
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
     store = int(min(node["Resources"].get("object_store_memory", 0) for node in nodes))
@@ -144,29 +173,52 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def check_shared(cluster: Cluster, *folders: Any) -> None:
+def check_shared(cluster: Cluster, work: Location, *inputs: str | Location) -> None:
     """Refuse local paths that the nodes of a cluster do not share.
 
+    Args:
+        cluster: what Ray offers.
+        work: the folder of the run's work in progress; what is written there now, every node must read.
+        inputs: what workers read; a text that is no existing path (the name of a published model, nothing) is passed
+            over. Every node must see the same there.
+
     Raises:
-        PlatformError: names the folder.
+        PlatformError: names the folder or file.
     """
     if cluster.nodes == 1:
         return
+    token = work / f"shared-{os.getpid()}"
+    token.write_bytes(os.urandom(16))
+    try:
+        named = [open_location(place) if isinstance(place, str) else place for place in inputs if place]
+        for place, reads in [(work, token), *((place, place) for place in named)]:
+            if place.is_local and reads.exists() and len(set(_on_all_nodes(look_at, reads.path))) > 1:
+                raise PlatformError(
+                    f"'{place}' is a local path that not all {cluster.nodes} nodes see alike; use s3:// or a shared "
+                    "file system."
+                )
+    finally:
+        token.delete()
+
+
+def look_at(path: str) -> tuple[int, str] | None:
+    """What tells whether two nodes see the same file or folder: size and first bytes, or the names in it."""
+    if not os.path.exists(path):
+        return None
+    if os.path.isdir(path):
+        names = sorted(os.listdir(path))
+        return len(names), configuration.digest(names)
+    with open(path, "rb") as stream:
+        return os.path.getsize(path), stream.read(4096).hex()
+
+
+def _on_all_nodes(function: Callable[[str], Any], argument: str) -> list[Any]:
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy as OnNode
 
-    @ray.remote(num_cpus=0)
-    def sees(path: str) -> bool:
-        return os.path.exists(path)
-
+    remote = ray.remote(num_cpus=0)(function)
     nodes = [node["NodeID"] for node in ray.nodes() if node["Alive"]]
-    for folder in folders:
-        if folder.is_local and not all(
-            ray.get([sees.options(scheduling_strategy=OnNode(n, soft=False)).remote(folder.path) for n in nodes])
-        ):
-            raise PlatformError(
-                f"'{folder}' is a local path that not all {cluster.nodes} nodes see; use s3:// or a shared file system."
-            )
+    return ray.get([remote.options(scheduling_strategy=OnNode(n, soft=False)).remote(argument) for n in nodes])
 
 
 @dataclass

@@ -10,7 +10,7 @@ from faceverify.config import JobConfig, identity
 from faceverify.faces import Stopwatch
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.shards import write_shards
-from faceverify.storage import check_writable, open_location
+from faceverify.storage import Location, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect
 from ray_jobs.stages import Chain, Sink, Source, run_chain
 
@@ -30,6 +30,7 @@ class TableJob:
         rows_per_shard: rows per unit of work.
         facts: further entries of the manifest.
         gpu: whether the sink uses a GPU.
+        shared: what workers read besides the rows; every node must see it.
         run_only: fields of the configuration that do not change the output, besides those of JobConfig.
     """
 
@@ -43,6 +44,7 @@ class TableJob:
     rows_per_shard: int
     facts: dict[str, Any] = field(default_factory=dict)
     gpu: bool = False
+    shared: tuple[str | Location, ...] = ()
     run_only: tuple[str, ...] = ()
 
     def run(self) -> None:
@@ -66,8 +68,8 @@ class TableJob:
         with clock("plan"), folder.planning():
             cut = folder.noted("cut") or self._cut(folder)
         with clock("connect"):
-            cluster = connect(self.config.verbose)
-            check_shared(cluster, folder.work)
+            cluster = connect(self.config)
+            check_shared(cluster, folder.work, *self.shared)
         print(f"Ray: {cluster}")
         with clock(self.job):
             workers = self._work(folder, cluster, cut)

@@ -137,8 +137,8 @@ def finish(
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
     with clock("connect"):
-        cluster = connect(config.verbose)
-        check_shared(cluster, folder.work)
+        cluster = connect(config)
+        check_shared(cluster, folder.work, *faces)
     workers = workers_of(config, cluster)
     with folder.planning() if not folder.resumed else clock("plan"):
         check_shares(config.batches.size, workers, config.batches.accumulate)

@@ -85,7 +85,7 @@ def keep_the_plan(embed: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> int:
     """Die once per change, each time in a new folder, and start again there."""
     done, target, options = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    score.connect = lambda verbose: Cluster(2, 0, 1, 1 << 30, 1 << 30)
+    score.connect = lambda config: Cluster(2, 0, 1, 1 << 30, 1 << 30)
     score.embed_photos = keep_the_plan(score.embed_photos)
     for number in range(1000):
         out = target / f"{number:03d}"
