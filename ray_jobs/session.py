@@ -111,6 +111,7 @@ class Cluster:
     nodes: int
     object_store_bytes: int  # of the node that has least
     memory_bytes: int  # of all nodes, for workers
+    node_cpus: int = 0  # of the node that has most; 0 = not known
 
     def __str__(self) -> str:
         gpus = f", {self.gpus} GPU" if self.gpus else ""
@@ -153,10 +154,12 @@ def connect(config: JobConfig | None = None) -> Cluster:
         grow(cpus, config.gpus, config.grow_minutes)
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    store = int(min(node["Resources"].get("object_store_memory", 0) for node in nodes))
-    return Cluster(
-        max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0)), len(nodes), store, int(total.get("memory", 0))
-    )
+    most = max(int(node["Resources"].get("CPU", 0)) for node in nodes)
+    # A head that offers no CPU has no workers that share anything.
+    at_work = [node["Resources"] for node in nodes if node["Resources"].get("CPU", 0) > 0]
+    store = int(min(has.get("object_store_memory", 0) for has in at_work))
+    cpus, gpus = max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0))
+    return Cluster(cpus, gpus, len(nodes), store, int(total.get("memory", 0)), most)
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ Both return a shard's counts as (rows, rejected). A shard whose part is written 
 `RunFolder.done`), and the work itself writes its part, so a shard that is done twice leaves the same part.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from faceverify.storage import first_line
 from ray_jobs.session import Progress, storage_sentence
 
 T = TypeVar("T")
+_START = "the start of an actor"
 MAX_RETRIES = 5  # of one task whose worker died: a photo that kills every worker must not be tried for ever
 
 
@@ -63,7 +64,7 @@ def run_in_actors(
         actor: a module-level class with a method `work(item) -> (rows, rejected)`. What it loads it loads there: an
             exception of its constructor does not reach the user as it was.
         arguments: of its constructor; go into the object store once.
-        items: small and picklable.
+        items: small, hashable and picklable.
         workers: how many actors at most.
         progress: counts the rows.
         resources: of one actor (num_cpus, num_gpus).
@@ -74,22 +75,33 @@ def run_in_actors(
     import ray
 
     shared = [ray.put(argument) for argument in arguments]
-    held = ray.remote(max_restarts=-1, max_task_retries=MAX_RETRIES, **resources)(actor)
+    held = ray.remote(max_restarts=0, max_task_retries=0, **resources)(actor)
     actors = [held.remote(*shared) for _ in range(min(workers, len(items)))]
     # An actor is given its first item when it is there: one that waits for a CPU that others hold keeps nothing back.
-    waiting = {one.__ray_ready__.remote(): (one, False) for one in actors}
-    todo, working = deque(items), 0
+    waiting = {one.__ray_ready__.remote(): (one, _START) for one in actors}
+    todo, idle, deaths = deque(items), list[Any](), Counter[Any]()
     try:
-        while todo or working:
+        while todo or any(item is not _START for _, item in waiting.values()):
             [ready], _ = ray.wait(list(waiting))
-            one, worked = waiting.pop(ready)
-            outcome = ray.get(ready)
-            if worked:
-                working -= 1
-                progress.add(*outcome)
-            if todo:
-                waiting[one.work.remote(todo.popleft())] = (one, True)
-                working += 1
+            one, item = waiting.pop(ready)
+            try:
+                outcome = ray.get(ready)
+            except ray.exceptions.RayActorError:
+                # Ray would try again in this same actor, which may wait for a node that never comes back.
+                deaths[item] += 1
+                if deaths[item] > MAX_RETRIES:
+                    raise
+                if item is not _START:
+                    todo.appendleft(item)
+                actors.append(held.remote(*shared))
+                waiting[actors[-1].__ray_ready__.remote()] = (actors[-1], _START)
+            else:
+                idle.append(one)
+                if item is not _START:
+                    progress.add(*outcome)
+            while todo and idle:
+                one, item = idle.pop(), todo.popleft()
+                waiting[one.work.remote(item)] = (one, item)
     except ray.exceptions.RayError as error:
         raise ours(error) from None
     finally:

@@ -108,7 +108,8 @@ class Group:
         from ray.train.torch import TorchConfig, TorchTrainer
 
         gpu = self.cluster.gpus > 0
-        share = self.cluster.cpus / self.workers
+        # A worker has to fit on one node, and on those that are left when one is lost.
+        share = min(self.cluster.cpus / self.workers, self.cluster.node_cpus or self.cluster.cpus)
         # What is left of the CPUs prepares batches.
         resources = {"CPU": 1 if gpu else max(0.1, share - 0.5)} | ({"GPU": 1} if gpu else {})
         trainer = TorchTrainer(

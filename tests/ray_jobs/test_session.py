@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from faceverify.config import JobConfig
 from faceverify.errors import BadData, PlatformError, Reason, UserError
 from ray_jobs import session
-from ray_jobs.session import Progress, run_job
+from ray_jobs.session import Cluster, Progress, run_job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,3 +128,31 @@ def test_a_signal_that_a_library_swallowed_is_raised_at_the_next_progress() -> N
             progress.add(1)
     finally:
         session._asked.clear()
+
+
+def test_an_output_in_rays_copy_of_the_working_directory_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    copy = tmp_path / "runtime_resources" / "working_dir_files" / "_ray_pkg_0"
+    copy.mkdir(parents=True)
+    monkeypatch.chdir(copy)
+    with pytest.raises(UserError, match="out is 'runs/faces'"):
+        session.check_kept("runs/faces")
+    for kept in ("", str(tmp_path / "runs"), "s3://bucket/runs"):
+        session.check_kept(kept)
+
+
+@pytest.mark.ray
+def test_a_cluster_that_does_not_grow_is_told(cluster: Cluster) -> None:
+    with pytest.raises(PlatformError, match=r"has \d+ CPU and 0 GPU and did not come to 1 CPU and 3 GPU"):
+        session.connect(Config(cpus=1, gpus=3, grow_minutes=0.01))
+    assert session.connect(Config(cpus=1)) == cluster
+
+
+def test_what_nodes_must_see_alike(tmp_path: Path) -> None:
+    seen = [session.look_at(str(tmp_path / "gone")), session.look_at(str(tmp_path))]
+    (tmp_path / "a").write_bytes(b"1")
+    seen += [session.look_at(str(tmp_path)), session.look_at(str(tmp_path / "a"))]
+    (tmp_path / "a").write_bytes(b"2")
+    seen.append(session.look_at(str(tmp_path / "a")))
+    assert len(set(seen)) == 5
