@@ -46,7 +46,7 @@ class JobServer:
     """Starts the head, sends jobs, ends the head."""
 
     def __init__(self, cpus: int = 2) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="fv", dir="/tmp"))  # noqa: S108 (sockets need a short path)
+        self.folder = Path(tempfile.mkdtemp(prefix="fv", dir="/tmp"))  # sockets need a short path
         gcs, self.port, agent = free_ports(3)
         self.address, self.token = f"http://127.0.0.1:{self.port}", secrets.token_hex(32)
         own = {"RAY_TMPDIR": str(self.folder), "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}

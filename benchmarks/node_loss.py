@@ -1,8 +1,8 @@
 """A node is lost in the middle of align, score, train and fakes: the same rows and losses as an undisturbed run.
 
-Three nodes of one CPU each and a head without any, on this machine (`ray.cluster_utils.Cluster`). Each job runs twice as
-a process of its own; the second time a node that works for it is killed with all its processes, and never comes back
-while the job runs. Compared is everything that the job publishes, row by row; of the training, every loss and weight.
+Three nodes of one CPU each and a head without any, on this machine (`ray.cluster_utils.Cluster`). Each job runs twice
+as a process of its own; the second time a node that works for it is killed with all its processes, and does not come
+back while the job runs. Compared is everything that the job publishes, row by row; of the training, every loss.
 """
 
 import json
@@ -63,13 +63,12 @@ def jobs(home: Path, network: Path) -> list[Job]:
     """The four jobs on people drawn before."""
     photos, faces = str(home / "photos"), str(home / "faces" / "calm")
     given = ["--align.method", "annotated", "--photos-per-shard", "4"]
+    fakes = ["--photos", photos, "--faces", faces]
     score = ["--photos", photos, "--pairs", str(home / "pairs"), "--model", str(network), *given]
     return [
         Job("align", ["--photos", photos, *given], parts("faces"), 20, tables("faces", "rejects")),
         Job("score", [*score, "--pairs-per-shard", "16"], parts("embeddings"), 20, tables("scores", "embeddings")),
-        Job(
-            "fakes", ["--photos", photos, "--faces", faces, "--people-per-shard", "2"], fakes_done, 6, tables("photos")
-        ),
+        Job("fakes", [*fakes, "--people-per-shard", "2"], fakes_done, 6, tables("photos")),
         Job("train", ["--faces", faces, "--pairs", str(home / "pairs"), *TRAINED], checkpoint, 5, trained),
     ]
 
@@ -98,7 +97,7 @@ def prepare(home: Path) -> Path:
     pairs = pairs_of(everybody, quotas(everybody, True), range(config.persons))
     for name, table in {"photos": photos, "pairs": pairs}.items():
         (home / name).mkdir()
-        pq.write_table(table, home / name / "part.parquet", store_schema=False)
+        pq.write_table(table, home / name / "part.parquet", store_schema=name == "photos")
     torch.manual_seed(0)
     described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=[127.5] * 3, std=[127.5] * 3, dim=64)
     return Path(export_onnx(iresnet("tiny", 64).eval(), described, home / "tiny.onnx").path)

@@ -8,6 +8,8 @@ import functools
 import hashlib
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMES = ("s3",)
+ATTEMPTS = 8  # of one request to S3, with growing pauses: a minute of "slow down" is nothing unusual
+# What S3 says of one object and not of itself: such a photo is a reject.
+OF_THE_OBJECT = ("ACCESS_DENIED", "AccessDenied", "INVALID_OBJECT_STATE", "InvalidObjectState", "HTTP status 403")
 
 
 @dataclass(frozen=True, order=True)
@@ -38,7 +43,9 @@ def _s3(bucket: str) -> pafs.S3FileSystem:
     if region is None and endpoint is None:
         region = pafs.resolve_s3_region(bucket)
     options = {"endpoint_override": endpoint} if endpoint else {}
-    return pafs.S3FileSystem(region=region or "us-east-1", connect_timeout=10, request_timeout=60, **options)
+    retry = pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
+    times = {"connect_timeout": 10, "request_timeout": 60, "retry_strategy": retry}
+    return pafs.S3FileSystem(region=region or "us-east-1", **times, **options)
 
 
 @dataclass(frozen=True)
@@ -107,9 +114,20 @@ class Location:
         infos = self.fs.get_file_info(selector)
         return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File)
 
-    def open_input(self) -> "pa.NativeFile":
-        """Open for random-access reading."""
-        return self.fs.open_input_file(self.path)
+    @contextmanager
+    def open_input(self) -> Iterator["pa.NativeFile"]:
+        """Open for random-access reading.
+
+        Raises:
+            OSError: of S3 with this object's name, also where Arrow leaves it out: while it reads.
+        """
+        try:
+            with self.fs.open_input_file(self.path) as stream:
+                yield stream
+        except OSError as error:
+            if not str(error).startswith("AWS Error"):
+                raise
+            raise OSError(f"{self.uri}: {first_line(error)}") from error
 
     def open_output(self) -> "pa.NativeFile":
         """Open for writing; on S3 the object appears when the stream is closed."""
@@ -126,6 +144,7 @@ class Location:
 
         Raises:
             BadData: missing, unreadable, or longer than `max_bytes` (checked before reading).
+            PlatformError: the storage did not give it, though tried again and again: that is no fault of the file.
         """
         try:
             with self.open_input() as stream:
@@ -135,7 +154,11 @@ class Location:
         except FileNotFoundError:
             raise BadData(Reason.MISSING, self.uri) from None
         except OSError as error:
-            raise BadData(Reason.UNREADABLE, first_line(error)) from None
+            if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
+                raise BadData(Reason.UNREADABLE, first_line(error)) from None
+            raise PlatformError(
+                f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
+            ) from None
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file; it appears complete or not at all."""

@@ -88,7 +88,7 @@ def bind(host: str, port: int) -> socket.socket:
 
 def _welcome(desk: Desk, host: str, port: int, token: str | None) -> str:
     progress = desk.progress()
-    name = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host
+    name = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 (only looked at)
     address = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
     lines = [
         f"{progress['cases']:,} cases with {progress['photos']:,} photos to decide; "

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from benchmarks.job_server import ROOT, JobServer
 from e2e.harness import People, parts, repeated
 
+from benchmarks.job_server import ROOT, JobServer
 from faceverify.run_folder import MANIFEST
 
 
