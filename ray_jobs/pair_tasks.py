@@ -74,11 +74,14 @@ def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Block
         raise PlatformError(
             f"{plan.photos:,} embeddings need {needed / 2**30:.1f} GiB, the cluster has {have}; add nodes."
         )
+    size = f"Embeddings: {needed / 2**30:.2f} GiB"
     if needed <= shared_bytes:
+        print(f"{size}, shared by the workers of a node")
         return Blocks([ray.put(load_units(job.work, plan, job.dim, range(plan.photo_shards)))], 0)
     step = max(1, shared_bytes // per_shard)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, memory=step * per_shard)(EmbeddingBlock)
     ranges = [range(s, min(s + step, plan.photo_shards)) for s in range(0, plan.photo_shards, step)]
+    print(f"{size}, spread over {len(ranges)} workers of the cluster")
     return Blocks(
         [actor.remote(job.work, plan, job.dim, shards) for shards in ranges], step * plan.rows_per_photo_shard
     )

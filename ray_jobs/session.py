@@ -6,7 +6,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -15,8 +15,11 @@ from faceverify.config import JobConfig
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line, open_location
 from ray_jobs.growing import grow
+from ray_jobs.measures import Measures, measures
 
 C = TypeVar("C")
+RETRY_PAUSE_MS = "3000"  # between two attempts at a task whose worker died: Ray needs a while to notice a lost node
+GPU_WAIT, GPU_WORK = "gpu wait", "gpu work"  # seconds of workers with a GPU, among those of their stages
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
 
 
@@ -128,6 +131,7 @@ def connect(config: JobConfig | None = None) -> Cluster:
     """
     config = config or JobConfig()
     verbose = config.verbose
+    os.environ.setdefault("RAY_task_retry_delay_ms", RETRY_PAUSE_MS)
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not verbose:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
@@ -235,9 +239,13 @@ class Progress:
     _start: float = field(default_factory=time.perf_counter)
     _begun_at: int = 0
     _shown: float = 0.0
+    _gpus: dict[str, float] = field(default_factory=lambda: {GPU_WAIT: 0.0, GPU_WORK: 0.0})
+    _told: tuple[int, int] = (0, 0)
+    _measures: Measures | None = None
 
     def __post_init__(self) -> None:
         self._begun_at = self.done
+        self._told = self.done, self.rejected
 
     @property
     def seconds(self) -> float:
@@ -249,6 +257,22 @@ class Progress:
         """Rows per second of this process's own work."""
         return (self.done - self._begun_at) / max(self.seconds, 1e-9)
 
+    @property
+    def seconds_left(self) -> float:
+        """To the end, at this rate."""
+        return (self.total - self.done) / max(self.rate, 1e-9)
+
+    @property
+    def gpu_wait(self) -> float | None:
+        """Share of their time that workers with a GPU waited for work; None if there are none."""
+        together = sum(self._gpus.values())
+        return self._gpus[GPU_WAIT] / together if together else None
+
+    def gpu_seconds(self, seconds: Mapping[str, float]) -> None:
+        """Note what workers with a GPU say of their time, if they do (GPU_WAIT, GPU_WORK)."""
+        for name in self._gpus:
+            self._gpus[name] += seconds.get(name, 0.0)
+
     def add(self, rows: int, rejected: int = 0) -> None:
         """Count finished rows, and show the line when it is time."""
         check_stopped()
@@ -257,16 +281,32 @@ class Progress:
         terminal = sys.stderr.isatty()
         if self.seconds - self._shown >= (0.2 if terminal else 10):
             self._shown = self.seconds
-            left = (self.total - self.done) / max(self.rate, 1e-9)
-            self._print(f"{self._line()}, about {_duration(left)} left", "\r" if terminal else "")
+            self._print(f"{self._line()}, about {_duration(self.seconds_left)} left", "\r" if terminal else "")
+            self._tell()
 
     def finish(self) -> None:
         """The last state of the line."""
         self._print(f"{self._line()}, {_duration(self.seconds)}", "\r" if sys.stderr.isatty() else "", "\n")
+        self._tell()
 
     def _line(self) -> str:
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
-        return f"{self.what}: {self.done:,}/{self.total:,}, {self.rate:,.0f}/s{rejected}"
+        wait = "" if self.gpu_wait is None else f", GPUs wait {self.gpu_wait:.0%}"
+        return f"{self.what}: {self.done:,}/{self.total:,}, {self.rate:,.0f}/s{rejected}{wait}"
+
+    def _tell(self) -> None:
+        self._measures = self._measures or measures(self.what)
+        if self._measures is not None:
+            rows, rejected = self._told
+            self._told = self.done, self.rejected
+            self._measures.tell(
+                self.done - rows,
+                self.rejected - rejected,
+                rows_per_second=self.rate,
+                seconds_left=self.seconds_left,
+                share_done=self.done / max(self.total, 1),
+                gpu_wait_share=self.gpu_wait,
+            )
 
     @staticmethod
     def _print(line: str, start: str, end: str | None = None) -> None:

@@ -54,6 +54,9 @@ from ray_jobs.workers import (
 )
 
 SHARDS_PER_TASK = 8
+# Of one task in an actor whose worker died. A lost node takes the cluster up to a minute to notice, and each attempt to
+# reach it meanwhile is counted: with the pause between two (session.RETRY_PAUSE_MS) these last longer than that.
+ACTOR_RETRIES = 20
 
 
 class Source(Protocol):
@@ -170,8 +173,10 @@ def run_chain(
     try:
         for counts in dataset.iter_rows():
             joiner.add(Piece(*(counts[name] for name in ("shard", "number", "last", "rows"))))
+            spent_on = json.loads(counts["seconds"])
+            progress.gpu_seconds(spent_on)
             progress.add(counts["rows"], counts["rejected"])
-            for stage, spent in json.loads(counts["seconds"]).items():
+            for stage, spent in spent_on.items():
                 seconds[stage] = seconds.get(stage, 0.0) + spent
     except ray.exceptions.RayError as error:
         raise ours(error) from None
@@ -190,6 +195,8 @@ def _laid_out(chain: Chain, shards: list[int], cluster: Cluster, workers: int, g
             return _with_gpu_aligner(chain, placement, shards, cpus, gpu_sink)
         cpus = min(placement.workers, len(shards))
     share, threads = (placement.cpus, placement.threads) if placement else (1.0, 1)
+    if placement is None:
+        print(f"Workers: {f'{min(cluster.gpus, len(shards))}, 1 GPU' if gpu_sink else f'{cpus}, CPU core'} each")
     if gpu_sink:
         dataset = _pool(_numbers(shards, 1), Cropper, (chain, threads), cpus, num_cpus=0.9 * share)
         return _pool(dataset, Finisher, (chain,), min(cluster.gpus, len(shards)), num_gpus=1, num_cpus=0.1)
@@ -230,7 +237,7 @@ def _pool(dataset: Any, stage: type, arguments: tuple[Any, ...], workers: int, *
     import ray
 
     pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-    return _mapped(dataset, stage, pool, fn_constructor_args=arguments, max_task_retries=MAX_RETRIES, **resources)
+    return _mapped(dataset, stage, pool, fn_constructor_args=arguments, max_task_retries=ACTOR_RETRIES, **resources)
 
 
 def _mapped(dataset: Any, stage: Any, compute: Any, **options: Any) -> Any:

@@ -133,7 +133,7 @@ def ours(error: BaseException) -> BaseException:
             return UserError(sentence) if isinstance(cause, UserError) else PlatformError(sentence)
         if isinstance(cause, RayActorError | WorkerCrashedError | OutOfMemoryError):
             return PlatformError(
-                f"workers died {MAX_RETRIES + 1} times at the same piece of work ({first_line(cause)}); too little "
+                f"workers died again and again at the same piece of work ({first_line(cause)}); too little "
                 "memory or a file that crashes its decoder may be why; the same command goes on from here."
             )
         cause = getattr(cause, "cause", None) or cause.__cause__

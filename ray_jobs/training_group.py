@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
-from ray_jobs.session import Cluster, Progress, check_stopped, storage_sentence
+from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, check_stopped, storage_sentence
 
 if TYPE_CHECKING:
     from torch import nn
@@ -89,7 +89,7 @@ class Group:
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
         board = ray.remote(num_cpus=0)(Board).remote()
-        watch = _Watch(board)
+        watch = _Watch(board, self.cluster.gpus > 0)
         try:
             with watch:
                 self._fit(plan, board)
@@ -136,8 +136,8 @@ class Group:
 class _Watch:
     """Shows what the board says while the main thread waits for Ray Train."""
 
-    def __init__(self, board: Any) -> None:
-        self._board, self._over = board, threading.Event()
+    def __init__(self, board: Any, gpu: bool) -> None:
+        self._board, self._gpu, self._over = board, gpu, threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def __enter__(self) -> "_Watch":
@@ -162,6 +162,9 @@ class _Watch:
                 progress = progress or Progress("steps", said["steps"], done=max(said["step"] - 1, 0))
                 ahead = said["step"] - progress.done
                 if ahead > 0:
+                    if self._gpu and "wait" in (line := said["line"]):
+                        work = line["seconds"] - line["wait"]
+                        progress.gpu_seconds({GPU_WAIT: line["wait"] * ahead, GPU_WORK: work * ahead})
                     progress.add(ahead)
         if progress is not None:
             progress.finish()

@@ -6,8 +6,10 @@ the rows of each piece are kept apart until the last is done, and joined by the 
 """
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.resources import limit_threads
+from ray_jobs.session import GPU_WAIT, GPU_WORK
 from ray_jobs.tasks import guarded
 
 if TYPE_CHECKING:
@@ -97,18 +100,41 @@ class Cropper:
         return _packed(Piece(shard, 0, True, rows.num_rows), watch, crops_out(self.make(rows, watch)))
 
 
+class GpuClock:
+    """Tells, piece by piece, how long a worker with a GPU waited for it and worked on it; silent without a GPU."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._since = time.perf_counter()
+        self._gpu = ray.is_initialized() and bool(ray.get_gpu_ids())
+
+    @contextmanager
+    def __call__(self, watch: Stopwatch) -> Iterator[None]:
+        """Around the work on a piece, whose watch it is."""
+        start = time.perf_counter()
+        if self._gpu:
+            watch.seconds[GPU_WAIT] = watch.seconds.get(GPU_WAIT, 0.0) + start - self._since
+        yield
+        self._since = time.perf_counter()
+        if self._gpu:
+            watch.seconds[GPU_WORK] = watch.seconds.get(GPU_WORK, 0.0) + self._since - start
+
+
 class GpuCropper:
     """The aligner's network on a GPU, between decoding and the sink."""
 
     def __init__(self, chain: "Chain", open_aligner: Callable[[], AlignPictures]) -> None:
         limit_threads(1)
-        self.chain, self.align = chain, open_aligner()
+        self.chain, self.align, self.clock = chain, open_aligner(), GpuClock()
 
     def __call__(self, batch: pa.Table) -> Iterator[pa.Table]:
         """Decoded photos in, their crops out."""
         for row in _rows(batch):
             piece, watch = _unpacked(row)
-            yield _packed(piece, watch, crops_out(self.align(pictures_in(row), watch)))
+            with self.clock(watch):
+                crops = crops_out(self.align(pictures_in(row), watch))
+            yield _packed(piece, watch, crops)
 
 
 class Finisher:
@@ -116,7 +142,7 @@ class Finisher:
 
     def __init__(self, chain: "Chain", threads: int = 1) -> None:
         limit_threads(threads)
-        self.chain, self.use = chain, chain.sink.open()
+        self.chain, self.use, self.clock = chain, chain.sink.open(), GpuClock()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
         """Crops in, counts out."""
@@ -124,7 +150,7 @@ class Finisher:
 
     def _piece(self, row: dict[str, pa.Scalar]) -> pa.Table:
         piece, watch = _unpacked(row)
-        return _finish(self.chain, piece, crops_in(row), self.use, watch)
+        return _finish(self.chain, piece, crops_in(row), self.use, watch, self.clock)
 
 
 class GpuFinisher(Finisher):
@@ -136,7 +162,9 @@ class GpuFinisher(Finisher):
 
     def _piece(self, row: dict[str, pa.Scalar]) -> pa.Table:
         piece, watch = _unpacked(row)
-        return _finish(self.chain, piece, self.align(pictures_in(row), watch), self.use, watch)
+        with self.clock(watch):
+            crops = self.align(pictures_in(row), watch)
+        return _finish(self.chain, piece, crops, self.use, watch, self.clock)
 
 
 @dataclass
@@ -179,8 +207,11 @@ def _pending(chain: "Chain", shard: int) -> pa.Table:
     )
 
 
-def _finish(chain: "Chain", piece: Piece, crops: Crops, use: UseCrops, watch: Stopwatch) -> pa.Table:
-    rows, rejects = use(crops, watch)
+def _finish(
+    chain: "Chain", piece: Piece, crops: Crops, use: UseCrops, watch: Stopwatch, clock: GpuClock | None = None
+) -> pa.Table:
+    with clock(watch) if clock else nullcontext():
+        rows, rejects = use(crops, watch)
     assert rows.num_rows + rejects.num_rows == piece.rows, (
         f"{piece}: {piece.rows} rows became {rows.num_rows} + {rejects.num_rows}"
     )

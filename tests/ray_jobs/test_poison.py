@@ -11,9 +11,9 @@ from faceverify.errors import PlatformError
 from faceverify.faces import Crops, Stopwatch
 from faceverify.shards import write_shards
 from faceverify.storage import Location
+from ray_jobs import stages
 from ray_jobs.session import Cluster, Progress
 from ray_jobs.stages import Chain, FaceSink, MakeCrops, run_chain
-from ray_jobs.tasks import MAX_RETRIES
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,11 @@ class Poison:
         return die
 
 
-def test_it_is_given_up(cluster: Cluster, tmp_path: Path) -> None:
+def test_it_is_given_up(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stages, "ACTOR_RETRIES", 2)
     work = Location(str(tmp_path))
     shards = write_shards(work / "input", [pa.table({"photo": ["poison"]})], 1)
     chain = Chain(work, "input", "faces", Poison(str(tmp_path / "log")), FaceSink())
     with pytest.raises(PlatformError, match="workers died"):
         run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
-    assert (tmp_path / "log").read_text() == "x" * (MAX_RETRIES + 1)
+    assert (tmp_path / "log").read_text() == "x" * 3
