@@ -24,6 +24,7 @@ PROGRAMS = (
     "align_busy",
     "aligners",
     "dfa_score",
+    "node_loss",
 )
 
 

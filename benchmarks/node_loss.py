@@ -61,7 +61,7 @@ def trained(out: Path) -> Any:
 
 def jobs(home: Path, network: Path) -> list[Job]:
     """The four jobs on people drawn before."""
-    photos, faces = str(home / "photos"), str(home / "faces" / "calm")
+    photos, faces = str(home / "photos"), str(home / "align" / "calm")
     given = ["--align.method", "annotated", "--photos-per-shard", "4"]
     fakes = ["--photos", photos, "--faces", faces]
     score = ["--photos", photos, "--pairs", str(home / "pairs"), "--model", str(network), *given]
