@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.harness import ROOT, Report, parser
@@ -93,6 +94,7 @@ def prepare(home: Path) -> Path:
 
     config = RenderedConfig(persons=40, photos_per_person=6, fakes_per_person=2, photo_size=160)
     photos = write(config, Location(str(home / "people"))).photos
+    photos = photos.set_column(photos.schema.get_field_index("split"), "split", pa.nulls(len(photos), pa.string()))
     everybody = gather(photos, 0, 0.2)
     pairs = pairs_of(everybody, quotas(everybody, True), range(config.persons))
     for name, table in {"photos": photos, "pairs": pairs}.items():
