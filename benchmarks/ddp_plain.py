@@ -17,6 +17,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cosine_similarity
 from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from faceverify.models import checkpoints
@@ -40,7 +41,8 @@ class PairData(Dataset):
         return np.stack([self._face(row["photo_a"]), self._face(row["photo_b"])]), row["label"]
 
     def _face(self, photo: str) -> np.ndarray:
-        return cv2.cvtColor(cv2.imdecode(np.frombuffer(self.images[photo], np.uint8), 1), cv2.COLOR_BGR2RGB)
+        picture = cv2.imdecode(np.frombuffer(self.images[photo], np.uint8), cv2.IMREAD_COLOR_RGB)
+        return np.asarray(picture)
 
 
 def main(faces: str, pairs: str, architecture: str, batch: str, steps: str, result: str) -> None:
@@ -48,7 +50,7 @@ def main(faces: str, pairs: str, architecture: str, batch: str, steps: str, resu
     distributed.init_process_group("gloo")
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    network = checkpoints.build(architecture, DIM).eval().to(memory_format=torch.channels_last)
+    network = convert_conv2d_weight_memory_format(checkpoints.build(architecture, DIM).eval(), torch.channels_last)
     model = DistributedDataParallel(network)
     optimiser = torch.optim.AdamW(model.parameters(), lr=5e-6, weight_decay=1e-2)
     data = PairData(Path(faces), Path(pairs))

@@ -52,26 +52,20 @@ def self_blend(photo: FaceInput, rng: np.random.Generator) -> Fake:
         BadData: BAD_LANDMARKS: not finite, all in one point, too small a face, or cut off by the edge of the photo.
     """
     check_face(photo, "source")
-    best, most = None, -1.0
-    for _ in range(_DRAWS):
-        fake = _draw(photo, rng)
-        change = visibility(photo.image, fake)
-        if change > most:
-            best, most = fake, change
-        if most >= _VISIBLE:
-            break
-    assert best is not None
-    return best
+    drawn = [_draw(photo, rng)]
+    while drawn[-1][1] < _VISIBLE and len(drawn) < _DRAWS:
+        drawn.append(_draw(photo, rng))
+    return max(drawn, key=lambda one: one[1])[0]
 
 
-def visibility(original: np.ndarray, fake: Fake) -> float:
-    """Mean change [0, 255] of the pixels under the mask, from the photo `original` [H, W, 3]."""
-    x0, y0, x1, y1 = fake.box
-    change = cv2.absdiff(fake.image[y0:y1, x0:x1], original[y0:y1, x0:x1])[fake.mask > 0]
+def visibility(before: np.ndarray, after: np.ndarray, mask: np.ndarray) -> float:
+    """Mean change [0, 255] of the pixels [h, w, 3] under the mask [h, w]."""
+    change = cv2.absdiff(before, after)[mask > 0]
     return float(change.mean()) if change.size else 0.0
 
 
-def _draw(photo: FaceInput, rng: np.random.Generator) -> Fake:
+def _draw(photo: FaceInput, rng: np.random.Generator) -> tuple[Fake, float]:
+    """A fake, and how visible it is."""
     points = photo.landmarks.astype(np.float64)
     shape = outline(points, draw_variation(rng))
     area = polygon_area(shape)
@@ -87,10 +81,11 @@ def _draw(photo: FaceInput, rng: np.random.Generator) -> Fake:
     strength = _STRENGTHS[rng.integers(len(_STRENGTHS))]
     mask = feathered(hard, size * rng.uniform(0.05, 0.25)) * np.float32(strength)
     image = photo.image.copy()
-    image[y0:y1, x0:x1] = blend(host, face, mask)
+    pasted = image[y0:y1, x0:x1] = blend(host, face, mask)
     # What is seen is a mixture of the two faces, and its landmarks lie between theirs.
     landmarks = points + strength * (points @ move[:, :2].T + move[:, 2] - points)
-    return Fake(image, landmarks.astype(np.float32), box, mask, f"{altered}, {strength:.0%} of the copy")
+    fake = Fake(image, landmarks.astype(np.float32), box, mask, f"{altered}, {strength:.0%} of the copy")
+    return fake, visibility(host, pasted, mask)
 
 
 def draw_move(centre: np.ndarray, size: float, rng: np.random.Generator) -> np.ndarray:
