@@ -36,8 +36,8 @@ class PairData(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
-    def __getitem__(self, k: int) -> tuple[np.ndarray, int]:
-        row = self.pairs[k]
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int]:
+        row = self.pairs[index]
         return np.stack([self._face(row["photo_a"]), self._face(row["photo_b"])]), row["label"]
 
     def _face(self, photo: str) -> np.ndarray:
