@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -81,6 +81,22 @@ def from_yaml(config_class: type[T], path: Path) -> T:
     if not isinstance(content, dict):
         raise UserError(f"{path} must hold `name: value` lines, not {type(content).__name__}.")
     return _checked(config_class, content, str(path))
+
+
+def replaced(config: T, values: Mapping[str, Any], where: str) -> T:
+    """`config` with other values in the fields of these dotted names, checked like those of a file.
+
+    Raises:
+        UserError: a value that its field does not take; the text begins with `where`.
+    """
+    content = dataclasses.asdict(typing.cast(Any, config))
+    for name, value in values.items():
+        *groups, field = name.split(".")
+        inner = content
+        for group in groups:
+            inner = inner[group]
+        inner[field] = value
+    return _checked(type(config), content, where)
 
 
 def _checked(config_class: type[T], values: dict[str, Any], where: str) -> T:

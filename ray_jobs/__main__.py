@@ -14,6 +14,7 @@ JOBS = {
     "pairs": "photos -> pairs to learn from: 50 % genuine, 25 % impostor, 25 % deepfake",
     "export": "a trained network -> ONNX files, proven in embeddings and EER",
     "train": "faces + pairs -> a network that tells people and deepfakes apart",
+    "tune": "train many times with different values; the best recipe",
     "score": "photos + pairs -> a similarity for every pair",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",

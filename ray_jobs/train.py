@@ -60,6 +60,37 @@ class TrainConfig(JobConfig):
 
 def run(config: TrainConfig) -> None:
     """Check, say what it will cost, train, report."""
+    ready = prepare(config)
+    if config.dry_run:
+        print(reckon(config, ready, 1))
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
+    plan = {"job": "train", "config": decisive, "inputs": ready.inputs}
+    folder = RunFolder(open_location(config.out), plan, OUTPUTS, config.overwrite)
+    if not folder.complete:
+        finish(config, folder, ready)
+    summarise(folder)
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What a training begins with: pictures, pairs, network, and digests of them all."""
+
+    faces: list[Location]
+    material: "Material"
+    network: "nn.Module"
+    card: "ModelCard"
+    inputs: dict[str, str]
+
+
+def prepare(config: TrainConfig) -> Ready:
+    """Open and check all that a training is given.
+
+    Raises:
+        UserError: an input, or what `read_material` refuses; there is no such network.
+        PlatformError: the storage refuses.
+    """
     places = {"faces": open_location(config.faces), "pairs": open_location(config.pairs)}
     for name, place in places.items():
         check_readable(place, name)
@@ -67,22 +98,13 @@ def run(config: TrainConfig) -> None:
         "faces": open_table(places["faces"], "faces", tables.FACES, "faces"),
         "pairs": open_table(places["pairs"], "pairs", tables.PAIRS, "pairs"),
     }
-    out = open_location(config.out)
-    check_writable(out, "out")
+    check_writable(open_location(config.out), "out")
     material = read_material(config, files)
     from faceverify.training.starting import begin
 
     network, card = begin(config.start, config.network, config.batches.seed)
-    if config.dry_run:
-        print(reckon(config, material, network, card, 1))
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
-    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
     inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
-    folder = RunFolder(out, {"job": "train", "config": decisive, "inputs": inputs}, OUTPUTS, config.overwrite)
-    if not folder.complete:
-        finish(config, folder, files["faces"], material, network, card)
-    summarise(folder)
+    return Ready(files["faces"], material, network, card, inputs)
 
 
 def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Material":
@@ -108,26 +130,19 @@ def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Mat
     return replace(material, val=checks.sample(material.val, config.validation.pairs, config.batches.seed))
 
 
-def reckon(config: TrainConfig, material: "Material", network: "nn.Module", card: "ModelCard", workers: int) -> "Cost":
+def reckon(config: TrainConfig, ready: Ready, workers: int) -> "Cost":
     """What it will cost."""
     from faceverify.training import cost
     from faceverify.training.batches import Recipe
 
-    order = Recipe(material, config.batches, config.augment).order()
+    order = Recipe(ready.material, config.batches, config.augment).order()
     whole = config.batches.epochs * order.per_epoch
     steps = min(config.batches.max_steps or whole, whole)
     half = config.network.precision in ("bf16", "fp16")
-    return cost.reckon(network, card, steps, 2 * config.batches.size, workers, half)
+    return cost.reckon(ready.network, ready.card, steps, 2 * config.batches.size, workers, half)
 
 
-def finish(
-    config: TrainConfig,
-    folder: RunFolder,
-    faces: list[Location],
-    material: "Material",
-    network: "nn.Module",
-    card: "ModelCard",
-) -> None:
+def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     """All the work that is not yet done."""
     from faceverify.training.learner import check
     from faceverify.training.loop import check_shares
@@ -142,13 +157,13 @@ def finish(
     workers = workers_of(config, cluster)
     with folder.planning() if not folder.resumed else clock("plan"):
         check_shares(config.batches.size, workers, config.batches.accumulate)
-        check(network, config.network, cluster.gpus > 0)
-        cost = reckon(config, material, network, card, workers)
+        check(ready.network, config.network, cluster.gpus > 0)
+        cost = reckon(config, ready, workers)
     print(f"Ray: {cluster}; {workers} {'GPU' if cluster.gpus else 'CPU'} worker{'s'[: workers > 1]}")
     print(f"To do: {cost}")
     with clock("train"):
         group = training_group.Group(config, folder.out, cluster, workers)
-        ended = group.run(training_group.plan(config, material, faces, network, card))
+        ended = group.run(training_group.plan(config, ready))
     with clock("report"):
         report(config, folder.out, str(cost))
     facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "workers": workers}

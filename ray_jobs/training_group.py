@@ -2,6 +2,7 @@
 
 import threading
 import uuid
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,19 @@ from faceverify.storage import Location, first_line
 from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, check_stopped, storage_sentence
 
 if TYPE_CHECKING:
-    from torch import nn
-
     from faceverify.models.card import ModelCard
-    from faceverify.training.material import Material
-    from ray_jobs.train import TrainConfig
+    from ray_jobs.train import Ready, TrainConfig
 
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
+
+
+GoesOn = Callable[[list[dict[str, Any]]], bool]  # the validations so far -> whether the training goes on
+Told = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
+
+
+def always(validations: list[dict[str, Any]]) -> bool:
+    """A training that nobody compares with others."""
+    return True
 
 
 @dataclass(frozen=True)
@@ -30,18 +37,34 @@ class Plan:
     pairs: int
 
 
-def plan(
-    config: "TrainConfig", material: "Material", faces: list[Location], network: "nn.Module", card: "ModelCard"
-) -> Plan:
-    """Put into the object store what the workers share."""
+def plan(config: "TrainConfig", ready: "Ready", images: Any = None) -> Plan:
+    """Put into the object store what the workers share; `images` if they are there already."""
     import ray
 
     from faceverify.training.batches import Recipe
     from ray_jobs.pictures import store_images
 
-    recipe = Recipe(material, config.batches, config.augment)
-    pairs = len(material.train) if material.train is not None else 0
-    return Plan(ray.put(recipe), store_images(faces), ray.put(network), card, pairs)
+    train = ready.material.train
+    recipe = Recipe(ready.material, config.batches, config.augment)
+    pairs = len(train) if train is not None else 0
+    return Plan(ray.put(recipe), images or store_images(ready.faces), ray.put(ready.network), ready.card, pairs)
+
+
+def worker_needs(cluster: Cluster, workers: int) -> dict[str, float]:
+    """What one of so many workers takes of the cluster; what is left of the CPUs prepares batches."""
+    if cluster.gpus:
+        return {"cpu": 1, "gpu": 1}
+    return {"cpu": max(0.1, _share(cluster, workers) - 0.5)}
+
+
+def threads_of(cluster: Cluster, workers: int) -> int:
+    """Of PyTorch, on CPUs."""
+    return max(1, int(_share(cluster, workers)))
+
+
+def _share(cluster: Cluster, workers: int) -> float:
+    """CPUs of one worker: it has to fit on one node, and on those that are left when one is lost."""
+    return min(cluster.cpus / workers, cluster.node_cpus or cluster.cpus)
 
 
 class Board:
@@ -72,10 +95,18 @@ class Group:
         out: folder of the run.
         cluster: what Ray offers.
         workers: how many.
+        goes_on: as `Training` asks.
     """
 
-    def __init__(self, config: "TrainConfig", out: Location, cluster: Cluster, workers: int) -> None:
-        self.config, self.out, self.cluster, self.workers = config, out, cluster, workers
+    def __init__(
+        self,
+        config: "TrainConfig",
+        out: Location,
+        cluster: Cluster,
+        workers: int,
+        goes_on: GoesOn = always,
+    ) -> None:
+        self.config, self.out, self.cluster, self.workers, self.goes_on = config, out, cluster, workers, goes_on
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Train; returns facts for the manifest.
@@ -108,10 +139,7 @@ class Group:
         from ray.train.torch import TorchConfig, TorchTrainer
 
         gpu = self.cluster.gpus > 0
-        # A worker has to fit on one node, and on those that are left when one is lost.
-        share = min(self.cluster.cpus / self.workers, self.cluster.node_cpus or self.cluster.cpus)
-        # What is left of the CPUs prepares batches.
-        resources = {"CPU": 1 if gpu else max(0.1, share - 0.5)} | ({"GPU": 1} if gpu else {})
+        needs = {name.upper(): amount for name, amount in worker_needs(self.cluster, self.workers).items()}
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={
@@ -119,10 +147,11 @@ class Group:
                 "plan": plan,
                 "board": board,
                 "out": self.out.uri,
-                "threads": max(1, int(share)),
+                "threads": threads_of(self.cluster, self.workers),
+                "goes_on": self.goes_on,
             },
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=resources),
+            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=needs),
             run_config=RunConfig(
                 name=f"ray-{uuid.uuid4().hex[:8]}",  # checkpoints are ours; Ray only keeps its own notes there
                 storage_path=(self.out / ".work").path,
@@ -172,8 +201,10 @@ class _Watch:
 
 def _raise_fault(fault: tuple[str, str] | None) -> None:
     if fault is not None:
+        from faceverify.training.loop import Diverged
+
         kind, sentence = fault
-        raise UserError(sentence) if kind == "UserError" else PlatformError(sentence)
+        raise {"UserError": UserError, "Diverged": Diverged}.get(kind, PlatformError)(sentence)
 
 
 def train_worker(given: dict[str, Any]) -> None:
@@ -183,18 +214,29 @@ def train_worker(given: dict[str, Any]) -> None:
     board = given["board"]
     if ray.get(board.read.remote())[1] is not None:
         return  # it would end in the same way
+    told = lambda step, steps, line: board.told.remote(step, steps, line)  # noqa: E731
     try:
-        _work(given)
+        train_here(given["config"], given["plan"], Location(given["out"]), given["threads"], told, given["goes_on"])
     except FaceverifyError as error:
-        kind = "UserError" if isinstance(error, UserError) else "PlatformError"
-        ray.get(board.failed.remote(kind, str(error)))
+        ray.get(board.failed.remote(type(error).__name__, str(error)))
         raise
     except OSError as error:
         ray.get(board.failed.remote("PlatformError", storage_sentence(error)))
         raise
 
 
-def _work(given: dict[str, Any]) -> None:
+def train_here(
+    config: "TrainConfig", plan: Plan, out: Location, threads: int, told: Told, goes_on: GoesOn = always
+) -> None:
+    """The training, as one worker of those that torch.distributed knows, or as the only one.
+
+    Args:
+        config: of the job.
+        plan: what the workers share.
+        out: folder of the run.
+        threads: of PyTorch.
+        told, goes_on: see `Training`.
+    """
     import copy
 
     import ray
@@ -208,10 +250,7 @@ def _work(given: dict[str, Any]) -> None:
     from faceverify.training.world import World
     from ray_jobs.feeding import RayFeed
 
-    config: TrainConfig = given["config"]
-    plan: Plan = given["plan"]
-    out = Location(given["out"])
-    torch.set_num_threads(given["threads"])
+    torch.set_num_threads(threads)
     world = World.here()
     recipe, network = ray.get([plan.recipe, plan.network])
     material = recipe.material
@@ -220,7 +259,6 @@ def _work(given: dict[str, Any]) -> None:
     objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(world.device)
     prepared = learning.prepare(network, config.network, world)
     precision = learning.precision_of(config.network.precision, world.device)
-    told = lambda step, steps, line: given["board"].told.remote(step, steps, line)  # noqa: E731
     Training(
         learner=learning.Learner(prepared, objective, plan.card, precision).to(world.device),
         card=plan.card,
@@ -235,6 +273,7 @@ def _work(given: dict[str, Any]) -> None:
         keeper=Keeper(out, config.validation.keep),
         log=Log(out, _trackers(config, out) if world.first else []),
         told=told,
+        goes_on=goes_on,
         tell_every=config.tell_every,
     ).run()
 

@@ -62,5 +62,18 @@ def test_the_stages_are_the_references_recipe(stage: str) -> None:
     assert (config.optimiser.learning_rate, config.batches.size, config.batches.epochs) == (5e-6, 32, 2)
 
 
+def test_a_search_names_every_field_of_its_own() -> None:
+    from faceverify.tuning.space import parse
+    from ray_jobs.train import TrainConfig
+    from ray_jobs.tune import FIXED, TuneConfig, training_of
+
+    path = ROOT / "configs" / "tune.yaml"
+    config, written = from_yaml(TuneConfig, path), yaml.safe_load(path.read_text())
+    own = {field.name for field in dataclasses.fields(TuneConfig)} - {f.name for f in dataclasses.fields(TrainConfig)}
+    assert own <= written.keys()
+    assert config.search == TuneConfig().search and written["search"] == dataclasses.asdict(config.search)
+    assert len(parse(config.space, training_of(config), FIXED)) == 5
+
+
 def test_no_file_is_forgotten() -> None:
-    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == {*CLASSES, *STAGES}
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == {*CLASSES, *STAGES, "tune"}

@@ -24,16 +24,18 @@ class Series:
     high: np.ndarray | None = None
 
 
-def chart(series: Sequence[Series], label: str, percent: bool = False) -> Markup:
-    """Lines over the step; NaN points are left out. Empty if there is nothing to draw."""
+def chart(
+    series: Sequence[Series], label: str, percent: bool = False, size: tuple[int, int] = (_WIDTH, _HEIGHT)
+) -> Markup:
+    """Lines over the step, in `size` (width, height); NaN points are left out. Empty if there is nothing to draw."""
     drawn = [one for one in series if np.isfinite(one.y).any()]
     if not drawn:
         return Markup("")
-    x_scale, y_scale = _scales(drawn)
+    x_scale, y_scale = _scales(drawn, *size)
     parts = list(_axes(x_scale, y_scale, percent))
     for one in drawn:
         parts += _line(one, x_scale, y_scale)
-    return svg.drawing(_WIDTH, _HEIGHT, parts, label)
+    return svg.drawing(*size, parts, label)
 
 
 def smoothed(values: np.ndarray, reach: int) -> np.ndarray:
@@ -44,7 +46,7 @@ def smoothed(values: np.ndarray, reach: int) -> np.ndarray:
     return (total[at] - total[first]) / (at - first)
 
 
-def _scales(drawn: Sequence[Series]) -> tuple[Scale, Scale]:
+def _scales(drawn: Sequence[Series], width: int, height: int) -> tuple[Scale, Scale]:
     x = np.concatenate([one.x for one in drawn])
     bounds = [v for one in drawn for v in (one.y, one.low, one.high) if v is not None]
     y = np.concatenate(bounds)
@@ -52,24 +54,25 @@ def _scales(drawn: Sequence[Series]) -> tuple[Scale, Scale]:
     high = high if high > low else low + 1
     last = float(x.max()) if x.max() > x.min() else float(x.min()) + 1
     return (
-        Scale(float(x.min()), last, _LEFT, _WIDTH - _RIGHT),
-        Scale(low, high + 0.04 * (high - low), _HEIGHT - _BOTTOM, _TOP),
+        Scale(float(x.min()), last, _LEFT, width - _RIGHT),
+        Scale(low, high + 0.04 * (high - low), height - _BOTTOM, _TOP),
     )
 
 
 def _axes(x_scale: Scale, y_scale: Scale, percent: bool) -> list[Markup]:
     parts = []
-    for tick in _ticks(y_scale.low, y_scale.high):
+    right, bottom = x_scale.end, y_scale.start
+    for tick in round_ticks(y_scale.low, y_scale.high):
         y = y_scale.px(tick)
-        parts.append(svg.element("line", x1=_LEFT, x2=_WIDTH - _RIGHT, y1=y, y2=y, class_="grid"))
+        parts.append(svg.element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid"))
         parts.append(svg.text(_LEFT - 8, y + 4, f"{100 * tick:g}%" if percent else f"{tick:g}", "tick", "end"))
-    for tick in _ticks(x_scale.low, x_scale.high):
-        parts.append(svg.text(x_scale.px(tick), _HEIGHT - _BOTTOM + 18, f"{tick:,.0f}", "tick", "middle"))
-    parts.append(svg.text((_LEFT + _WIDTH - _RIGHT) / 2, _HEIGHT - 4, "step", "axis", "middle"))
+    for tick in round_ticks(x_scale.low, x_scale.high):
+        parts.append(svg.text(x_scale.px(tick), bottom + 18, f"{tick:,.0f}", "tick", "middle"))
+    parts.append(svg.text((_LEFT + right) / 2, bottom + _BOTTOM - 4, "step", "axis", "middle"))
     return parts
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def round_ticks(low: float, high: float) -> list[float]:
     """Some round numbers from `low` to `high`."""
     raw = (high - low) / 4
     unit = 10 ** np.floor(np.log10(raw))

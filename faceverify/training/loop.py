@@ -24,7 +24,7 @@ from faceverify.training.keeping import Keeper, load_network, load_state
 from faceverify.training.learner import Learner, Tensors, pieces, tensors_of
 from faceverify.training.log import METRICS, Log
 from faceverify.training.material import Material
-from faceverify.training.optimising import Schedule, build_optimiser
+from faceverify.training.optimising import Schedule, build_optimiser, resume_optimiser
 from faceverify.training.recipe import NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.training.validation import embed_rows, validate
 from faceverify.training.world import World
@@ -49,6 +49,8 @@ class Training:
         images: pictures of the faces, for validation.
         keeper, log: only the first worker writes.
         told: called with (step, steps, line) after every step on the first worker.
+        goes_on: asked by the first worker, with all validations so far, whenever one is saved and when a run is taken
+            up again; if not, the training ends there, its checkpoints as they are.
     """
 
     learner: Learner
@@ -64,6 +66,7 @@ class Training:
     keeper: Keeper
     log: Log
     told: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
+    goes_on: Callable[[list[dict[str, Any]]], bool] = lambda validations: True
     tell_every: int = TELL_EVERY
     found: dict[str, Any] = field(default_factory=dict)  # by the last validation
 
@@ -96,6 +99,7 @@ class _Run:
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.learner.precision == torch.float16)
         self.learning = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.step = 0
+        self.stopped = False
 
     def go(self) -> None:
         resumed = self._resume()
@@ -106,7 +110,9 @@ class _Run:
             model = DistributedDataParallel(self.learner)
         if self.job.network.compile:
             self.learner.network.compile()
-        if not resumed:
+        if resumed:
+            self._ask()
+        else:
             self._validate()
         self._train(model)
         if self.world.first:
@@ -127,6 +133,7 @@ class _Run:
             if self._is_due(self.job.validation.every) or self.step == self.steps:
                 self._validate()
                 self._save(self.job.found)
+                self._ask()
                 freezing.set_mode(self.learner, self.job.network.bn)
                 clock = time.perf_counter()
             elif self._is_due(self.job.validation.checkpoint_every):
@@ -138,8 +145,14 @@ class _Run:
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
+    def _ask(self) -> None:
+        """Hear on all workers whether it goes on; after the last step there is nothing to ask."""
+        if self.step < self.steps:
+            going = not self.world.first or self.job.goes_on(self.job.log.validations)
+            self.stopped = bool(self.world.largest(int(not going)))
+
     def _gives_up(self) -> bool:
-        return 0 < self.job.validation.stop_after <= self.schedule.since_best
+        return self.stopped or 0 < self.job.validation.stop_after <= self.schedule.since_best
 
     # -- a step ----------------------------------------------------------------------------------------------------
 
@@ -235,7 +248,7 @@ class _Run:
         state = load_state(last.place)
         load_network(last.place, self.learner.network)
         self.learner.objective.load_state_dict(state["objective"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        resume_optimiser(self.optimiser, state["optimiser"])
         self.schedule.load(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = last.step

@@ -10,6 +10,7 @@ from torch import nn
 from faceverify.training.recipe import OptimiserConfig
 
 MOMENTUM = 0.9
+_GIVEN = ("base", "weight_decay")
 _STATE = ("scale", "best", "bad", "since_best")
 
 
@@ -30,6 +31,14 @@ def build_optimiser(network: nn.Module, objective: nn.Module, config: OptimiserC
     if config.name == "sgd":
         return torch.optim.SGD(groups, momentum=MOMENTUM, nesterov=True, fused=fused, **common)
     return torch.optim.AdamW(groups, fused=fused, **common)
+
+
+def resume_optimiser(optimiser: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take over moments and counts of a checkpoint; rates and decay are those of the configuration."""
+    given = [{name: group[name] for name in _GIVEN} for group in optimiser.param_groups]
+    optimiser.load_state_dict(state)
+    for group, own in zip(optimiser.param_groups, given, strict=True):
+        group.update(own)
 
 
 @dataclass

@@ -1,0 +1,181 @@
+"""Many trainings with different values of the recipe, the poor ones stopped early; Ray Tune, on one CPU or many GPUs.
+
+python -m ray_jobs.tune configs/tune.yaml --faces runs/faces --pairs runs/pairs --start MODEL --out runs/tune
+"""
+
+import sys
+from dataclasses import asdict, dataclass, field, fields
+from typing import Annotated, Any
+
+import tyro
+
+from faceverify.config import command_line, identity, replaced
+from faceverify.errors import UserError
+from faceverify.faces import Stopwatch
+from faceverify.run_folder import RunFolder, parquet_bytes
+from faceverify.storage import Location, open_location
+from faceverify.tuning import trials as records
+from faceverify.tuning.options import SearchConfig
+from faceverify.tuning.space import Dimension, base_values, parse
+from faceverify.tuning.trials import Trial
+from ray_jobs import train
+from ray_jobs.session import check_shared, connect, run_job
+from ray_jobs.train import TrainConfig
+
+OUTPUTS = ("trials", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
+RUN_ONLY = (*train.RUN_ONLY, "concurrent", "resume")
+# All trials learn from the same data and are judged alike.
+FIXED = ("faces", "pairs", "validation", *train.RUN_ONLY)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(TrainConfig):
+    """Search the recipe of a training: all options of `train`, of which the searched ones are where trial 0 begins."""
+
+    space: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """What is searched, in the YAML file only: dotted field -> {uniform: [low, high]}, {log_uniform: [low, high]},
+    {int_uniform: [low, high]} or {choice: [value, ...]}. Required."""
+    search: SearchConfig = field(default_factory=SearchConfig)
+    concurrent: int = 0
+    """Trials at once; 0 = as many as the cluster has room for (one per `workers` GPUs, or CPUs)."""
+    resume: bool = False
+    """Insist that `out` holds an unfinished search, and go on with it. Without it a search also goes on where it was,
+    and a new one begins where there is none."""
+
+
+def run(config: TuneConfig) -> None:
+    """Check, say what it will cost, search, report."""
+    from faceverify.tuning import conducting
+
+    training = training_of(config)
+    dimensions = parse(config.space, training, FIXED)
+    out = open_location(config.out)
+    base = base_values(dimensions, training)
+    search = conducting.build(config.search, dimensions, base, [], out)  # its checks, before anything is read
+    if config.resume and not any((out / name).exists() for name in (".work", "manifest.json")):
+        raise UserError(f"resume: {out} holds no search to go on with; check --out, or leave --resume out.")
+    ready = train.prepare(training)
+    if config.dry_run:
+        print(f"{search.total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
+        print(train.reckon(training, ready, 1))
+        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        return
+    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
+    plan = {"job": "tune", "config": decisive, "inputs": ready.inputs}
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    if not folder.complete:
+        finish(config, folder, training, dimensions, ready)
+    summarise(folder)
+
+
+def training_of(config: TuneConfig) -> TrainConfig:
+    """The training that trial 0 is."""
+    return TrainConfig(**{one.name: getattr(config, one.name) for one in fields(TrainConfig)})
+
+
+def finish(
+    config: TuneConfig, folder: RunFolder, training: TrainConfig, dimensions: tuple[Dimension, ...], ready: train.Ready
+) -> None:
+    """All the trials that have not ended yet, then the tables and the page."""
+    from faceverify.tuning import conducting
+    from ray_jobs import trial_runs
+
+    clock, out = Stopwatch(), folder.out
+    ended = records.read(out)
+    if folder.resumed:
+        print(f"Going on where an earlier run stopped; {len(ended)} trials have ended.")
+    with clock("connect"):
+        cluster = connect(config.verbose)
+        check_shared(cluster, folder.work)
+    search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
+    room = trial_runs.room(cluster, config, search.total)
+    with folder.planning() if not folder.resumed else clock("plan"):
+        cost = train.reckon(training, ready, room.workers)
+    print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")
+    print(f"To do, for each trial at most: {cost}")
+    with clock("trials"):
+        trial_runs.Runs(config, training, dimensions, search, out, room).run(ready, ended)
+    trials = records.read(out)
+    with clock("report"):
+        best = publish(config, folder, training, dimensions, trials)
+    facts = {"job": "tune", "config": asdict(config), "rows_in": {"pairs": len(ready.material.val)}}
+    states = {state: sum(t.state == state for t in trials) for state in ("finished", "pruned", "diverged", "failed")}
+    base = next((t for t in trials if t.number == 0 and config.search.base and config.search.scheduler != "pbt"), None)
+    found = {
+        "trials": states,
+        "best": {"trial": best.number, "values": best.values, **(best.best or {})},
+        "base": base.best if base else None,
+        "rows_out": {"trials": len(trials)},
+    }
+    folder.finish({**facts, **found, "seed": config.search.seed, "seconds": clock.seconds})
+
+
+def publish(
+    config: TuneConfig,
+    folder: RunFolder,
+    training: TrainConfig,
+    dimensions: tuple[Dimension, ...],
+    trials: list[Trial],
+) -> Trial:
+    """Write the tables, best.yaml and the page; returns the best trial.
+
+    Raises:
+        UserError: no trial is of use; the text says why the first is not.
+    """
+    from faceverify.tuning import results
+
+    out, goal = folder.out, config.search.goal
+    ranked = records.ranked(trials, goal)
+    if not ranked:
+        raise UserError(f"not one of {len(trials)} trials is of use; trial 0 {trials[0].state}: {trials[0].reason}")
+    best = ranked[0]
+    table = results.trials_table(trials, dimensions, goal)
+    (out / "trials.parquet").write_bytes(parquet_bytes(table))
+    (out / "trials.csv").write_bytes(results.to_csv(table).encode())
+    (out / "validations.parquet").write_bytes(parquet_bytes(results.validations_table(trials)))
+    places = {name: open_location(getattr(training, name)).uri for name in ("faces", "pairs")}
+    once = {"out": (out / "best").uri, "overwrite": False, "verbose": False}
+    chosen = replaced(training, {**best.values, **places, **once}, "best.yaml")
+    about = f"Trial {best.number} of {out}, EER {best.score('eer'):.4%}; python -m ray_jobs.train takes this file."
+    (out / "best.yaml").write_bytes(results.best_yaml(chosen, best.values, about).encode())
+    write_page(config, out, dimensions, trials)
+    return best
+
+
+def write_page(config: TuneConfig, out: Location, dimensions: tuple[Dimension, ...], trials: list[Trial]) -> None:
+    """The page with everything."""
+    from datetime import UTC, datetime
+    from importlib.metadata import version
+
+    from faceverify.report.page import ReportAbout
+    from faceverify.report.tuning import render_tuning
+
+    search = config.search
+    about = ReportAbout(
+        title=f"Search {out.name}",
+        command=command_line(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        inputs={"faces": config.faces, "pairs": config.pairs, "start": config.start or "fresh weights"},
+        versions={name: version(name) for name in ("faceverify", "ray", "optuna", "torch", "numpy")},
+    )
+    (out / "report.html").write_bytes(render_tuning(trials, dimensions, search, about, asdict(config)).encode())
+
+
+def summarise(folder: RunFolder) -> None:
+    """The last lines: the best, what it beats, how trials ended, where."""
+    facts = folder.manifest()
+    best, base, states = facts["best"], facts["base"], facts["trials"]
+    before = f", {base['eer']:.2%} with the values given (trial 0)" if base else ""
+    print(f"EER {best['eer']:.2%} in trial {best['trial']}{before}.")
+    print(f"Trials: {', '.join(f'{count} {state}' for state, count in states.items() if count)}.")
+    print(f"Train with its values: python -m ray_jobs.train {folder.out / 'best.yaml'}")
+    print(f"Report: {folder.out / 'report.html'}")
+
+
+def main() -> int:
+    """Entry point."""
+    return run_job("tune", TuneConfig, run, __doc__ or "", ("faces", "pairs", "out"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
