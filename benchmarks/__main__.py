@@ -25,6 +25,7 @@ PROGRAMS = (
     "aligners",
     "dfa_score",
     "node_loss",
+    "tune_rendered",
 )
 
 
