@@ -88,7 +88,7 @@ def finish(
         cluster = connect(config.verbose)
         check_shared(cluster, folder.work)
     search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
-    room = trial_runs.room(cluster, config, search.total)
+    room = trial_runs.room(cluster, config, search.total, trial_runs.smallest_node())
     with folder.planning() if not folder.resumed else clock("plan"):
         cost = train.reckon(training, ready, room.workers)
     print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")

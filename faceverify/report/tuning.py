@@ -128,10 +128,10 @@ def _ill(trial: Trial, dimensions: Sequence[Dimension]) -> dict[str, Any]:
 
 def _curves(trials: Sequence[Trial], best: Trial) -> Markup:
     """EER of every trial over the steps, the best on top."""
-    colours = {"finished": "impostor thin", "pruned": "pruned thin", "diverged": "bad thin", "waiting": "pruned thin"}
+    colours = {"finished": "impostor", "pruned": "pruned", "diverged": "bad", "waiting": "pruned"}
     layers = ("pruned", "waiting", "diverged", "finished")
     drawn = [trial for state in layers for trial in trials if trial.state == state and trial is not best]
-    series = [_series(trial, colours[trial.state]) for trial in drawn]
+    series = [_series(trial, f"{colours[trial.state]} trial") for trial in drawn]
     series.append(_series(best, "genuine"))
     return chart(series, "EER of every trial over the steps", percent=True, size=(1000, 380))
 

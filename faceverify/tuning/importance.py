@@ -20,8 +20,7 @@ def importances(trials: Sequence[Trial], dimensions: Sequence[Dimension], goal: 
     inside = [t for t in trials if t.state != "failed" and all(d.holds(t.values[d.name]) for d in dimensions)]
     if len(inside) < FEWEST or len({trial.score(goal) for trial in inside}) < 2:
         return {}
-    import optuna
-
+    optuna = proposing.load_optuna()
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler(seed=0))
     study.add_trials([proposing.finished(trial, dimensions, goal) for trial in inside])
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)

@@ -93,9 +93,7 @@ class Tpe:
     """
 
     def __init__(self, config: SearchConfig, dimensions: Sequence[Dimension]) -> None:
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        optuna = load_optuna()
         sampler = optuna.samplers.TPESampler(seed=config.seed, n_startup_trials=config.startup)
         self._study = optuna.create_study(sampler=sampler, direction="minimize")
         self._goal, self._dimensions = config.goal, dimensions
@@ -121,6 +119,14 @@ class Tpe:
             self._study.tell(asked, None if pruned else trial.score(self._goal), states.PRUNED if pruned else None)
         elif all(one.holds(trial.values[one.name]) for one in self._dimensions):
             self._study.add_trial(finished(trial, self._dimensions, self._goal))
+
+
+def load_optuna() -> Any:
+    """The package, without its lines on every study and trial."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return optuna
 
 
 def distributions(dimensions: Sequence[Dimension]) -> dict[str, Any]:
