@@ -104,7 +104,7 @@ def main() -> None:
             )
     report.notes = [
         f"{chosen.people} rendered people, half to learn from, a quarter to choose by, a quarter kept; {TRIALS} trials "
-        "of at most 40 steps of 16 pairs, fresh tiny networks; the recipe given is that of configs/train.yaml, as trial 0.",
+        "of at most 40 steps of 16 pairs, fresh tiny networks; the recipe given is configs/train.yaml's, as trial 0.",
         f"Searched: {', '.join(SPACE)}.",
         "EERs are of the validation pairs that the searches chose by, then of people that no trial has seen.",
     ]

@@ -163,7 +163,9 @@ def run_trial(config: dict[str, Any], given: Given) -> dict[str, Any]:
         sentence = storage_sentence(error) if isinstance(error, OSError) else first_line(error)
         ray.get(given.referee.failed.remote(task.number, sentence))
         raise
-    trial = _judged(folder, task, state, reason, time.perf_counter() - start)
+    earlier = records.find(given.out, task.number) if task.generation else None
+    seconds = time.perf_counter() - start + (earlier.seconds if earlier else 0.0)
+    trial = _judged(folder, task, state, reason, seconds)
     records.write(given.out, trial)
     return {"trial": task.number, "eer": trial.score("eer")}
 
@@ -265,8 +267,10 @@ class Runs:
         given = Given(self.training, self.config.search, self.out, self.room, referee, ray.put(ready), images)
         done = sum(trial.state != "waiting" for trial in ended)
         steward = _Steward(self.search, self.dimensions, self.out, referee, done)
-        self._fit(given, steward)
-        check_stopped()
+        try:
+            self._fit(given, steward)
+        finally:
+            check_stopped()  # a signal strikes inside of Ray, which makes another exception of it
         if steward.lost:
             number, reason = next(iter(steward.lost.items()))
             raise PlatformError(
@@ -329,7 +333,7 @@ class _Steward(Searcher):
         import ray
 
         task = self.running.pop(trial_id)
-        trial = next((t for t in records.read(self.out) if t.number == task.number), None)
+        trial = records.find(self.out, task.number)
         if error or trial is None or trial.generation != task.generation:
             self.lost[task.number] = ray.get(self.referee.fault.remote(task.number))
             trial = Trial(number=task.number, values=task.values, state="failed", generation=task.generation)

@@ -12,6 +12,7 @@ import numpy as np
 
 from faceverify.errors import UserError
 from faceverify.storage import Location
+from faceverify.training.keeping import DONE
 from faceverify.training.log import METRICS
 from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, Values
@@ -20,7 +21,7 @@ from faceverify.tuning.trials import WORST, Trial, folder_of, number_of
 MAY_CHANGE = ("optimiser.", "losses.", "augment.")
 # Their class vectors are learnt only by those who use them.
 MUST_NOT = tuple(f"losses.weights.{name}" for name in ("arcface", "adaface", "center"))
-DONE, CHECKPOINTS = "done.json", "checkpoints"
+CHECKPOINTS = "checkpoints"
 
 
 @dataclass(frozen=True)

@@ -96,6 +96,12 @@ def read(out: Location) -> list[Trial]:
     return sorted((_read(record) for record in records), key=lambda trial: trial.number)
 
 
+def find(out: Location, number: int) -> Trial | None:
+    """The trial of a number, if it has ended."""
+    record = folder_of(out, number) / RECORD
+    return _read(record) if record.is_file() else None
+
+
 def _read(record: Location) -> Trial:
     try:
         return Trial(**json.loads(record.read_bytes()))

@@ -56,6 +56,10 @@ def ended(out: Path) -> dict[str, tuple[bytes, int]]:
     return found
 
 
+def checkpoints(out: Path) -> bool:
+    return any((out / "trials").glob("*/checkpoints/step-*/done.json"))
+
+
 def what_counts(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(out / "trials.parquet").drop_columns("seconds").to_pylist()
 
@@ -66,9 +70,12 @@ def test_a_killed_search_goes_on_and_repeats_no_trial(
     out = tmp_path / "out"
     search = {"scheduler": "asha", "trials": 4}
     chosen = options(data, out, RATES, search)
-    driver = drive("tune", *chosen)
-    assert driver.wait_until(lambda: len(ended(out)) >= 1, 120), driver.end()
-    driver.end(signal.SIGKILL)
+    for kill, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
+        done, again = len(ended(out)), (out / "trials").exists()
+        driver = drive("tune", *chosen)
+        come = lambda: len(ended(out)) > done or (not again and checkpoints(out))  # noqa: B023, E731
+        assert driver.wait_until(come, 120), driver.end()
+        assert driver.end(kill).code == code
     before = ended(out)
     assert 1 <= len(before) < 4
 

@@ -16,7 +16,7 @@ from faceverify.storage import Location
 from faceverify.tuning import results
 from faceverify.tuning.importance import importances
 from faceverify.tuning.options import SearchConfig
-from faceverify.tuning.trials import RECORD, Trial, folder_of, pareto, ranked, read, so_far, write
+from faceverify.tuning.trials import RECORD, Trial, find, folder_of, pareto, ranked, read, so_far, write
 from ray_jobs.train import TrainConfig
 
 CONFIG = SearchConfig(algorithm="random", scheduler="asha", trials=30)
@@ -62,7 +62,7 @@ def test_records_are_kept(tmp_path: Path) -> None:
     trials = search(CONFIG, OUT, 2, 0)
     for one in reversed(trials):
         write(out, one)
-    assert read(out) == trials
+    assert read(out) == trials and find(out, 7) == trials[7] and find(out, 99) is None
     (folder_of(out, 3) / RECORD).write_bytes(b"{")
     with pytest.raises(UserError, match=r"0003/trial\.json is damaged"):
         read(out)
