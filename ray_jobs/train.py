@@ -153,7 +153,7 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     clock = Stopwatch()
     with clock("connect"):
         cluster = connect(config)
-        check_shared(cluster, folder.work, *faces)
+        check_shared(cluster, folder.work, *ready.faces)
     workers = workers_of(config, cluster)
     with folder.planning() if not folder.resumed else clock("plan"):
         check_shares(config.batches.size, workers, config.batches.accumulate)

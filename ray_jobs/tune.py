@@ -85,8 +85,8 @@ def finish(
     if folder.resumed:
         print(f"Going on where an earlier run stopped; {len(ended)} trials have ended.")
     with clock("connect"):
-        cluster = connect(config.verbose)
-        check_shared(cluster, folder.work)
+        cluster = connect(config)
+        check_shared(cluster, folder.work, *ready.faces)
     search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
     room = trial_runs.room(cluster, config, search.total, trial_runs.smallest_node())
     with folder.planning() if not folder.resumed else clock("plan"):
