@@ -101,6 +101,8 @@ class PairListConfig:
     """Character between the columns of a CSV; a file named *.tsv has tabs whatever stands here."""
     strip_prefix: str = ""
     """Folder taken off the front of every path that starts with it, for lists of absolute paths; empty = none."""
+    split: str = ""
+    """Only the pairs whose column `split` says this; empty = all."""
 
 
 # Imported when first read, so that naming a layout costs nothing.

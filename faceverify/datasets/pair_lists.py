@@ -11,6 +11,7 @@ a pair one of whose paths leaves the photos' root. Such a pair keeps its place, 
 from collections.abc import Callable, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
@@ -39,7 +40,8 @@ def open_pairs(location: Location, config: PairListConfig | None = None) -> Iter
     if not location.exists():
         raise UserError(f"pairs: there is no file or folder '{location}'; check the path.")
     source = PairSource(location.uri, config.strip_prefix)
-    return _checked(_READERS[_format(location, config)](location, config), source)
+    pieces = _checked(_READERS[_format(location, config)](location, config), source)
+    return _of_split(pieces, config.split, source) if config.split else pieces
 
 
 def _format(location: Location, config: PairListConfig) -> str:
@@ -61,6 +63,20 @@ def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[p
         raise UserError(
             f"pairs: '{source.name}' cannot be read after {first_row} rows ({first_line(error)})."
         ) from None
+
+
+def _of_split(pieces: Iterator[pa.RecordBatch], split: str, source: PairSource) -> Iterator[pa.RecordBatch]:
+    """The pairs of one split alone."""
+    kept, others = 0, set[str]()
+    for piece in pieces:
+        chosen = piece.filter(pc.equal(piece["split"], split))
+        if not kept and not len(chosen):
+            others |= {name for name in pc.unique(piece["split"]).to_pylist() if name is not None}
+        kept += len(chosen)
+        yield chosen
+    if not kept:
+        there = f"its splits are {', '.join(sorted(others))}" if others else "it has no splits"
+        raise UserError(f"pair_list.split is '{split}', but no pair of '{source.name}' is of that split; {there}.")
 
 
 def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordBatch]:

@@ -47,6 +47,15 @@ def test_two_columns_are_enough(tmp_path: Path):
     assert {row["label"] for row in found} == {row["kind"] for row in found} == {None}
 
 
+def test_the_pairs_of_one_split(tmp_path: Path):
+    list_ = write(tmp_path, "photo_a,photo_b,split\na,b,train\nc,d,test\ne,f,\ng,h,test\n")
+    assert [(row["pair"], row["photo_a"]) for row in rows(list_, split="test")] == [("1", "c"), ("3", "g")]
+    with pytest.raises(UserError, match=r"pair_list.split is 'tests', .*its splits are test, train"):
+        pieces(list_, split="tests")
+    with pytest.raises(UserError, match="it has no splits"):
+        pieces(write(tmp_path, "photo_a,photo_b\na,b\n"), split="test")
+
+
 def test_reference_columns(tmp_path: Path):
     lines = ("/d/a,/d/b,1,0,0", "/d/a,/d/c,0,0,1", "/d/a,/d/e,0,0,0", "/d/a,/d/f,0,True,0")
     text = "\n".join(("pathA,pathB,label,deepfake_a,deepfake_b", *lines))

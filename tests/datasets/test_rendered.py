@@ -282,6 +282,13 @@ def test_label_errors_keep_the_truth_and_the_split(tmp_path: object) -> None:
     assert all(row["photo"].startswith(row["person"] + "/") for row in rows)
 
 
+def test_splits_are_shares_of_the_persons() -> None:
+    config = RenderedConfig(persons=20, photos_per_person=1, fakes_per_person=0, train_share=0.6, val_share=0.15)
+    assert [slot.split for slot in plan(config)] == ["train"] * 12 + ["val"] * 3 + ["test"] * 5
+    with pytest.raises(UserError, match=r"rendered.val_share is 0.5, train_share 0.6: give at most 1 together"):
+        RenderedConfig(train_share=0.6, val_share=0.5)
+
+
 def _oracle(config: RenderedConfig, person: int, photo: int) -> np.ndarray:
     """Blurred colours of the aligned face: what a very plain recogniser would look at."""
     rgb, points = render_photo(config, person, photo)

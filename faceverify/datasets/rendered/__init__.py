@@ -48,7 +48,9 @@ class RenderedConfig:
     difficulty: float = 1.0
     """Scales pose, light, expression, blur and noise; 0 = passport photos, 1 = snapshots, 2 = hard."""
     train_share: float = 0.8
-    """Share of the persons whose split is "train"; the others are "test". 0 to 1."""
+    """Share of the persons whose split is "train"; those who are neither this nor `val_share` are "test". 0 to 1."""
+    val_share: float = 0.0
+    """Share of the persons whose split is "val": whom training is judged by. 0 to 1, with `train_share` at most 1."""
     seed: int = 0
     """Seed of everything that is drawn; the same seed gives the same files."""
 
@@ -56,13 +58,18 @@ class RenderedConfig:
         for name, low in (("persons", 1), ("photos_per_person", 1), ("fakes_per_person", 0), ("photo_size", 64)):
             if getattr(self, name) < low:
                 raise UserError(f"rendered.{name} is {getattr(self, name)}; give {low} or more.")
-        for name, high in (("label_errors", 1.0), ("train_share", 1.0), ("difficulty", 3.0)):
+        for name, high in _SHARES:
             if not 0 <= getattr(self, name) <= high:
                 raise UserError(f"rendered.{name} is {getattr(self, name)}; give a number from 0 to {high:g}.")
+        if self.train_share + self.val_share > 1:
+            raise UserError(
+                f"rendered.val_share is {self.val_share}, train_share {self.train_share}: give at most 1 together."
+            )
         if self.label_errors > 0 and self.persons < 2:
             raise UserError("rendered.label_errors needs a second person; set rendered.persons to 2 or more.")
 
 
+_SHARES = (("label_errors", 1.0), ("train_share", 1.0), ("val_share", 1.0), ("difficulty", 3.0))
 _HOME = {
     "draw_person": "identity",
     "render_photo": "photo",

@@ -38,7 +38,8 @@ class Slot:
 def plan(config: RenderedConfig) -> list[Slot]:
     """Every file of the set, in the order of its path. Cheap: nothing is drawn."""
     train = round(config.train_share * config.persons)
-    splits = ["train" if person < train else "test" for person in range(config.persons)]
+    val = train + round(config.val_share * config.persons)
+    splits = ["train" if person < train else "val" if person < val else "test" for person in range(config.persons)]
     wrong = _label_errors(config, splits)
     slots = []
     for person, split in enumerate(splits):
