@@ -119,7 +119,6 @@ def test(config: DemoConfig, out: Location) -> None:
     )
     step("8/8 evaluate")
     sections = (
-        about(config, out),
         steps.labels_section(out / "photos", out / "cleaned"),
         steps.fakes_section(out / "fakes"),
         steps.pairs_section(out / "pairs"),
@@ -127,7 +126,8 @@ def test(config: DemoConfig, out: Location) -> None:
     evaluation = evaluate.EvaluateConfig(
         scores=str(out / "scores"), out=str(out / "evaluation"), title="People drawn by faceverify", **common
     )
-    evaluate.run(evaluation, sections, SUMMARY)
+    story = evaluate.Story(summary=SUMMARY, intro=about(config, out), sections=sections)
+    evaluate.run(evaluation, lambda: story)
 
 
 def step(name: str) -> None:

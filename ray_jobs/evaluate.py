@@ -6,6 +6,7 @@ python -m ray_jobs.evaluate configs/evaluate.yaml --scores runs/scores --out run
 import json
 import platform
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -17,6 +18,7 @@ from faceverify import tables
 from faceverify.config import JobConfig, command_line, identity
 from faceverify.errors import BadData
 from faceverify.evaluation.calibration import Calibration
+from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
@@ -25,7 +27,7 @@ from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import run_job
 
-OUTPUTS = ("metrics.json", "metrics.csv", "calibration.json", "report.html")
+OUTPUTS = ("metrics.json", "metrics_before.json", "metrics.csv", "calibration.json", "report.html")
 PROGRAMS = (
     "faceverify",
     "torch",
@@ -44,6 +46,8 @@ class EvaluateConfig(JobConfig, EvaluationConfig):
 
     scores: str = ""
     """Scores table: the output of score. Required."""
+    before: str = ""
+    """Scores of the same pairs by the network before (before fine-tuning, say); the report then tells what changed."""
     calibration: str = ""
     """calibration.json whose threshold is judged here; without one the threshold is found on these very pairs."""
     photos: str = ""
@@ -52,18 +56,34 @@ class EvaluateConfig(JobConfig, EvaluationConfig):
     """Headline of the report."""
 
 
-def run(config: EvaluateConfig, sections: tuple[Any, ...] = (), summary: str = "") -> None:
+@dataclass(frozen=True, kw_only=True)
+class Story:
+    """What a report tells of one's own, `faceverify.report.page.Section`s.
+
+    Args:
+        summary: a sentence under the headline.
+        intro: comes first of all.
+        sections: come before the results.
+    """
+
+    summary: str = ""
+    intro: Any = None
+    sections: tuple[Any, ...] = ()
+
+
+def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     """Measure and write.
 
     Args:
         config: see EvaluateConfig.
-        sections: sections of one's own for the report.
-        summary: a sentence under the headline.
+        story: asked for when the report is written.
     """
-    place, out = open_location(config.scores), open_location(config.out)
-    check_readable(place, "scores")
+    places = {name: open_location(uri) for name in ("scores", "before") if (uri := getattr(config, name))}
+    for name, one in places.items():
+        check_readable(one, name)
+    out, place = open_location(config.out), places["scores"]
     check_writable(out, "out")
-    files = open_table(place, "scores", tables.SCORES, "scores")
+    files = {name: open_table(one, "scores", tables.SCORES, name) for name, one in places.items()}
     calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
     origin = run_manifest(place) or {}
     if config.dry_run:
@@ -73,17 +93,28 @@ def run(config: EvaluateConfig, sections: tuple[Any, ...] = (), summary: str = "
     plan = {
         "job": "evaluate",
         "config": identity(config),
-        "inputs": {"scores": fingerprint(place), "calibration": judged},
+        "inputs": {"calibration": judged} | {name: fingerprint(one) for name, one in places.items()},
     }
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         with folder.planning():  # a mistake found while measuring leaves nothing behind
-            table = pa.concat_tables(stream_table(files))
+            table = pa.concat_tables(stream_table(files["scores"]))
             wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
             result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
-            _write(config, folder, result, about(config, origin, sections, summary), origin)
+            change = compared(files["before"], table, result, wanted) if "before" in files else None
+            _write(config, folder, result, change, about(config, origin, story()), origin)
             folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
     summarise(out)
+
+
+def compared(files: list[Location], table: pa.Table, result: Evaluation, wanted: EvaluationConfig) -> Comparison | None:
+    """What changed since the scores in `files`.
+
+    Raises:
+        UserError: they are of other pairs.
+    """
+    before = pa.concat_tables(stream_table(files))
+    return compare((before, evaluate(before, wanted)), (table, result), wanted.worst_pairs)
 
 
 def model_digest(origin: dict[str, Any]) -> str:
@@ -91,32 +122,43 @@ def model_digest(origin: dict[str, Any]) -> str:
     return origin.get("plan", {}).get("inputs", {}).get("model", "")
 
 
-def _write(config: EvaluateConfig, folder: RunFolder, result: Evaluation, about: Any, origin: dict[str, Any]) -> None:
+def _write(
+    config: EvaluateConfig,
+    folder: RunFolder,
+    result: Evaluation,
+    change: Comparison | None,
+    about: Any,
+    origin: dict[str, Any],
+) -> None:
     from faceverify.report.page import render_report
 
     files = {"metrics.json": result.to_json(), "metrics.csv": result.to_csv()}
     if result.calibration:
         files["calibration.json"] = result.calibration.to_json()
-    files["report.html"] = render_report(result, about, thumbnails(config, result, origin))
+    if change:
+        files["metrics_before.json"] = change.before.to_json()
+    shown = sorted({*result.photos, *(change.photos if change else ())})
+    files["report.html"] = render_report(result, about, thumbnails(config, shown, origin), change)
     for name, text in files.items():
         (folder.out / name).write_bytes(text.encode())
 
 
-def about(config: EvaluateConfig, origin: dict[str, Any], sections: tuple[Any, ...], summary: str) -> Any:
+def about(config: EvaluateConfig, origin: dict[str, Any], story: Story) -> Any:
     """What the report says of itself."""
     from faceverify.report.page import ReportAbout
 
-    inputs = {"scores": config.scores, "calibration": config.calibration}
+    inputs = {"scores": config.scores, "before": config.before, "calibration": config.calibration}
     inputs |= {name: str(origin.get("config", {}).get(name, "")) for name in ("photos", "pairs", "model", "embeddings")}
     return ReportAbout(
         title=config.title or "Face verification",
         command=command_line(),
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        summary=summary,
+        summary=story.summary,
         inputs={name: value for name, value in inputs.items() if value},
         versions={"python": platform.python_version()} | dict(_versions()),
         model_card=origin.get("model", {}),
-        sections=sections,
+        intro=story.intro,
+        sections=story.sections,
     )
 
 
@@ -132,12 +174,12 @@ def _versions() -> list[tuple[str, str]]:
     return found
 
 
-def thumbnails(config: EvaluateConfig, result: Evaluation, origin: dict[str, Any]) -> dict[str, bytes]:
+def thumbnails(config: EvaluateConfig, photos: list[str], origin: dict[str, Any]) -> dict[str, bytes]:
     """Small pictures of the photos that the report shows; those that cannot be read are left out."""
     from faceverify.report.thumbnails import thumbnail
 
     pictures = {}
-    for photo, place in photo_places(config, result.photos, origin).items():
+    for photo, place in photo_places(config, photos, origin).items():
         try:
             pictures[photo] = thumbnail(decode(place.read_bytes(ImageLimits().max_bytes), ImageLimits()))
         except BadData:
@@ -166,15 +208,18 @@ def summarise(out: Location) -> None:
     found = json.loads((out / "metrics.json").read_bytes())
     low_high = found["eer_interval"]
     spread = f" (95 % interval {low_high[0]:.2%} to {low_high[1]:.2%})" if low_high else ""
+    before = out / "metrics_before.json"
+    was = json.loads(before.read_bytes()) if before.is_file() else None
     if found["eer"] is not None:
-        print(f"EER {found['eer']:.2%}{spread}")
+        print(f"EER {found['eer']:.2%}{spread}" + (f"; {was['eer']:.2%} before" if was else ""))
     if found["threshold"] is not None:
         print(f"At the threshold {found['threshold']:.4f} ({found['threshold_rule']}):")
         for kind, row in found["by_kind"].items():
             if row.get("error_rate") is not None:
                 print(f"  {kind:<10}{row['errors']:>8,} of {row['pairs']:,} wrong ({row['error_rate']:.2%})")
         for generator, row in found["by_generator"].items():
-            print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person")
+            then = f", {was['by_generator'][generator]['accept_rate']:.1%} before" if was else ""
+            print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person{then}")
     print(f"Report: {out / 'report.html'}")
 
 

@@ -179,6 +179,21 @@ def rate_bar(rate: float | None, interval: Sequence[float] | None, colour: str) 
     return svg.drawing(160, 18, parts, numbers.percent(rate), "inline")
 
 
+def change_bar(before: float | None, after: float | None, colour: str) -> Markup:
+    """Two rates in [0, 1] on one track: a ring where it was, a dot where it is, for table cells."""
+    if before is None or after is None:
+        return Markup("")
+    scale = Scale(0, 1, 7, 153)
+    old, new = scale.px(before), scale.px(after)
+    parts = [
+        svg.element("rect", x=1, y=7, width=158, height=4, rx=2, class_="track"),
+        svg.element("line", x1=old, x2=new, y1=9, y2=9, class_=f"moved {colour}"),
+        svg.element("circle", cx=old, cy=9, r=4.5, class_=f"ring {colour}"),
+        svg.element("circle", cx=new, cy=9, r=5.5, class_=f"mark {colour}"),
+    ]
+    return svg.drawing(160, 18, parts, f"{numbers.percent(before)}, now {numbers.percent(after)}", "inline")
+
+
 def score_csv(evaluation: Evaluation) -> str:
     """Data of `score_chart`."""
     rows = [

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from faceverify.evaluation.comparison import Comparison
 from faceverify.evaluation.result import Evaluation
 from faceverify.report import charts, numbers
 from faceverify.report.glossary import GLOSSARY
@@ -61,22 +62,32 @@ class ReportAbout:
     versions: Mapping[str, str] = field(default_factory=dict)
     """Program -> version."""
     model_card: Mapping[str, Any] = field(default_factory=dict)
+    intro: Section | None = None
+    """Comes first of all."""
     sections: tuple[Section, ...] = ()
 
 
-def render_report(evaluation: Evaluation, about: ReportAbout, thumbnails: Mapping[str, bytes]) -> str:
+def render_report(
+    evaluation: Evaluation,
+    about: ReportAbout,
+    thumbnails: Mapping[str, bytes],
+    comparison: Comparison | None = None,
+) -> str:
     """The page as text, the same for the same input.
 
     Args:
         evaluation: the numbers.
         about: title, origin and sections of one's own.
-        thumbnails: photo -> JPEG (or PNG) bytes for `evaluation.photos`; those missing are shown as an empty frame.
+        thumbnails: photo -> JPEG (or PNG) bytes for `evaluation.photos` and `comparison.photos`; those missing are
+            shown as an empty frame.
+        comparison: with another network on the same pairs.
     """
     return render(
         "page.html.j2",
         e=evaluation,
         about=about,
         thumbnails=thumbnails,
+        comparison=comparison,
         card_text=json.dumps(dict(about.model_card), indent=2, sort_keys=True, default=str),
         charts=charts,
         glossary=GLOSSARY,

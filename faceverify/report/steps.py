@@ -79,7 +79,7 @@ def fakes_section(made: Location, examples: int = 2) -> Section:
     counts = Counter(row["generator"] for row in fakes)
     return Section(
         title="Deepfakes made",
-        paragraphs=("Made from the cleaned photos, for training and for the test below. None needs a network.",),
+        paragraphs=("Made from the cleaned photos. Each fake claims to be the person of the real photo before it.",),
         pictures=tuple(pictures),
         table=Table(columns=("generator", "fakes"), rows=tuple(sorted(counts.items()))),
     )

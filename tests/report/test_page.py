@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 
 from faceverify.evaluation.measure import Evaluation, EvaluationConfig, evaluate
+from faceverify.report.numbers import percent
 from faceverify.report.page import Picture, ReportAbout, Section, Table, render_report
 from faceverify.report.thumbnails import thumbnail
 from faceverify.tables import SCORES
@@ -196,3 +197,25 @@ def test_folds_have_their_table(evaluation: Evaluation) -> None:
 def test_pictures_must_be_pictures(evaluation: Evaluation) -> None:
     with pytest.raises(ValueError, match="JPEG or PNG"):
         render_report(evaluation, ABOUT, {evaluation.photos[0]: b"GIF89a"})
+
+
+def test_before_and_after_are_told_with_pictures(evaluation: Evaluation) -> None:
+    from faceverify.evaluation.comparison import compare
+
+    before = scores()
+    similar = np.where(np.array(before["kind"].to_pylist()) == "deepfake", 0.9, before["similarity"].to_numpy())
+    place = before.column_names.index("similarity")
+    before = before.set_column(place, SCORES.field("similarity"), pa.array(similar, pa.float32()))
+    was = evaluate(before, EvaluationConfig(replicates=0))
+    change = compare((before, was), (scores(), evaluation), 3)
+    assert change is not None and change.fixed.pairs > 0
+    thumbnails = {photo: JPEG for photo in change.photos}
+    text = render_report(evaluation, ABOUT, thumbnails, change)
+    page = Page(text)
+    assert page.open == []
+    section = text[text.index('<section id="before-and-after">') :].split("</section>")[0]
+    shown = [pair for one in (change.fixed, change.not_fixed, change.lost) for pair in one.shown]
+    assert section.count("<img") == 2 * len(shown) > 0
+    assert f"Fixed: deepfakes that passed before and are refused now ({change.fixed.pairs})" in section
+    assert f"{percent(was.eer)} before" in text
+    assert "Before and after" not in render_report(evaluation, ABOUT, {})
