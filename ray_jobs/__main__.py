@@ -4,7 +4,8 @@ import importlib
 import sys
 
 JOBS = {
-    "demo": "everything on rendered people, from nothing to a report",
+    "demo": "the pipeline on rendered people, from nothing to a report",
+    "pipeline": "raw folders -> a fine-tuned network and a scored test set: all steps of the recipe",
     "ingest": "list a data set: folders, kryptonite, lfw, celeba, insightface_bin, rendered",
     "align": "photos -> aligned 112x112 faces",
     "embed": "faces -> embeddings",

@@ -49,10 +49,30 @@ def test_the_file_names_every_field(job: str) -> None:
             assert written[name].keys() == value.keys(), name
 
 
-def test_the_demo_is_read() -> None:
-    from ray_jobs.demo import DemoConfig
+def test_the_pipeline_has_a_section_per_step_that_names_every_field() -> None:
+    from ray_jobs.recipe import FILLED, RecipeConfig, section_of
 
-    assert from_yaml(DemoConfig, ROOT / "configs" / "demo" / "demo.yaml").out == "runs/demo"
+    path = ROOT / "configs" / "pipeline.yaml"
+    assert from_yaml(RecipeConfig, path) == RecipeConfig()
+    written = yaml.safe_load(path.read_text())
+    assert written.keys() == {field.name for field in dataclasses.fields(RecipeConfig)} - RUN_ONLY
+    for name, filled in FILLED.items():
+        section: Any = written
+        for part in name.split("."):
+            section = section[part]
+        defaults = dataclasses.asdict(section_of(RecipeConfig(), name))
+        assert section.keys() == defaults.keys() - RUN_ONLY - {"out", *filled}, name
+        for field, value in defaults.items():
+            if isinstance(value, dict) and field in section:
+                assert section[field].keys() == value.keys(), f"{name}.{field}"
+
+
+def test_the_demo_is_read() -> None:
+    from ray_jobs.recipe import RecipeConfig, check
+
+    demo = from_yaml(RecipeConfig, ROOT / "configs" / "demo" / "demo.yaml")
+    assert demo.out == "runs/demo"
+    check(demo)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -76,4 +96,4 @@ def test_a_search_names_every_field_of_its_own() -> None:
 
 
 def test_no_file_is_forgotten() -> None:
-    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == {*CLASSES, *STAGES, "tune"}
+    assert {path.stem for path in (ROOT / "configs").glob("*.yaml")} == {*CLASSES, *STAGES, "tune", "pipeline"}
