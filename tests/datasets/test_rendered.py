@@ -282,6 +282,14 @@ def test_label_errors_keep_the_truth_and_the_split(tmp_path: object) -> None:
     assert all(row["photo"].startswith(row["person"] + "/") for row in rows)
 
 
+def test_fakes_show_their_traces_as_plainly_as_asked_and_photos_have_none() -> None:
+    sets = [RenderedConfig(persons=3, photo_size=96, fake_traces=traces) for traces in (0.0, 1.0, 4.0)]
+    for fake in (0, 1):
+        none, some, plain = (render_fake(config, 1, fake)[0].astype(float) for config in sets)
+        assert 0 < np.abs(some - none).mean() < 0.5 * np.abs(plain - none).mean()
+    assert len({render_photo(config, 1, 0)[0].tobytes() for config in sets}) == 1
+
+
 def test_splits_are_shares_of_the_persons() -> None:
     config = RenderedConfig(persons=20, photos_per_person=1, fakes_per_person=0, train_share=0.6, val_share=0.15)
     assert [slot.split for slot in plan(config)] == ["train"] * 12 + ["val"] * 3 + ["test"] * 5

@@ -47,6 +47,8 @@ class RenderedConfig:
     """Side of the square photos, in pixels; at least 64."""
     difficulty: float = 1.0
     """Scales pose, light, expression, blur and noise; 0 = passport photos, 1 = snapshots, 2 = hard."""
+    fake_traces: float = 1.0
+    """Scales what deepfakes show of how they were made (seam, grid); 1 = hard to see, 4 = plain. 0 to 8."""
     train_share: float = 0.8
     """Share of the persons whose split is "train"; those who are neither this nor `val_share` are "test". 0 to 1."""
     val_share: float = 0.0
@@ -69,7 +71,7 @@ class RenderedConfig:
             raise UserError("rendered.label_errors needs a second person; set rendered.persons to 2 or more.")
 
 
-_SHARES = (("label_errors", 1.0), ("train_share", 1.0), ("val_share", 1.0), ("difficulty", 3.0))
+_SHARES = (("label_errors", 1.0), ("train_share", 1.0), ("val_share", 1.0), ("difficulty", 3.0), ("fake_traces", 8.0))
 _HOME = {
     "draw_person": "identity",
     "render_photo": "photo",

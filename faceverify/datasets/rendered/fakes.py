@@ -49,7 +49,8 @@ def _swap(config: RenderedConfig, person_index: int, fake_index: int) -> np.ndar
     cast = ((photo - face) * weight[..., None]).sum(axis=(0, 1))
     face += 0.35 * cast  # colour matching: part of the way to the host's skin
     seam = 4 * mask * (1 - mask)
-    fake = photo + mask[..., None] * (face - photo) + 0.06 * seam[..., None] * (cast - 8)
+    traces = 0.06 * config.fake_traces * seam[..., None] * (cast - 8)
+    fake = photo + mask[..., None] * (face - photo) + traces
     return np.clip(np.round(fake), 0, 255).astype(np.uint8)
 
 
@@ -78,7 +79,8 @@ def _synthesis(config: RenderedConfig, person_index: int, fake_index: int) -> np
     picture = paint(_reconstruction(person_of(config, person_index)), scene)
     pixels = expose(picture, replace(scene.camera, noise=0.3 * scene.camera.noise), scene.texture_seed)
     smooth = cv2.bilateralFilter(pixels, 5, 22, 2.0).astype(np.float32)
-    return np.clip(np.round(smooth + _upsampling_grid(scene.size, smooth)), 0, 255).astype(np.uint8)
+    grid = config.fake_traces * _upsampling_grid(scene.size, smooth)
+    return np.clip(np.round(smooth + grid), 0, 255).astype(np.uint8)
 
 
 def _reconstruction(person: Identity) -> Identity:
