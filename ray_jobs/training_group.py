@@ -1,5 +1,6 @@
 """The workers of a training as Ray Train runs them, and what the driver hears of them meanwhile."""
 
+import contextlib
 import threading
 import uuid
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, check_stopped, storage_sentence
+from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, Stopped, check_stopped, storage_sentence
 
 if TYPE_CHECKING:
     from faceverify.models.card import ModelCard
@@ -167,7 +168,7 @@ class _Watch:
 
     def __init__(self, board: Any, gpu: bool) -> None:
         self._board, self._gpu, self._over = board, gpu, threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._thread = threading.Thread(target=self._follow, daemon=True)
 
     def __enter__(self) -> "_Watch":
         self._thread.start()
@@ -177,6 +178,10 @@ class _Watch:
         self._over.set()
         self._thread.join(5)
         check_stopped()
+
+    def _follow(self) -> None:
+        with contextlib.suppress(Stopped):  # the main thread is asked to stop too, and says so
+            self._look()
 
     def _look(self) -> None:
         import ray
