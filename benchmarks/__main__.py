@@ -25,7 +25,10 @@ PROGRAMS = (
     "aligners",
     "dfa_score",
     "node_loss",
+    "ddp_overhead",
+    "gpu",
     "tune_rendered",
+    "finetune_lfw",
 )
 
 

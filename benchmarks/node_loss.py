@@ -168,9 +168,9 @@ def main() -> None:
             if chosen.only and job.name not in chosen.only.split(","):
                 continue
             calm, lossy = home / job.name / "calm", home / job.name / "lossy"
+            nodes.replace()
             before, _ = nodes.run(job, calm, lose=False)
             after, reached = nodes.run(job, lossy, lose=True)
-            nodes.replace()
             equal = job.published(calm) == job.published(lossy)
             assert equal and reached, f"{job.name}: equal {equal}, the node was lost after {reached}"
             report.add(job.name, f"{before:.0f}", f"{after:.0f}", f"{reached}", "yes")

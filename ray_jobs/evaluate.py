@@ -218,7 +218,8 @@ def summarise(out: Location) -> None:
             if row.get("error_rate") is not None:
                 print(f"  {kind:<10}{row['errors']:>8,} of {row['pairs']:,} wrong ({row['error_rate']:.2%})")
         for generator, row in found["by_generator"].items():
-            then = f", {was['by_generator'][generator]['accept_rate']:.1%} before" if was else ""
+            old = was["by_generator"].get(generator) if was else None  # none of its pairs could be scored then
+            then = f", {old['accept_rate']:.1%} before" if old else ""
             print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person{then}")
     print(f"Report: {out / 'report.html'}")
 

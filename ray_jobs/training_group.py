@@ -223,7 +223,8 @@ def train_worker(given: dict[str, Any]) -> None:
     try:
         train_here(given["config"], given["plan"], Location(given["out"]), given["threads"], told, given["goes_on"])
     except FaceverifyError as error:
-        ray.get(board.failed.remote(type(error).__name__, str(error)))
+        kind = "UserError" if isinstance(error, UserError) else type(error).__name__
+        ray.get(board.failed.remote(kind, str(error)))
         raise
     except OSError as error:
         ray.get(board.failed.remote("PlatformError", storage_sentence(error)))

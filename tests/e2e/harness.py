@@ -110,7 +110,7 @@ class Driver:
             **popen,
         )
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = 60) -> bool:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = 120) -> bool:
         """Watch for a moment of the run; False if the process ended before."""
         deadline = time.monotonic() + seconds
         while not reached():

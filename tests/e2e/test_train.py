@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from e2e.harness import Driver, Run
 from e2e.test_killed_workers import workers
-from training.small import Data, draw
+from training.small import Data, draw, run_options
 
 STEPS = 10
 
@@ -24,23 +24,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 def options(data: Data, out: Path, *more: str) -> list[str]:
     """Of a short run with a checkpoint every two steps."""
-    named = {
-        "--faces": data.faces,
-        "--pairs": data.pairs,
-        "--network.architecture": "tiny",
-        "--network.dim": 32,
-        "--network.bn": "batch",
-        "--batches.size": 8,
-        "--batches.epochs": 50,
-        "--batches.max-steps": STEPS,
-        "--optimiser.learning-rate": 1e-3,
-        "--validation.every": 5,
-        "--validation.checkpoint-every": 2,
-        "--validation.replicates": 0,
-        "--tell-every": 1,
-        "--out": out,
-    }
-    return [*(str(part) for item in named.items() for part in item), *more]
+    length = {"batches.epochs": 50, "batches.max-steps": STEPS, "validation.every": 5, "validation.checkpoint-every": 2}
+    return [*run_options(data, out, **length), *more]
 
 
 def losses(out: Path) -> list[float]:

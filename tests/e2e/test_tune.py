@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from e2e.harness import Driver, Run
-from training.small import Data, draw
+from training.small import Data, draw, run_options
 
 STEPS = 6
 
@@ -25,21 +25,8 @@ def options(data: Data, out: Path, space: dict[str, Any], search: dict[str, Any]
     """Of a search over trainings of a few steps."""
     file = out.parent / f"{out.name}.yaml"
     file.write_text(yaml.safe_dump({"space": space, "search": {"algorithm": "random", "seed": 1, **search}}))
-    named = {
-        "--faces": data.faces,
-        "--pairs": data.pairs,
-        "--network.architecture": "tiny",
-        "--network.dim": 32,
-        "--network.bn": "batch",
-        "--batches.size": 8,
-        "--batches.max-steps": STEPS,
-        "--optimiser.learning-rate": 1e-3,
-        "--validation.every": 2,
-        "--validation.replicates": 0,
-        "--tell-every": 1,
-        "--out": out,
-    }
-    return [str(file), *(str(part) for item in named.items() for part in item), *more]
+    length = {"batches.max-steps": STEPS, "validation.every": 2}
+    return [str(file), *run_options(data, out, **length), *more]
 
 
 RATES = {

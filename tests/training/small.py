@@ -48,6 +48,23 @@ class Data:
         return MemoryImages(pq.read_table(self.faces)["image"])
 
 
+def run_options(data: Data, out: Path, **more: object) -> list[str]:
+    """Command line of a short run of `train` or `tune`: the tiny network, 8 pairs a step, every step told."""
+    named = {
+        "faces": data.faces,
+        "pairs": data.pairs,
+        "network.architecture": "tiny",
+        "network.dim": 32,
+        "network.bn": "batch",
+        "batches.size": 8,
+        "optimiser.learning-rate": 1e-3,
+        "validation.replicates": 0,
+        "tell-every": 1,
+        "out": out,
+    }
+    return [part for name, value in (named | more).items() for part in (f"--{name}", str(value))]
+
+
 def draw(home: Path) -> Data:
     """12 persons with 4 photos and 2 fakes each; 3 of them to validate with."""
     config = RenderedConfig(persons=12, photos_per_person=4, fakes_per_person=2, photo_size=96)

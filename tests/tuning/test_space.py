@@ -41,9 +41,11 @@ def test_every_kind_is_read() -> None:
 
 def test_draws_are_even() -> None:
     rng = np.random.default_rng(0)
-    rates = [one("optimiser.learning_rate", {"log_uniform": [1e-6, 1e-2]}).draw(rng) for _ in range(2000)]
+    rate = one("optimiser.learning_rate", {"log_uniform": [1e-6, 1e-2]})
+    rates = [rate.draw(rng) for _ in range(2000)]
     assert np.histogram(np.log10(rates), 4, (-6, -2))[0] == pytest.approx(500, abs=90)
-    sizes = [one("batches.size", {"int_uniform": [1, 4]}).draw(rng) for _ in range(2000)]
+    size = one("batches.size", {"int_uniform": [1, 4]})
+    sizes = [size.draw(rng) for _ in range(2000)]
     assert set(sizes) == {1, 2, 3, 4} and min(map(sizes.count, (1, 2, 3, 4))) > 410
 
 
