@@ -188,6 +188,8 @@ class RunFolder:
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, which makes the run complete, and remove the work in progress."""
+        for name in self.outputs:
+            (self.out / name).sweep()
         facts = {
             "version": __version__,
             "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMES = ("s3",)
+_PARTIAL = ".partial"  # of a file that is being written
 ATTEMPTS = 8  # of one request to S3, with growing pauses: a minute of "slow down" is nothing unusual
 # What S3 says of one object and not of itself: such a photo is a reject.
 OF_THE_OBJECT = ("ACCESS_DENIED", "AccessDenied", "INVALID_OBJECT_STATE", "InvalidObjectState", "HTTP status 403")
@@ -168,7 +169,7 @@ class Location:
             return
         self.make_parent()
         folder, name = os.path.split(self.path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=_PARTIAL, dir=folder)
         try:
             with os.fdopen(handle, "wb") as stream:
                 stream.write(data)
@@ -177,6 +178,14 @@ class Location:
         except BaseException:
             os.unlink(temporary)
             raise
+
+    def sweep(self) -> None:
+        """Delete what writers that were killed in the middle of `write_bytes` left behind, here and below."""
+        if self.is_local:
+            for folder, _, names in os.walk(self.path):
+                for name in names:
+                    if name.startswith(".") and name.endswith(_PARTIAL):
+                        os.unlink(os.path.join(folder, name))
 
     def delete(self) -> None:
         """Delete this file or folder with all that is in it; nothing happens if it is not there."""

@@ -1,5 +1,6 @@
 """Fixtures of several test files: golden numbers, real photos if there are any, S3 over HTTP, one Ray cluster."""
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,9 @@ def s3_server() -> Iterator[str]:
     """The address of an S3 server on this machine, spoken to over HTTP."""
     from moto.server import ThreadedMotoServer
 
+    # Requests are logged by threads that outlive the stream pytest captures at that moment.
+    log = logging.getLogger("werkzeug")
+    log.handlers, log.propagate = [logging.NullHandler()], False
     server = ThreadedMotoServer(port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

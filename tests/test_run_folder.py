@@ -48,6 +48,16 @@ def test_parts_come_out_in_shard_order_and_the_work_is_removed(tmp_path: Path) -
     assert json.loads((tmp_path / MANIFEST).read_text())["job"] == "test"
 
 
+def test_files_that_a_killed_writer_left_are_not_published(tmp_path: Path) -> None:
+    folder = start(tmp_path)
+    (tmp_path / "things").mkdir()
+    litter = tmp_path / "things" / ".0001.png.x8h2k1ab.partial"
+    litter.write_bytes(b"half a pic")
+    folder.finish({"job": "test"})
+    close(folder)
+    assert not litter.exists()
+
+
 def test_nothing_but_work_is_visible_before_the_commit(tmp_path: Path) -> None:
     folder = start(tmp_path)
     write_part(folder.work, "things", 0, rows("a"))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +60,19 @@ def test_a_failed_write_leaves_no_trace(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         target.write_bytes("not bytes")  # type: ignore
     assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path: Path) -> None:
+    target = tmp_path / "a" / "file.png"
+    code = (
+        "import os, sys; from faceverify.storage import Location; os.replace = lambda *names: os._exit(9); "
+        "Location(sys.argv[1]).write_bytes(b'new')"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(target)], check=False).returncode == 9
+    (litter,) = os.listdir(target.parent)
+    (target.parent / ".hidden").write_bytes(b"not ours")
+    Location(str(tmp_path)).sweep()
+    assert os.listdir(target.parent) == [".hidden"] != [litter]
 
 
 def test_addresses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
