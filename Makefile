@@ -1,5 +1,6 @@
 # make demo    everything from nothing: sets up .venv, renders people, trains, scores, reports
 # make test    sets up .venv and runs the tests
+# make thorough  the long tests: jobs killed again and again, lost machines, long searches
 # make lint    ruff, ruff format, pyrefly
 # make bench   measures every claim; results in benchmarks/results/
 PYTHON ?= python3
@@ -7,13 +8,16 @@ EXTRA ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
 
-.PHONY: demo test lint bench setup clean
+.PHONY: demo test thorough lint bench setup clean
 
 demo: $(READY)
 	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
 
 test: $(READY)
 	$(BIN)/pytest -n 2 --dist loadfile
+
+thorough: $(READY)
+	$(BIN)/pytest -m thorough
 
 lint: $(READY)
 	$(BIN)/ruff check .

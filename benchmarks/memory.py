@@ -1,4 +1,4 @@
-"""Peak memory of this process, and of another one with all its descendants, from Linux's /proc."""
+"""Peak memory and CPU time of a process, and of another one with all its descendants, from Linux's /proc."""
 
 import os
 from pathlib import Path
@@ -32,6 +32,35 @@ class PeakMemory:
         sizes = {pid: _pss(pid) for pid in _descendants(self._pid)}
         self.process = max(self.process, sizes.get(self._pid, 0))
         self.tree = max(self.tree, sum(sizes.values()))
+
+
+class CpuTime:
+    """Adds up the CPU time of a process and its descendants since it was made; `sample` it often, for what a process
+    did after its last sample is lost when it ends."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._ticks: dict[int, int] = {}
+        self.sample()
+        self._before = dict(self._ticks)
+
+    def sample(self) -> None:
+        """Take one sample."""
+        self._ticks |= {pid: ticks for pid in _descendants(self._pid) if (ticks := _cpu_ticks(pid))}
+
+    @property
+    def seconds(self) -> float:
+        """In user and kernel mode, of all processes seen."""
+        total = sum(ticks - self._before.get(pid, 0) for pid, ticks in self._ticks.items())
+        return total / os.sysconf("SC_CLK_TCK")
+
+
+def _cpu_ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
 
 
 def _descendants(pid: int) -> set[int]:

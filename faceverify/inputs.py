@@ -12,6 +12,8 @@ from faceverify.errors import UserError
 from faceverify.run_folder import MANIFEST, WORK
 from faceverify.storage import Location, open_location
 
+BUFFER = 4 << 20  # bytes read of a column at a time
+
 
 def table_files(location: Location, name: str) -> list[Location]:
     """The Parquet files of table `name` at `location`: a file, a folder of files, or a job's output folder.
@@ -104,10 +106,13 @@ def read_schema(file: Location) -> pa.Schema:
 
 
 def stream_table(files: list[Location], columns: list[str] | None = None, rows: int = 65_536) -> Iterator[pa.Table]:
-    """The rows of a table in order, some at a time; missing optional columns are left out."""
+    """The rows of a table in order, some at a time; missing optional columns are left out.
+
+    Memory holds a few buffers of every column, however large the file's row groups are.
+    """
     for file in files:
         with file.open_input() as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False)
             names = None if columns is None else [c for c in columns if c in parquet.schema_arrow.names]
             for batch in parquet.iter_batches(rows, columns=names):
                 yield pa.Table.from_batches([batch])

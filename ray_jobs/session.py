@@ -127,7 +127,7 @@ def connect(config: JobConfig | None = None) -> Cluster:
     A cluster that has less than `config` asks for, or no CPU at all, is given time to grow.
 
     Raises:
-        PlatformError: it did not.
+        PlatformError: it did not, or Ray cannot be reached or started.
     """
     config = config or JobConfig()
     verbose = config.verbose
@@ -144,7 +144,7 @@ def connect(config: JobConfig | None = None) -> Cluster:
     ours = signal.getsignal(signal.SIGTERM)
     if not ray.is_initialized():
         with contextlib.nullcontext() if verbose else _silent_stderr():
-            ray.init(include_dashboard=False, log_to_driver=verbose, logging_level=level)
+            _reach(log_to_driver=verbose, logging_level=level)
         if ours is _on_signal:
             signal.signal(signal.SIGTERM, ours)  # Ray has put its own in place, which ends without a word
     for handler in logging.getLogger("ray.data").handlers:
@@ -164,6 +164,23 @@ def connect(config: JobConfig | None = None) -> Cluster:
     store = int(min(has.get("object_store_memory", 0) for has in at_work))
     cpus, gpus = max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0))
     return Cluster(cpus, gpus, len(nodes), store, int(total.get("memory", 0)), most)
+
+
+def _reach(**how: Any) -> None:
+    """Let Ray find or start a cluster; where nobody listens at its address Ray would try for minutes."""
+    import socket
+
+    import ray
+
+    address = os.environ.get("RAY_ADDRESS", "")
+    host, _, port = address.rpartition(":")
+    try:
+        if host and port.isdigit() and "://" not in address:
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(include_dashboard=False, **how)
+    except (OSError, RuntimeError) as error:
+        what = f"no cluster answers at RAY_ADDRESS ({address})" if address else "Ray did not start on this machine"
+        raise PlatformError(f"{what}: {first_line(error)}.") from None
 
 
 @contextlib.contextmanager

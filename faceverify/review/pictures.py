@@ -48,7 +48,9 @@ class Pictures:
 
 def _placeholder(error: BadData) -> bytes:
     """Grey square with the reason in words and the detail below."""
-    lines = textwrap.wrap(error.detail, 26)[:5]
+    lines = textwrap.wrap(error.detail, 26)
+    if len(lines) > 5:  # of a path the end says more, of a sentence the beginning
+        lines = [*lines[:2], "…", *lines[-2:]]
     texts = [_line(62, error.reason.replace("_", " "), 15, "#5c646d")]
     texts += [_line(86 + 15 * row, line, 10, "#8b929a") for row, line in enumerate(lines)]
     ground = svg.element("rect", width=160, height=160, fill="#f2f0eb")

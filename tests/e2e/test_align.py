@@ -67,6 +67,7 @@ def moments(work: Path, rng: random.Random) -> Iterator[Callable[[], bool]]:
     yield lambda: (work / "publish").exists()
 
 
+@pytest.mark.thorough
 def test_drivers_killed_at_random_moments(
     drive: Callable[..., Driver], photos: Path, undisturbed: dict[str, list], tmp_path: Path
 ) -> None:
@@ -129,6 +130,7 @@ def large(photos: Path, tmp_path: Path) -> Path:
     return tmp_path / "large.parquet"
 
 
+@pytest.mark.thorough
 def test_networks_on_gpus_make_the_same(eager_mtcnn: Path, large: Path, tiny: Path, tmp_path: Path) -> None:
     """The chain cut in three (align), with workers killed, against the fused one; in two (score), against none."""
     pq.write_table(pair_up(pq.read_table(large)["photo"].to_pylist()), tmp_path / "pairs.parquet")

@@ -68,7 +68,7 @@ def test_killed_before_each_change_of_the_disk(few: tuple[Path, Path], tmp_path:
         assert not (out / ".work").exists()
 
 
-@pytest.mark.ray
+@pytest.mark.thorough
 def test_sigkill_of_the_driver_at_many_moments(
     drive: Callable[..., Driver], many: tuple[Path, Path], undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -98,7 +98,6 @@ def test_sigkill_of_the_driver_at_many_moments(
     assert published(out) == undisturbed
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize(
     "stage, task", [("components", "find_components"), ("search", "search_photos"), ("decisions", "decide_shard")]
 )

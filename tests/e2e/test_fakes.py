@@ -187,7 +187,7 @@ def finished(work: Path) -> dict[str, tuple[int, int]]:
     return {f"{stage}/{name}": facts for stage in STAGES for name, facts in parts(work, stage).items()}
 
 
-@pytest.mark.ray
+@pytest.mark.thorough
 def test_driver_killed_at_random_moments(
     drive: Callable[..., Driver], table: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -211,7 +211,6 @@ def test_driver_killed_at_random_moments(
     assert not (out / ".work").exists()
 
 
-@pytest.mark.ray
 def test_workers_killed(run: Run, table: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "out"
     with Killer(out / ".work", "landmark_swap", "ray::FakeMaker", times=4, most=5) as killer:
@@ -221,7 +220,6 @@ def test_workers_killed(run: Run, table: Path, undisturbed: dict[str, Any], tmp_
     assert published(out) == undisturbed
 
 
-@pytest.mark.ray
 def test_a_polite_signal_ends_with_a_sentence(
     drive: Callable[..., Driver], table: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ def planned(work: Path) -> dict[str, bytes]:
     return {str(path.relative_to(work)): path.read_bytes() for path in files}
 
 
+@pytest.mark.thorough
 def test_every_change_of_planning_and_committing_may_be_the_last(
     run: Run, people: People, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

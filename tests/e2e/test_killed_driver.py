@@ -61,6 +61,7 @@ def moments(work: Path, rng: random.Random) -> Iterator[tuple[str, Callable[[], 
     yield "committing", there("publish")
 
 
+@pytest.mark.thorough
 def test_sigkill_at_ten_moments(
     drive: Callable[..., Driver], job: Callable[[Path], list[str]], undisturbed: dict[str, list], tmp_path: Path
 ) -> None:

@@ -93,6 +93,7 @@ def undisturbed(
     return out, score_plainly(out, job(out, "--photos-per-shard", "4"))
 
 
+@pytest.mark.thorough
 def test_ten_workers_killed_while_embedding(
     run: Run, job: Callable[..., list[str]], undisturbed: tuple[Path, dict[str, list]], tmp_path: Path
 ) -> None:

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from benchmarks.job_server import ROOT
 
 
+@pytest.mark.thorough
 def test_align_survives_a_lost_node(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "benchmarks.node_loss", "--only", "align", "--results", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=200)

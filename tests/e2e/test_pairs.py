@@ -65,6 +65,7 @@ def test_shards_and_workers_change_nothing(run: Run, photos: Path, expected: lis
     assert again.code == 0 and again.out.splitlines() == ended.out.splitlines()[-3:]
 
 
+@pytest.mark.thorough
 def test_driver_killed_at_random_moments(
     drive: Callable[..., Driver], photos: Path, expected: list[dict], tmp_path: Path
 ) -> None:

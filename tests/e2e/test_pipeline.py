@@ -65,6 +65,7 @@ def there(place: Location) -> Callable[[], bool]:
     return look
 
 
+@pytest.mark.thorough
 def test_killed_in_the_middle_it_goes_on(store: Location, run: Run, tmp_path: Path) -> None:
     out = store.parent / "run"
     # Processes of their own, cluster included, that find all they need in their environment.

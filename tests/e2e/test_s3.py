@@ -52,6 +52,7 @@ def rows(folder: Location) -> list[dict]:
     return [row for entry in folder.files() for row in read_part(folder / entry.path).to_pylist()]
 
 
+@pytest.mark.thorough
 def test_a_machine_lost_half_way_and_no_secret_told(
     store: Location, photos: Location, people: People, tiny: Path, cluster: object, tmp_path: Path
 ) -> None:

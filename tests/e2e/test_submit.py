@@ -38,6 +38,7 @@ def test_a_failure_says_why_from_a_small_working_directory(server: JobServer, tm
     assert not [name for name in files if name.startswith(("tests", "docs", "benchmarks", "runs", ".git"))]
 
 
+@pytest.mark.thorough
 def test_stopped_and_gone_on(server: JobServer, people: People, tmp_path: Path) -> None:
     photos = repeated(pq.read_table(people.photos), 3)
     pq.write_table(photos, tmp_path / "photos.parquet")

@@ -60,6 +60,7 @@ def checkpointed(out: Path, step: int) -> Callable[[], bool]:
     return lambda: any(int(p.parent.name[5:]) >= step for p in (out / "checkpoints").glob("step-*/done.json"))
 
 
+@pytest.mark.thorough
 def test_a_driver_that_ends_goes_on(
     drive: Callable[..., Driver], data: Data, undisturbed: list[float], tmp_path: Path
 ) -> None:

@@ -51,6 +51,7 @@ def what_counts(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(out / "trials.parquet").drop_columns("seconds").to_pylist()
 
 
+@pytest.mark.thorough
 def test_a_killed_search_goes_on_and_repeats_no_trial(
     drive: Callable[..., Driver], run: Run, data: Data, tmp_path: Path
 ) -> None:
@@ -64,7 +65,7 @@ def test_a_killed_search_goes_on_and_repeats_no_trial(
         assert driver.wait_until(come, 120), driver.end()
         assert driver.end(kill).code == code
     before = ended(out)
-    assert 1 <= len(before) < 4
+    assert before and not (out / "manifest.json").exists()
 
     gone_on = run("tune", *chosen, "--resume")
     assert gone_on.code == 0, gone_on.err
@@ -81,6 +82,7 @@ def test_a_killed_search_goes_on_and_repeats_no_trial(
     assert names == {"trials", *tables, "best.yaml", "report.html", "manifest.json"}
 
 
+@pytest.mark.thorough
 def test_trials_that_diverge_say_so_and_the_best_is_trained_again(run: Run, data: Data, tmp_path: Path) -> None:
     out = tmp_path / "out"
     space = {"optimiser.learning_rate": {"choice": ["1e-3", "1e30"]}}

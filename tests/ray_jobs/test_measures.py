@@ -8,7 +8,6 @@ import requests
 from ray_jobs.session import GPU_WAIT, GPU_WORK, Progress
 
 
-@pytest.mark.ray
 def test_measures_are_exported(cluster: object, capsys: pytest.CaptureFixture[str]) -> None:
     import ray
 

@@ -33,7 +33,6 @@ def test_a_storage_fault_in_a_worker_is_a_sentence() -> None:
         guarded(fail, 1)
 
 
-@pytest.mark.ray
 @pytest.mark.parametrize("kind", [PlatformError, UserError])
 def test_what_a_worker_raises_for_the_user_arrives_as_it_was(cluster: object, kind: type[Exception]) -> None:
     import ray
@@ -50,7 +49,6 @@ def test_what_a_worker_raises_for_the_user_arrives_as_it_was(cluster: object, ki
         assert type(error) is kind and str(error) == "one sentence."
 
 
-@pytest.mark.ray
 def test_what_is_a_defect_stays_one(cluster: object) -> None:
     import ray
 

@@ -113,7 +113,6 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     ]
 
 
-@pytest.mark.ray
 def test_connecting_twice_gives_the_same_cluster(cluster: object) -> None:
     assert session.connect() == cluster
 
@@ -142,7 +141,6 @@ def test_an_output_in_rays_copy_of_the_working_directory_is_refused(
         session.check_kept(kept)
 
 
-@pytest.mark.ray
 def test_a_cluster_that_does_not_grow_is_told(cluster: Cluster) -> None:
     with pytest.raises(PlatformError, match=r"has \d+ CPU and 0 GPU and did not come to 1 CPU and 3 GPU"):
         session.connect(Config(cpus=1, gpus=3, grow_minutes=0.01))
@@ -156,3 +154,9 @@ def test_what_nodes_must_see_alike(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"2")
     seen.append(session.look_at(str(tmp_path / "a")))
     assert len(set(seen)) == 5
+
+
+def test_an_address_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    with pytest.raises(PlatformError, match=r"no cluster answers at RAY_ADDRESS \(127.0.0.1:1\)"):
+        session._reach()

@@ -45,7 +45,6 @@ def seen(folder: Path) -> dict[str, int]:
     return {path.stem: len(path.read_text().splitlines()) for path in folder.iterdir()}
 
 
-@pytest.mark.ray
 def test_every_item_is_done_once_on_all_actors(cluster: object, tmp_path: Path) -> None:
     items = ["waits", *(f"{number}{'x' * (number % 3 == 0)}" for number in range(1, 200))]
     progress = run(tmp_path, items)
@@ -54,7 +53,6 @@ def test_every_item_is_done_once_on_all_actors(cluster: object, tmp_path: Path) 
     assert len({line for path in tmp_path.iterdir() for line in path.read_text().split()}) == 2
 
 
-@pytest.mark.ray
 def test_an_actor_that_dies_is_replaced_and_one_that_always_dies_ends_the_run(cluster: object, tmp_path: Path) -> None:
     items = ["a", "once1", "b", "once2", "once3", "c"]
     run(tmp_path, items)
@@ -63,13 +61,11 @@ def test_an_actor_that_dies_is_replaced_and_one_that_always_dies_ends_the_run(cl
         run(tmp_path, ["deadly"])
 
 
-@pytest.mark.ray
 def test_what_is_raised_for_the_user_arrives(cluster: object, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"^one sentence\.$"):
         run(tmp_path, ["a", "wrong", "b"])
 
 
-@pytest.mark.ray
 @pytest.mark.timeout(60)
 def test_an_actor_without_a_cpu_keeps_nothing_back(cluster: object, tmp_path: Path) -> None:
     items = [str(number) for number in range(20)]
@@ -77,6 +73,5 @@ def test_an_actor_without_a_cpu_keeps_nothing_back(cluster: object, tmp_path: Pa
     assert seen(tmp_path) == dict.fromkeys(items, 1)
 
 
-@pytest.mark.ray
 def test_nothing_to_do(cluster: object, tmp_path: Path) -> None:
     assert run(tmp_path, []).done == 0

@@ -1,0 +1,221 @@
+"""What each job costs per photo, pair and step, and what 100 million photos and 10 billion pairs would take.
+
+Every job runs on two sizes of its input on a cluster of this machine; the difference of the two is the cost of the rows
+that the larger one has more, without start and fixed costs. CPU seconds are those of all processes, Ray's own included;
+bytes are what tasks took out of the object store. Then 1 and 10 million pairs of one million random embeddings are
+scored: the memory must be that of the embeddings, whatever the number of pairs. docs/scale.md builds on the table.
+"""
+
+import argparse
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from benchmarks import cleaning_speed, pairs_speed
+from benchmarks.harness import CORES, JobRun, Report, parser, require, run_job
+from benchmarks.memory import CpuTime
+from benchmarks.photo_lists import find_photos
+from faceverify import tables
+
+DIM = 512
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one run, or of the difference of two: seconds of wall and CPU, bytes through the store and written."""
+
+    wall: float
+    cpu: float
+    store: float
+    written: float
+
+    def minus(self, other: "Cost", rows: int) -> "Cost":
+        """Per row, where this run has `rows` rows more than the other."""
+        names = ("wall", "cpu", "store", "written")
+        return Cost(*((getattr(self, name) - getattr(other, name)) / rows for name in names))
+
+
+class Meter:
+    """Runs jobs on a cluster of this process and measures them."""
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        os.environ["RAY_ADDRESS"] = address
+
+    def consumed(self) -> float:
+        """Bytes that tasks have taken out of the object store so far."""
+        from ray._private.internal_api import memory_summary
+
+        found = re.search(r"Objects consumed by Ray tasks: (\d+) MiB", memory_summary(self.address, stats_only=True))
+        return int(found[1]) * 2**20 if found else 0.0
+
+    def run(self, job: str, out: Path, *options: str) -> Cost:
+        """One run of a job."""
+        time, before = CpuTime(os.getpid()), self.consumed()
+        run: JobRun = run_job(job, out, *options, watch=time.sample)
+        time.sample()
+        written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+        return Cost(run.seconds, time.seconds, self.consumed() - before, written)
+
+
+@dataclass(frozen=True)
+class Step:
+    """A job at two sizes: rows, and its options for an input of so many."""
+
+    job: str
+    unit: str
+    sizes: tuple[int, int]
+    options: Callable[[int, Path], list[str]]
+
+
+def steps(chosen: argparse.Namespace, work: Path) -> Iterator[Step]:
+    """The jobs in the order of the recipe; later ones take what earlier ones made at the larger size."""
+    models = chosen.data / "models"
+    detector, network = models / "face_detection_yunet_2026may.onnx", models / "mobilefacenet_y1.onnx"
+    some, many = chosen.photos // 4, chosen.photos
+    photos = find_photos(chosen.data / "lfw" / "images", detector, many)
+
+    def listed(count: int, folder: Path) -> Path:
+        table = pq.read_table(photos.write_table(folder / "all.parquet")).slice(0, count)
+        people = pa.array([f"person_{k // 8:06d}" for k in range(count)])
+        at = table.schema.get_field_index("person")
+        given = table.set_column(at, "person", people).set_column(
+            table.schema.get_field_index("is_fake"), "is_fake", pa.array([False] * count)
+        )
+        pq.write_table(given, folder / "photos.parquet")
+        return folder / "photos.parquet"
+
+    align = ["--align.method", "yunet", "--align.weights", str(detector)]
+    yield Step("align", "photo", (some, many), lambda n, at: ["--photos", str(listed(n, at)), *align])
+    faces = work / "align" / str(many) / "out" / "faces"
+
+    def sliced(count: int, at: Path) -> Path:
+        pq.write_table(pq.read_table(faces).slice(0, count), at / "faces.parquet")
+        return at / "faces.parquet"
+
+    yield Step("embed", "photo", (some, many), lambda n, at: ["--faces", str(sliced(n, at)), "--model", str(network)])
+    yield Step("fakes", "fake", (some // 8 * 4, many // 8 * 4), lambda n, at: ["--photos", str(listed(n * 2, at))])
+
+    def to_clean(people: int, at: Path) -> list[str]:
+        given = cleaning_speed.write_tables(at / "in", people)
+        return ["--photos", str(given[0]), "--embeddings", str(given[1])]
+
+    each = cleaning_speed.PER_PERSON
+    yield Step("clean", "photo", (1_000 * each, 4_000 * each), lambda n, at: to_clean(n // each, at))
+
+    def to_pair(people: int, at: Path) -> list[str]:
+        pq.write_table(pairs_speed.table(people), at / "photos.parquet")
+        return ["--photos", str(at / "photos.parquet")]
+
+    per_person = 2 * pairs_speed.REAL * (pairs_speed.REAL - 1) // 2
+    yield Step("pairs", "pair", (1_000 * per_person, 4_000 * per_person), lambda n, at: to_pair(n // per_person, at))
+    embedded = write_embeddings(work / "embedded", chosen.embeddings)
+
+    def to_score(count: int, at: Path) -> list[str]:
+        given = write_pairs(at / "pairs.parquet", chosen.embeddings, count)
+        return ["--embeddings", str(embedded), "--pairs", str(given), "--csv.preset", "none"]
+
+    yield Step("score", "pair", (chosen.pairs // 10, chosen.pairs), to_score)
+
+
+def write_embeddings(folder: Path, count: int) -> Path:
+    """A table of random vectors [count, 512], written in pieces."""
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    with pq.ParquetWriter(folder / "part.parquet", tables.embeddings(DIM)) as writer:
+        for first in range(0, count, 50_000):
+            vectors = rng.standard_normal((min(50_000, count - first), DIM), dtype=np.float32)
+            names = [f"{first + k:08d}.jpg" for k in range(len(vectors))]
+            flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIM)
+            columns = [names, flat, np.linalg.norm(vectors, axis=1), [""] * len(names)]
+            writer.write_table(pa.table(columns, schema=tables.embeddings(DIM)))
+    return folder
+
+
+def write_pairs(file: Path, photos: int, count: int) -> Path:
+    """Random pairs, written in pieces."""
+    rng, writer = np.random.default_rng(1), None
+    for first in range(0, count, 1_000_000):
+        drawn = rng.integers(0, photos, (2, min(1_000_000, count - first)))
+        names = [pd.Series(row).astype(str).str.zfill(8) + ".jpg" for row in drawn]
+        piece = pa.table({"photo_a": pa.array(names[0]), "photo_b": pa.array(names[1])})
+        writer = writer or pq.ParquetWriter(file, piece.schema)
+        writer.write_table(piece)
+    assert writer is not None
+    writer.close()
+    return file
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Meter]:
+    """A cluster of this process, and nobody else's."""
+    import ray
+
+    os.environ["RAY_TMPDIR"] = str(folder)
+    ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        yield Meter(ray.get_runtime_context().gcs_address)
+    finally:
+        ray.shutdown()
+        del os.environ["RAY_ADDRESS"]
+
+
+def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
+    """One row per job."""
+    with cluster(work / "ray") as meter:
+        for step in steps(chosen, work):
+            found = []
+            for size in step.sizes:
+                at = work / step.job / str(size)
+                at.mkdir(parents=True)
+                found.append(meter.run(step.job, at / "out", *step.options(size, at)))
+            small, large = step.sizes
+            each = found[1].minus(found[0], large - small)
+            rate = f"{1 / each.wall:,.0f}"
+            figures = (f"{each.cpu * 1e3:.4g}", f"{each.store / 1024:.3g}", f"{each.written / 1024:.3g}")
+            report.add(step.job, step.unit, f"{small:,} and {large:,}", rate, *figures)
+
+
+def bounded(chosen: argparse.Namespace, work: Path, report: Report) -> None:
+    """Memory of scoring a tenth and all of the pairs, with a cluster of the job's own."""
+    peaks, size = [], chosen.embeddings * DIM * 4 / GIB
+    for count in (chosen.pairs // 10, chosen.pairs):
+        lists = ["--embeddings", str(work / "embedded"), "--pairs", str(work / "score" / str(count) / "pairs.parquet")]
+        run = run_job("score", work / f"alone-{count}", *lists, "--csv.preset", "none")
+        peaks.append(run.memory.tree)
+        report.notes.append(
+            f"score, {count:,} pairs of {chosen.embeddings:,} embeddings ({size:.2f} GiB), "
+            f"alone: {run.seconds:.0f} s, peak {run.memory.tree / GIB:.2f} GiB in all processes, "
+            f"{run.memory.process / GIB:.2f} in the driver."
+        )
+    report.notes.append(f"Peak memory with ten times the pairs: {peaks[1] / peaks[0]:.2f} times as much.")
+
+
+def main() -> None:
+    """Entry point."""
+    options = parser(__doc__ or "")
+    options.add_argument("--photos", type=int, default=6_400, help="of align and embed at the larger size")
+    options.add_argument("--pairs", type=int, default=10_000_000)
+    options.add_argument("--embeddings", type=int, default=1_000_000)
+    chosen = options.parse_args()
+    require(chosen.data / "lfw" / "images", chosen.data / "models")
+    columns = ("job", "per", "rows of the two runs", "rows/s here", "CPU ms", "KiB through the store", "KiB written")
+    report = Report("scale", f"Marginal cost of a row, on {CORES} cores.", columns)
+    with tempfile.TemporaryDirectory(prefix="fv") as folder:
+        measure(chosen, Path(folder), report)
+        bounded(chosen, Path(folder), report)
+    report.write(chosen.results)
+
+
+if __name__ == "__main__":
+    main()
