@@ -27,6 +27,9 @@ PROGRAMS = (
     "node_loss",
     "ddp_overhead",
     "gpu",
+    "ir101_steps",
+    "submit_all",
+    "scale",
     "tune_rendered",
     "finetune_lfw",
 )
