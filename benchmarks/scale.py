@@ -27,6 +27,7 @@ from benchmarks.photo_lists import find_photos
 from faceverify import tables
 
 DIM = 512
+PHOTOS, PAIRS = 100_000_000, 10_000_000_000  # of the full set; people of 20 photos, 4 fakes of each
 GIB = 2**30
 
 
@@ -70,10 +71,11 @@ class Meter:
 
 @dataclass(frozen=True)
 class Step:
-    """A job at two sizes: rows, and its options for an input of so many."""
+    """A job at two sizes: rows, how many of them the full set has, and its options for an input of so many."""
 
     job: str
     unit: str
+    in_all: int
     sizes: tuple[int, int]
     options: Callable[[int, Path], list[str]]
 
@@ -96,36 +98,42 @@ def steps(chosen: argparse.Namespace, work: Path) -> Iterator[Step]:
         return folder / "photos.parquet"
 
     align = ["--align.method", "yunet", "--align.weights", str(detector)]
-    yield Step("align", "photo", (some, many), lambda n, at: ["--photos", str(listed(n, at)), *align])
+    yield Step("align", "photo", PHOTOS, (some, many), lambda n, at: ["--photos", str(listed(n, at)), *align])
     faces = work / "align" / str(many) / "out" / "faces"
 
     def sliced(count: int, at: Path) -> Path:
         pq.write_table(pq.read_table(faces).slice(0, count), at / "faces.parquet")
         return at / "faces.parquet"
 
-    yield Step("embed", "photo", (some, many), lambda n, at: ["--faces", str(sliced(n, at)), "--model", str(network)])
-    yield Step("fakes", "fake", (some // 8 * 4, many // 8 * 4), lambda n, at: ["--photos", str(listed(n * 2, at))])
+    yield Step(
+        "embed", "photo", PHOTOS, (some, many), lambda n, at: ["--faces", str(sliced(n, at)), "--model", str(network)]
+    )
+    yield Step(
+        "fakes", "fake", PHOTOS // 5, (some // 8 * 4, many // 8 * 4), lambda n, at: ["--photos", str(listed(n * 2, at))]
+    )
 
     def to_clean(people: int, at: Path) -> list[str]:
         given = cleaning_speed.write_tables(at / "in", people)
         return ["--photos", str(given[0]), "--embeddings", str(given[1])]
 
     each = cleaning_speed.PER_PERSON
-    yield Step("clean", "photo", (1_000 * each, 4_000 * each), lambda n, at: to_clean(n // each, at))
+    yield Step("clean", "photo", PHOTOS, (1_000 * each, 4_000 * each), lambda n, at: to_clean(n // each, at))
 
     def to_pair(people: int, at: Path) -> list[str]:
         pq.write_table(pairs_speed.table(people), at / "photos.parquet")
         return ["--photos", str(at / "photos.parquet")]
 
-    per_person = 2 * pairs_speed.REAL * (pairs_speed.REAL - 1) // 2
-    yield Step("pairs", "pair", (1_000 * per_person, 4_000 * per_person), lambda n, at: to_pair(n // per_person, at))
+    per_person = 365  # pairs of 20 photos and 4 fakes: results of pairs_speed
+    yield Step(
+        "pairs", "pair", PAIRS, (1_000 * per_person, 4_000 * per_person), lambda n, at: to_pair(n // per_person, at)
+    )
     embedded = write_embeddings(work / "embedded", chosen.embeddings)
 
     def to_score(count: int, at: Path) -> list[str]:
         given = write_pairs(at / "pairs.parquet", chosen.embeddings, count)
         return ["--embeddings", str(embedded), "--pairs", str(given), "--csv.preset", "none"]
 
-    yield Step("score", "pair", (chosen.pairs // 10, chosen.pairs), to_score)
+    yield Step("score", "pair", PAIRS, (chosen.pairs // 10, chosen.pairs), to_score)
 
 
 def write_embeddings(folder: Path, count: int) -> Path:
@@ -182,8 +190,13 @@ def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
             small, large = step.sizes
             each = found[1].minus(found[0], large - small)
             rate = f"{1 / each.wall:,.0f}"
+            whole = (
+                f"{step.in_all:,}",
+                f"{each.cpu * step.in_all / 86_400:,.0f}",
+                f"{each.written * step.in_all / 1e12:.3g}",
+            )
             figures = (f"{each.cpu * 1e3:.4g}", f"{each.store / 1024:.3g}", f"{each.written / 1024:.3g}")
-            report.add(step.job, step.unit, f"{small:,} and {large:,}", rate, *figures)
+            report.add(step.job, step.unit, f"{small:,} and {large:,}", rate, *figures, *whole)
 
 
 def bounded(chosen: argparse.Namespace, work: Path, report: Report) -> None:
@@ -209,7 +222,18 @@ def main() -> None:
     options.add_argument("--embeddings", type=int, default=1_000_000)
     chosen = options.parse_args()
     require(chosen.data / "lfw" / "images", chosen.data / "models")
-    columns = ("job", "per", "rows of the two runs", "rows/s here", "CPU ms", "KiB through the store", "KiB written")
+    columns = (
+        "job",
+        "per",
+        "rows of the two runs",
+        "rows/s here",
+        "CPU ms",
+        "KiB through the store",
+        "KiB written",
+        "rows of the full set",
+        "core-days",
+        "TB written",
+    )
     report = Report("scale", f"Marginal cost of a row, on {CORES} cores.", columns)
     with tempfile.TemporaryDirectory(prefix="fv") as folder:
         measure(chosen, Path(folder), report)

@@ -118,9 +118,12 @@ class Group:
         import os
 
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
-        board = ray.remote(num_cpus=0)(Board).remote()
+        # Here, where the run ends anyway if the machine is lost; anywhere else it would end with that machine.
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
         watch = _Watch(board, self.cluster.gpus > 0)
         try:
             with watch:

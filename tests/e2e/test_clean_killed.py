@@ -54,6 +54,7 @@ def options(tables: tuple[Path, Path], out: Path) -> list[str]:
     return [str(word) for item in named.items() for word in item]
 
 
+@pytest.mark.thorough
 def test_killed_before_each_change_of_the_disk(few: tuple[Path, Path], tmp_path: Path) -> None:
     clean_here(*few, tmp_path / "undisturbed", Options(photos_per_shard=70))
     wanted = published(tmp_path / "undisturbed")
