@@ -49,6 +49,13 @@ def tables(*names: str) -> Callable[[Path], Any]:
     return lambda out: {name: pq.read_table(out / name).to_pylist() for name in names}
 
 
+def pictures(out: Path) -> Any:
+    """The rows of a photos table and the bytes of all pictures made, wherever the folder lies."""
+    rows = pq.read_table(out / "photos").to_pylist()
+    files = {str(path.relative_to(out)): path.read_bytes() for path in (out / "pictures").rglob("*") if path.is_file()}
+    return [{**row, "uri": row["uri"].removeprefix(str(out))} for row in rows], files
+
+
 def checkpoint(out: Path) -> int:
     """The step of the last checkpoint."""
     return max((int(path.parent.name[5:]) for path in (out / "checkpoints").glob("step-*/done.json")), default=0)
@@ -69,7 +76,7 @@ def jobs(home: Path, network: Path) -> list[Job]:
     return [
         Job("align", ["--photos", photos, *given], parts("faces"), 20, tables("faces", "rejects")),
         Job("score", [*score, "--pairs-per-shard", "16"], parts("embeddings"), 20, tables("scores", "embeddings")),
-        Job("fakes", [*fakes, "--people-per-shard", "2"], fakes_done, 6, tables("photos")),
+        Job("fakes", [*fakes, "--people-per-shard", "2"], fakes_done, 6, pictures),
         Job("train", ["--faces", faces, "--pairs", str(home / "pairs"), *TRAINED], checkpoint, 5, trained),
     ]
 

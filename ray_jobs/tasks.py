@@ -138,3 +138,12 @@ def ours(error: BaseException) -> BaseException:
             )
         cause = getattr(cause, "cause", None) or cause.__cause__
     return error
+
+
+def beside_driver(actor: type) -> Any:
+    """The class as an actor on the driver's machine, where the run ends anyway if that is lost; it takes no CPU."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(actor)

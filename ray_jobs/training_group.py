@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
 from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, Stopped, check_stopped, storage_sentence
+from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:
     from faceverify.models.card import ModelCard
@@ -118,12 +119,9 @@ class Group:
         import os
 
         import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
-        # Here, where the run ends anyway if the machine is lost; anywhere else it would end with that machine.
-        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-        board = ray.remote(num_cpus=0, scheduling_strategy=here)(Board).remote()
+        board = beside_driver(Board).remote()
         watch = _Watch(board, self.cluster.gpus > 0)
         try:
             with watch:

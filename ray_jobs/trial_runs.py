@@ -20,6 +20,7 @@ from faceverify.tuning.space import Dimension, shown
 from faceverify.tuning.trials import Line, State, Trial
 from ray_jobs import training_group
 from ray_jobs.session import Cluster, check_stopped, storage_sentence
+from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:
     from ray_jobs.train import Ready, TrainConfig
@@ -261,7 +262,7 @@ class Runs:
         from ray_jobs.pictures import store_images
 
         os.environ.update(QUIET)
-        referee = ray.remote(num_cpus=0)(Referee).remote(self.config.search, self.config.validation.every)
+        referee = beside_driver(Referee).remote(self.config.search, self.config.validation.every)
         ray.get([referee.ended.remote(trial) for trial in ended])
         images = store_images(ready.faces)
         given = Given(self.training, self.config.search, self.out, self.room, referee, ray.put(ready), images)
