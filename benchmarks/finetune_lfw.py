@@ -109,7 +109,7 @@ def train(chosen: argparse.Namespace, variant: Variant, data: TrainingSet, out: 
     }  # fmt: skip
     options = [str(part) for item in named.items() for part in item]
     made(("train", out, *options, *variant.more))
-    return out / "checkpoints" / f"step-{steps}" / "model.safetensors"
+    return out / "checkpoints" / f"step-{steps:08d}" / "model.safetensors"
 
 
 def row(report: Report, name: str, steps: str, found: Verdict) -> None:

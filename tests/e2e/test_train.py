@@ -158,3 +158,14 @@ def test_a_checkpoint_of_another_architecture(run: Run, data: Data, tmp_path: Pa
     (tmp_path / "model.safetensors.card.json").write_text(card.to_json())
     ended = run("train", *options(data, tmp_path / "out", "--start", str(file)))
     ended.refused(2, "does not fit the architecture ir_18", "those of tiny with 16 dimensions")
+
+
+@pytest.mark.parametrize("option", ["--faces", "--pairs", "--out"])
+def test_an_unreachable_bucket(
+    run: Run, data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    for name, value in {"ENDPOINT_URL": "http://127.0.0.1:9", "ACCESS_KEY_ID": "a", "SECRET_ACCESS_KEY": "b"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    ended = run("train", *options(data, tmp_path / "out", option, "s3://nobucket/place"))
+    ended.refused(3, option[2:], "cannot reach the bucket 'nobucket'")
+    assert not (tmp_path / "out").exists()
