@@ -19,6 +19,7 @@ WORKERS = 2
 def prepare(work: Path, people: int) -> tuple[Path, Path]:
     """Faces and pairs of drawn people."""
     drawn = ["--layout", "rendered", "--source", str(work / "people"), "--rendered.persons", str(people)]
+    drawn += ["--rendered.val-share", "0.2"]
     run_job("ingest", work / "photos", *drawn)
     run_job("align", work / "faces", "--photos", str(work / "photos"), "--align.method", "annotated")
     run_job("pairs", work / "pairs", "--photos", str(work / "photos"), "--faces", str(work / "faces"))

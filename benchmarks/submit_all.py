@@ -19,7 +19,7 @@ def commands(at: Path) -> list[tuple[str, tuple[object, ...]]]:
     """Job and options, in the order of the recipe."""
     photos, faces, clean, fakes, pairs = (at / name for name in ("photos", "faces", "clean", "fakes", "pairs"))
     trained = at / "train"
-    drawn = ("--layout", "rendered", "--source", at / "people", "--rendered.persons", 20)
+    drawn = ("--layout", "rendered", "--source", at / "people", "--rendered.persons", 20, "--rendered.val-share", 0.2)
     given = ("--faces", faces, "--pairs", pairs)
     model = at / "onnx" / "model.onnx"
     return [
@@ -51,7 +51,7 @@ def main() -> None:
             start = time.perf_counter()
             server.submit(job, *options, name=job)
             code = server.details(job)["driver_exit_code"]
-            last = server.logs(job).strip().splitlines()[-1].replace(folder, "OUT").replace("|", "/")
+            last = server.logs(job).strip().splitlines()[-1].replace(folder, "OUT").replace(str(Path.home()), "~")
             report.add(job, str(code), f"{time.perf_counter() - start:.0f}", last)
             codes.append(code)
     report.notes.append(f"{codes.count(0)} of {len(codes)} jobs ended with 0.")

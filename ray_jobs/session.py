@@ -23,8 +23,8 @@ GPU_WAIT, GPU_WORK = "gpu wait", "gpu work"  # seconds of workers with a GPU, am
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
 
 
-class Stopped(BaseException):
-    """SIGTERM arrived; a BaseException, so that no handler for errors swallows it."""
+class Stopped(KeyboardInterrupt):
+    """SIGTERM arrived; a KeyboardInterrupt, which is all that interrupts a `ray.get` (others are swallowed there)."""
 
 
 def run_job(
@@ -50,10 +50,9 @@ def run_job(
         return _fail(job, str(error), 2)
     except FaceverifyError as error:
         return _fail(job, str(error), 3)
-    except KeyboardInterrupt:
-        return _fail(job, "stopped by Ctrl-C; the same command goes on from here.", 130)
-    except Stopped:
-        return _fail(job, "stopped by SIGTERM; the same command goes on from here.", 143)
+    except KeyboardInterrupt:  # Ray makes a plain one of Stopped
+        name, code = ("SIGTERM", 143) if Stopped in _asked else ("Ctrl-C", 130)
+        return _fail(job, f"stopped by {name}; the same command goes on from here.", code)
     except BrokenPipeError:
         return 141
     except OSError as error:
@@ -309,7 +308,8 @@ class Progress:
     def _line(self) -> str:
         rejected = f", {self.rejected:,} rejected" if self.rejected else ""
         wait = "" if self.gpu_wait is None else f", GPUs wait {self.gpu_wait:.0%}"
-        return f"{self.what}: {self.done:,}/{self.total:,}, {self.rate:,.0f}/s{rejected}{wait}"
+        speed = f"{self.rate:,.0f}" if self.rate >= 9.95 else f"{self.rate:.1f}"
+        return f"{self.what}: {self.done:,}/{self.total:,}, {speed}/s{rejected}{wait}"
 
     def _tell(self) -> None:
         self._measures = self._measures or measures(self.what)

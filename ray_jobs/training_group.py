@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, Stopped, check_stopped, storage_sentence
+from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, check_stopped, storage_sentence
 from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:
@@ -161,6 +161,7 @@ class Group:
                 failure_config=FailureConfig(max_failures=self.config.max_failures),
             ),
         )
+        trainer._register_sigint_handler = lambda controller: None  # it would take Ctrl-C for itself, and exit with 0
         trainer.fit()
 
 
@@ -181,7 +182,7 @@ class _Watch:
         check_stopped()
 
     def _follow(self) -> None:
-        with contextlib.suppress(Stopped):  # the main thread is asked to stop too, and says so
+        with contextlib.suppress(KeyboardInterrupt):  # the main thread is asked to stop too, and says so
             self._look()
 
     def _look(self) -> None:
@@ -191,6 +192,8 @@ class _Watch:
         while not self._over.wait(0.5):
             try:
                 said = ray.get(self._board.read.remote(), timeout=5)[0]
+            except ray.exceptions.GetTimeoutError:
+                continue  # the machine is busy
             except Exception:  # the cluster ends; the main thread says why
                 return
             if said:

@@ -1,6 +1,5 @@
 """Serving the review page until Ctrl-C."""
 
-import contextlib
 import secrets
 import socket
 from dataclasses import dataclass
@@ -58,8 +57,10 @@ def serve(out: Location, decisions: Location, reviewer: str, limits: ImageLimits
     )
     try:
         print(_welcome(desk, served.host, port, token), flush=True)
-        with contextlib.suppress(KeyboardInterrupt):  # the way to end it
-            uvicorn.Server(settings).run([listening])
+        uvicorn.Server(settings).run([listening])
+    except KeyboardInterrupt as asked:
+        if type(asked) is not KeyboardInterrupt:  # Ctrl-C is the way to end it; what is made of other signals is not
+            raise
     finally:
         print(_farewell(desk), flush=True)
 

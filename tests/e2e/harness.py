@@ -50,7 +50,7 @@ class Ended:
         assert all(word in sentences[0] for word in words), sentences[0]
 
 
-PROGRESS = re.compile(r"(photos|pairs|fakes|faces): [\d,]+/[\d,]+, ")
+PROGRESS = re.compile(r"(photos|pairs|fakes|faces|steps): [\d,]+/[\d,]+, ")
 
 Run = Callable[..., Ended]  # run("score", *options): a job in this process, on the session's cluster
 
