@@ -2,9 +2,8 @@
 
 Start is the published mobilefacenet_foamliu. People of training, of validation and of the test are different ones, and
 the test's unseen fakes were made by programs that training never saw. Every row is a run of the job `train` and is
-judged by the checkpoint of its last step; the default rate and
-weight of `distill` were chosen by tries on these tests. With --work DIR an interrupted
-measurement goes on where it stopped.
+judged by the checkpoint of its last step; the default rate and weight of `distill` were chosen by tries on these tests.
+With --work DIR an interrupted measurement goes on where it stopped.
 """
 
 import argparse

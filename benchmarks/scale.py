@@ -1,14 +1,13 @@
-"""What each job costs per photo, pair and step, and what 100 million photos and 10 billion pairs would take.
+"""What each job costs per photo, fake and pair, and what 100 million photos and 10 billion pairs would take.
 
 Every job runs on two sizes of its input on a cluster of this machine; the difference of the two is the cost of the rows
-that the larger one has more, without start and fixed costs. CPU seconds are those of all processes, Ray's own included;
-bytes are what tasks took out of the object store. Then 1 and 10 million pairs of one million random embeddings are
-scored: the memory must be that of the embeddings, whatever the number of pairs. docs/scale.md builds on the table.
+that the larger one has more, without start and fixed costs. CPU seconds are those of all processes, Ray's own
+included. Then 1 and 10 million pairs of one million random embeddings are
+scored: the memory must be that of the embeddings, whatever the number of pairs.
 """
 
 import argparse
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import cleaning_speed, pairs_speed
-from benchmarks.harness import CORES, JobRun, Report, parser, require, run_job
+from benchmarks.harness import CORES, Report, parser, require, run_job
 from benchmarks.memory import CpuTime
 from benchmarks.photo_lists import find_photos
 from faceverify import tables
@@ -33,40 +32,24 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one run, or of the difference of two: seconds of wall and CPU, bytes through the store and written."""
+    """Of one run, or of the difference of two: seconds of wall and CPU, bytes written."""
 
     wall: float
     cpu: float
-    store: float
     written: float
 
     def minus(self, other: "Cost", rows: int) -> "Cost":
         """Per row, where this run has `rows` rows more than the other."""
-        names = ("wall", "cpu", "store", "written")
+        names = ("wall", "cpu", "written")
         return Cost(*((getattr(self, name) - getattr(other, name)) / rows for name in names))
 
 
-class Meter:
-    """Runs jobs on a cluster of this process and measures them."""
-
-    def __init__(self, address: str) -> None:
-        self.address = address
-        os.environ["RAY_ADDRESS"] = address
-
-    def consumed(self) -> float:
-        """Bytes that tasks have taken out of the object store so far."""
-        from ray._private.internal_api import memory_summary
-
-        found = re.search(r"Objects consumed by Ray tasks: (\d+) MiB", memory_summary(self.address, stats_only=True))
-        return int(found[1]) * 2**20 if found else 0.0
-
-    def run(self, job: str, out: Path, *options: str) -> Cost:
-        """One run of a job."""
-        time, before = CpuTime(os.getpid()), self.consumed()
-        run: JobRun = run_job(job, out, *options, watch=time.sample)
-        time.sample()
-        written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-        return Cost(run.seconds, time.seconds, self.consumed() - before, written)
+def measured(job: str, out: Path, *options: str) -> Cost:
+    """One run of a job on the cluster of this process."""
+    time = CpuTime(os.getpid())
+    run = run_job(job, out, *options, watch=time.sample)
+    time.sample()
+    return Cost(run.seconds, time.seconds, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()))
 
 
 @dataclass(frozen=True)
@@ -84,7 +67,7 @@ def steps(chosen: argparse.Namespace, work: Path) -> Iterator[Step]:
     """The jobs in the order of the recipe; later ones take what earlier ones made at the larger size."""
     models = chosen.data / "models"
     detector, network = models / "face_detection_yunet_2026may.onnx", models / "mobilefacenet_y1.onnx"
-    some, many = chosen.photos // 4, chosen.photos
+    some, many = chosen.aligned // 4, chosen.aligned
     photos = find_photos(chosen.data / "lfw" / "images", detector, many)
 
     def listed(count: int, folder: Path) -> Path:
@@ -165,14 +148,15 @@ def write_pairs(file: Path, photos: int, count: int) -> Path:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Meter]:
+def cluster(folder: Path) -> Iterator[None]:
     """A cluster of this process, and nobody else's."""
     import ray
 
     os.environ["RAY_TMPDIR"] = str(folder)
     ray.init(num_cpus=CORES, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
-        yield Meter(ray.get_runtime_context().gcs_address)
+        os.environ["RAY_ADDRESS"] = ray.get_runtime_context().gcs_address
+        yield
     finally:
         ray.shutdown()
         del os.environ["RAY_ADDRESS"]
@@ -180,13 +164,13 @@ def cluster(folder: Path) -> Iterator[Meter]:
 
 def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
     """One row per job."""
-    with cluster(work / "ray") as meter:
+    with cluster(work / "ray"):
         for step in steps(chosen, work):
             found = []
             for size in step.sizes:
                 at = work / step.job / str(size)
                 at.mkdir(parents=True)
-                found.append(meter.run(step.job, at / "out", *step.options(size, at)))
+                found.append(measured(step.job, at / "out", *step.options(size, at)))
             small, large = step.sizes
             each = found[1].minus(found[0], large - small)
             rate = f"{1 / each.wall:,.0f}"
@@ -195,7 +179,7 @@ def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
                 f"{each.cpu * step.in_all / 86_400:,.0f}",
                 f"{each.written * step.in_all / 1e12:.3g}",
             )
-            figures = (f"{each.cpu * 1e3:.4g}", f"{each.store / 1024:.3g}", f"{each.written / 1024:.3g}")
+            figures = (f"{each.cpu * 1e3:.4g}", f"{each.written / 1024:.3g}")
             report.add(step.job, step.unit, f"{small:,} and {large:,}", rate, *figures, *whole)
 
 
@@ -217,7 +201,7 @@ def bounded(chosen: argparse.Namespace, work: Path, report: Report) -> None:
 def main() -> None:
     """Entry point."""
     options = parser(__doc__ or "")
-    options.add_argument("--photos", type=int, default=6_400, help="of align and embed at the larger size")
+    options.add_argument("--aligned", type=int, default=6_400, help="of align and embed at the larger size")
     options.add_argument("--pairs", type=int, default=10_000_000)
     options.add_argument("--embeddings", type=int, default=1_000_000)
     chosen = options.parse_args()
@@ -228,7 +212,6 @@ def main() -> None:
         "rows of the two runs",
         "rows/s here",
         "CPU ms",
-        "KiB through the store",
         "KiB written",
         "rows of the full set",
         "core-days",

@@ -1,7 +1,8 @@
-"""Every job of the product, sent by `ray job submit` to a head on this machine, from raw folders to a report.
+"""The jobs, one after another, sent by `ray job submit` to a head on this machine, from raw folders to a report.
 
-Each job takes what the ones before it made. Shown are the exit code that the job server kept, and the last line of the
-log. Failure, stop and going on are in tests/e2e/test_submit.py.
+Each job takes what the ones before it made. `pipeline` and `demo`, which run them in one process, are left out. Shown
+are the exit code that the job server kept, and the last line of the log. Failure, stop and going on are in
+tests/e2e/test_submit.py.
 """
 
 import tempfile
@@ -43,7 +44,7 @@ def commands(at: Path) -> list[tuple[str, tuple[object, ...]]]:
 def main() -> None:
     """Entry point."""
     chosen = parser(__doc__ or "").parse_args()
-    claim = "All jobs by `ray job submit --working-dir .`. Target: every one ends with 0."
+    claim = "Jobs (all but pipeline and demo) by `ray job submit --working-dir .`. Target: every one ends with 0."
     report = Report("submit_all", claim, ("job", "exit code", "seconds", "last line of its log"))
     codes = []
     with JobServer() as server, tempfile.TemporaryDirectory() as folder:

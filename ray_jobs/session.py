@@ -57,7 +57,7 @@ def run_job(
         return 141
     except OSError as error:
         return _fail(job, storage_sentence(error), 3)
-    except Exception:
+    except Exception:  # the outermost: photos became rejects long before; what comes here is shown whole
         traceback.print_exc()
         return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
     finally:

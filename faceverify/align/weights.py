@@ -86,16 +86,16 @@ def state_dict(data: bytes) -> dict[str, "Tensor"]:
 
 
 def _tensors(data: bytes) -> dict[str, "Tensor"]:
-    import safetensors
-    import safetensors.torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_safetensors
 
     from faceverify.models import unpickle
 
     # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.
     if data[8:9] == b"{":
         try:
-            return safetensors.torch.load(data)
-        except safetensors.SafetensorError as error:
+            return load_safetensors(data)
+        except SafetensorError as error:
             raise ValueError("damaged") from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "weights"

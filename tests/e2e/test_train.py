@@ -75,11 +75,14 @@ def test_a_driver_that_ends_goes_on(
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
 
 
-def test_a_signal_ends_a_long_training_at_once(drive: Callable[..., Driver], data: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number, code, word", [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+def test_a_signal_ends_a_long_training_at_once(
+    drive: Callable[..., Driver], data: Data, tmp_path: Path, number: int, code: int, word: str
+) -> None:
     out = tmp_path / "out"
     driver = drive("train", *options(data, out), "--batches.epochs", "9999", "--batches.max-steps", "9999")
     assert driver.wait_until(checkpointed(out, 2), 120), driver.end()
-    driver.end(signal.SIGTERM).refused(143, "SIGTERM", "the same command goes on from here")
+    driver.end(number).refused(code, word, "the same command goes on from here")
 
 
 def test_a_worker_that_dies_is_replaced(
