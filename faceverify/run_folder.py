@@ -224,7 +224,7 @@ def write_part(work: Location, stage: str, shard: int, rows: pa.Table, rejects: 
 def parquet_bytes(table: pa.Table) -> bytes:
     """A table as the bytes of one Parquet file."""
     sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd", compression_level=1)
+    pq.write_table(table, sink, **tables.parquet_options(table.schema))
     return sink.getvalue().to_pybytes()
 
 
@@ -265,7 +265,7 @@ def _write_file(target: Location, pieces: Iterator[pa.Table]) -> int:
 
 
 def _writer(stream: pa.NativeFile, schema: pa.Schema, store_schema: bool) -> pq.ParquetWriter:
-    return pq.ParquetWriter(stream, schema, compression="zstd", compression_level=1, store_schema=store_schema)
+    return pq.ParquetWriter(stream, schema, store_schema=store_schema, **tables.parquet_options(schema))
 
 
 def read_part(location: Location) -> pa.Table:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceverify.storage import Location
+from faceverify.tables import parquet_options
 
 PER_FILE = 64
 
@@ -24,9 +25,8 @@ def write_shards(folder: Location, pieces: Iterable[pa.Table], shard_rows: int) 
                 writer.close()
             location = _file(folder, count)
             location.make_parent()
-            writer = pq.ParquetWriter(
-                location.path, shard.schema, filesystem=location.fs, compression="zstd", compression_level=1
-            )
+            options = parquet_options(shard.schema)
+            writer = pq.ParquetWriter(location.path, shard.schema, filesystem=location.fs, **options)
         assert writer is not None
         writer.write_table(shard, row_group_size=shard.num_rows)
         count += 1

@@ -5,6 +5,8 @@ A table is a folder of Parquet files. Extra columns are allowed behind the named
 Pixels are RGB uint8, paths are `/`-separated and relative to the photos' root, coordinates are (x, y) in pixels.
 """
 
+from typing import Any
+
 import pyarrow as pa
 
 from faceverify.errors import UserError
@@ -126,6 +128,20 @@ REJECTS = pa.schema(
         ("detail", pa.string()),
     ]
 )
+
+
+def parquet_options(schema: pa.Schema) -> dict[str, Any]:
+    """How a table is encoded in Parquet: what `ParquetWriter` takes besides the schema.
+
+    Vectors, pictures and scores never repeat: to look for repetitions first takes three times as long and makes files
+    of embeddings half as large again.
+    """
+    repeats = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_unique(f.type))]
+    return {"compression": "zstd", "compression_level": 1, "use_dictionary": repeats}
+
+
+def _is_unique(kind: pa.DataType) -> bool:
+    return pa.types.is_floating(kind) or pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
 
 def validate(schema: pa.Schema, want: pa.Schema, what: str) -> None:

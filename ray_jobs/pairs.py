@@ -134,11 +134,12 @@ def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[ran
     import pyarrow.parquet as pq
 
     from faceverify.pairs.rows import pairs_of
+    from faceverify.tables import parquet_options
 
     rows = pairs_of(people, wanted, cut[shard])
     sink = pa.BufferOutputStream()
     # Without the Arrow schema, names that are dictionaries in memory are plain strings for whoever reads the file.
-    pq.write_table(rows, sink, compression="zstd", compression_level=1, store_schema=False)
+    pq.write_table(rows, sink, store_schema=False, **parquet_options(rows.schema))
     part(work, STAGE, shard).write_bytes(sink.getvalue().to_pybytes())
     return rows.num_rows, 0
 
