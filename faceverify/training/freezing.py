@@ -43,13 +43,22 @@ def freeze(network: nn.Module, last: int) -> None:
 
 
 def set_mode(network: nn.Module, bn: str) -> None:
-    """Training mode; with `bn` frozen, BatchNorm goes on with the statistics that it came with."""
+    """Training mode; with `bn` frozen, BatchNorm goes on with the statistics that it came with.
+
+    A frozen stage works as it does in use, whatever `bn` says: statistics belong to weights that do not change.
+    """
     network.train()
     for module in network.modules():
-        # A frozen layer keeps its statistics too: they belong to weights that do not change.
-        settled = isinstance(module, _BatchNorm) and not any(p.requires_grad for p in module.parameters())
-        if isinstance(module, _BatchNorm) and (bn == "frozen" or (settled and module.affine)):
+        if isinstance(module, _BatchNorm) and bn == "frozen":
             module.eval()
+        elif isinstance(module, IResNet | MobileFaceNet):
+            for part in filter(_is_frozen, stages(module)):
+                for layer in part:
+                    layer.eval()
+
+
+def _is_frozen(part: list[nn.Module]) -> bool:
+    return not any(p.requires_grad for module in part for p in module.parameters())
 
 
 def recompute(network: nn.Module) -> None:

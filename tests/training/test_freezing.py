@@ -50,6 +50,18 @@ def test_frozen_statistics_stay() -> None:
     assert all(int(m.num_batches_tracked) == 1 for m in network.modules() if isinstance(m, _BatchNorm))
 
 
+def test_a_frozen_stage_works_as_in_use() -> None:
+    network = checkpoints.build("tiny", 16)
+    freezing.freeze(network, 1)
+    freezing.set_mode(network, "batch")
+    assert not any(module.training for module in [*network.input_layer, *network.body])
+    assert all(module.training for module in network.output_layer)
+    for parameter in network.output_layer.parameters():
+        parameter.requires_grad_(False)
+    freezing.set_mode(network, "batch")
+    assert not any(module.training for module in network.output_layer)  # neither its dropout nor its statistics
+
+
 def test_recomputed_gradients_are_the_same() -> None:
     networks = [checkpoints.build("tiny", 16) for _ in range(2)]
     networks[1].load_state_dict(networks[0].state_dict())
