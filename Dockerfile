@@ -17,6 +17,9 @@ COPY --chown=ray:users ray_jobs ray_jobs
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && python -m ray_jobs --help
 
+# Threads that wait leave the cores to others: a node runs many workers (benchmarks/waiting.py).
+ENV OMP_WAIT_POLICY=PASSIVE
+
 # No code here: a job brings its own in its working directory, or uses what is installed.
 WORKDIR /home/ray
 # Secrets are no part of an image: the roles of the nodes give access to the bucket.

@@ -28,6 +28,7 @@ PROGRAMS = (
     "ddp_overhead",
     "gpu",
     "ir101_steps",
+    "waiting",
     "submit_all",
     "scale",
     "tune_rendered",

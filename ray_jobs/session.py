@@ -131,6 +131,9 @@ def connect(config: JobConfig | None = None) -> Cluster:
     config = config or JobConfig()
     verbose = config.verbose
     os.environ.setdefault("RAY_task_retry_delay_ms", RETRY_PAUSE_MS)
+    # Threads that spin while they wait take the cores from other workers (benchmarks/waiting.py). A cluster that runs
+    # already has its own environment, see Dockerfile.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not verbose:
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")

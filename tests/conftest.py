@@ -1,11 +1,15 @@
 """Fixtures of several test files: golden numbers, real photos if there are any, S3 over HTTP, one Ray cluster."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+# As the jobs do for their workers, and before PyTorch is loaded: several test processes share the cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # How long an example takes says more of the machine than of the code; timing is measured in benchmarks.
 settings.register_profile("untimed", deadline=None)
