@@ -100,7 +100,8 @@ def whole_job(chosen: argparse.Namespace, report: Report) -> None:
         with tempfile.TemporaryDirectory() as folder:
             photos, vectors = write_tables(Path(folder) / "in", people)
             shards = ["--photos-per-shard", str(chosen.photos_per_shard)]
-            run = run_job("clean", Path(folder) / "out", "--photos", str(photos), "--embeddings", str(vectors), *shards)
+            given = ["--photos", str(photos), "--embeddings", str(vectors), *shards]
+            run = run_job("clean", Path(folder) / "out", *given, memory=True)
         seconds = run.manifest["seconds"]
         rounds = sum(seconds[name] for name in ("components", "kin", "search", "decisions"))
         memory = f"{run.memory.process / 2**20:,.0f} / {run.memory.tree / 2**20:,.0f}"

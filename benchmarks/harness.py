@@ -21,6 +21,7 @@ from benchmarks.memory import PeakMemory
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ray", "onnxruntime", "onnxruntime-gpu", "torch", "opencv-python-headless", "numpy", "pyarrow", "pandas")
 SAMPLE_SECONDS = 0.2
+REST = 20  # times as long as a sample of memory takes is the pause after it: at most a twentieth is spent looking
 CORES = len(os.sched_getaffinity(0))
 
 
@@ -66,7 +67,7 @@ def seconds_of(work: Callable[[], object]) -> float:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a program: wall time with everything, and its peak memory."""
+    """One run of a program: wall time with everything, and its peak memory (0 if it was not looked at)."""
 
     seconds: float
     memory: PeakMemory
@@ -79,31 +80,34 @@ class JobRun(Run):
     manifest: dict[str, Any]
 
 
-def run_program(*arguments: str, watch: Callable[[], object] = lambda: None) -> Run:
-    """Run the interpreter with `arguments`, sampling memory; it must succeed.
+def run_program(*arguments: str, watch: Callable[[], object] = lambda: None, memory: bool = False) -> Run:
+    """Run the interpreter with `arguments`; it must succeed.
 
     Args:
         arguments: what stands behind `python` on the command line.
         watch: called about five times a second while it runs.
+        memory: whether to sample it. That holds up the processes that are looked at, for long if they are large.
     """
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=said, stderr=said) as process:
-            memory = PeakMemory(process.pid)
+            peak = PeakMemory(process.pid)
             while process.poll() is None:
-                memory.sample()
+                taken = seconds_of(peak.sample) if memory else 0.0
                 watch()
-                time.sleep(SAMPLE_SECONDS)
+                time.sleep(max(SAMPLE_SECONDS, REST * taken))
         seconds = time.perf_counter() - start
         said.seek(0)
         if process.returncode:
             raise SystemExit(f"{' '.join(arguments)} ended with {process.returncode}:\n{said.read().decode()}")
-    return Run(seconds, memory)
+    return Run(seconds, peak)
 
 
-def run_job(job: str, out: Path, *options: str, watch: Callable[[], object] = lambda: None) -> JobRun:
+def run_job(
+    job: str, out: Path, *options: str, watch: Callable[[], object] = lambda: None, memory: bool = False
+) -> JobRun:
     """Run `python -m ray_jobs.<job> OPTIONS --out OUT` as a user would; OUT must be new."""
-    run = run_program("-m", f"ray_jobs.{job}", *options, "--out", str(out), watch=watch)
+    run = run_program("-m", f"ray_jobs.{job}", *options, "--out", str(out), watch=watch, memory=memory)
     return JobRun(run.seconds, run.memory, json.loads((out / "manifest.json").read_text()))
 
 

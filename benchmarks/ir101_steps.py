@@ -45,7 +45,7 @@ def main() -> None:
         given = ["--faces", str(faces), "--pairs", str(pairs), "--start", str(published(work))]
         size = ["--batches.size", str(chosen.batch), "--batches.max-steps", str(chosen.steps)]
         size += ["--validation.pairs", "20", "--validation.replicates", "0", "--tell-every", "1"]
-        run = run_job("train", work / "out", str(ROOT / "configs" / "train.yaml"), *given, *size)
+        run = run_job("train", work / "out", str(ROOT / "configs" / "train.yaml"), *given, *size, memory=True)
         lines = [json.loads(line) for line in (work / "out" / "metrics.jsonl").read_text().splitlines()]
         export = run_job("export", work / "onnx", "--checkpoint", str(work / "out"))
     losses = [line["loss"] for line in lines if "loss" in line]

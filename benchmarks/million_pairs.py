@@ -63,13 +63,15 @@ class Bench:
     def rival(self, count: int) -> None:
         """Repeat the script."""
         places = [str(self.work / name) for name in (f"{count}.csv", "embedded", "rival.csv")]
-        found = [run_program("-m", "benchmarks.million_pairs", "--script", *places) for _ in range(self.repeats)]
+        found = [
+            run_program("-m", "benchmarks.million_pairs", "--script", *places, memory=True) for _ in range(self.repeats)
+        ]
         self._row("pandas script, with CSV", count, "-", found)
 
     def _score(self, count: int, *options: str) -> JobRun:
         self.runs += 1
         lists = ["--embeddings", str(self.work / "embedded"), "--pairs", str(self.work / f"{count}.csv")]
-        return run_job("score", self.work / f"run{self.runs}", *lists, *options)
+        return run_job("score", self.work / f"run{self.runs}", *lists, *options, memory=True)
 
     def _row(self, what: str, count: int, rate: str, found: list[Run]) -> int:
         driver, tree = (Spread.of([getattr(r.memory, x) / GIB for r in found]) for x in ("process", "tree"))

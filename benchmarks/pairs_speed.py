@@ -118,7 +118,7 @@ def whole_job(report: Report, sizes: Sequence[int]) -> None:
         with tempfile.TemporaryDirectory() as folder:
             source, out = Path(folder) / "photos.parquet", Path(folder) / "out"
             pq.write_table(table(size), source)
-            run = run_job("pairs", out, "--photos", str(source))
+            run = run_job("pairs", out, "--photos", str(source), memory=True)
             seconds = json.loads((out / "manifest.json").read_text())["seconds"]
         start = run.seconds - sum(seconds[name] for name in ("plan", "draw", "commit"))
         made = f"{run.manifest['rows_out']['pairs']:,} pairs, {start:.1f} s of it starting Python and Ray"

@@ -188,7 +188,7 @@ def bounded(chosen: argparse.Namespace, work: Path, report: Report) -> None:
     peaks, size = [], chosen.embeddings * DIM * 4 / GIB
     for count in (chosen.pairs // 10, chosen.pairs):
         lists = ["--embeddings", str(work / "embedded"), "--pairs", str(work / "score" / str(count) / "pairs.parquet")]
-        run = run_job("score", work / f"alone-{count}", *lists, "--csv.preset", "none")
+        run = run_job("score", work / f"alone-{count}", *lists, "--csv.preset", "none", memory=True)
         peaks.append(run.memory.tree)
         report.notes.append(
             f"score, {count:,} pairs of {chosen.embeddings:,} embeddings ({size:.2f} GiB), "

@@ -1,7 +1,7 @@
 """The jobs, one after another, sent by `ray job submit` to a head on this machine, from raw folders to a report.
 
-Each job takes what the ones before it made. `pipeline` and `demo`, which run them in one process, are left out. Shown
-are the exit code that the job server kept, and the last line of the log. Failure, stop and going on are in
+Each job takes what the ones before it made; `pipeline` and `demo` then run them all again in one job. Shown are the
+exit code that the job server kept, and the last line of the log. Failure, stop and going on are in
 tests/e2e/test_submit.py.
 """
 
@@ -38,13 +38,17 @@ def commands(at: Path) -> list[tuple[str, tuple[object, ...]]]:
         ("evaluate", ("--scores", at / "score", "--out", at / "report")),
         ("tune", ("configs/tune.yaml", *given, *SMALL, "--search.trials", 2, "--out", at / "tune")),
         ("models", ("list",)),
+        ("pipeline", ("--ingest.source", at / "people", "--ingest.layout", "rendered", "--ingest.rendered.persons", 20,
+                      "--ingest.rendered.val-share", 0.2, "--align.align.method", "annotated", "--finetune.start",
+                      trained, "--finetune.batches.max-steps", 10, "--out", at / "pipeline")),
+        ("demo", ("configs/demo/demo.yaml", "--out", at / "demo")),
     ]  # fmt: skip
 
 
 def main() -> None:
     """Entry point."""
     chosen = parser(__doc__ or "").parse_args()
-    claim = "Jobs (all but pipeline and demo) by `ray job submit --working-dir .`. Target: every one ends with 0."
+    claim = "Every job by `ray job submit --working-dir .`. Target: every one ends with 0."
     report = Report("submit_all", claim, ("job", "exit code", "seconds", "last line of its log"))
     codes = []
     with JobServer() as server, tempfile.TemporaryDirectory() as folder:
