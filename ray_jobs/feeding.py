@@ -1,17 +1,31 @@
 """Batches prepared by Ray Data on whatever CPUs there are, in order and ahead of the worker that trains on them."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from faceverify.training.batches import Batch, GetImages
 
 STEPS_PER_TASK = 4  # at least: a task costs Ray some milliseconds
 MOST_TASKS = 2048  # each is a small object before it starts
 AHEAD = 4  # batches that wait, ready, for the worker
+PAUSE = 0.1  # seconds between two looks at the tasks
 _ARRAYS = ("faces", "rows", "label", "kind", "person", "is_fake")
+
+
+class Unhurried(ExecutionCallback):
+    """Lets the loop of Ray Data, which runs in the worker that trains, rest between two looks.
+
+    When all batches are ready it waits for nothing (Ray 2.60): it took a core, and Python's lock from the training.
+    """
+
+    def on_execution_step(self, executor: Any) -> None:
+        """Called by Ray Data after each look."""
+        time.sleep(PAUSE)
 
 
 class RayFeed:
@@ -37,6 +51,7 @@ class RayFeed:
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.raise_original_map_exception = True
+        context.custom_execution_callback_classes = [Unhurried]
         steps = np.arange(first, last)
         each = max(STEPS_PER_TASK, len(steps) // MOST_TASKS)
         if not len(steps):
