@@ -98,7 +98,7 @@ def measure(chosen: argparse.Namespace, bench: Bench) -> None:
     bench.report.notes += [
         f"Peak memory of score, {many:,} pairs over {few:,}: {large / small:.2f} (target <= 1.3).",
         f"The kernel alone (`scoring.cosines`, one thread): {rate:,.0f} similarities/s.",
-        "Memory is the proportional set size, sampled five times a second; `all` counts Ray's own processes too.",
+        "Memory is the proportional set size, sampled while it runs; `all` counts Ray's own processes too.",
         "Similarities/s: of the stage that scores, with its Ray tasks and Parquet parts. Seconds: with Ray's start.",
     ]
 

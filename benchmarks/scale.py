@@ -2,8 +2,8 @@
 
 Every job runs on two sizes of its input on a cluster of this machine; the difference of the two is the cost of the rows
 that the larger one has more, without start and fixed costs. CPU seconds are those of all processes, Ray's own
-included. Then 1 and 10 million pairs of one million random embeddings are
-scored: the memory must be that of the embeddings, whatever the number of pairs.
+included. 1 and 10 million pairs of one million random embeddings are scored: the memory must be that of the embeddings,
+whatever the number of pairs.
 """
 
 import argparse
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from benchmarks import cleaning_speed, pairs_speed
 from benchmarks.harness import CORES, Report, parser, require, run_job
-from benchmarks.memory import CpuTime
+from benchmarks.memory import CpuTime, PeakMemory
 from benchmarks.photo_lists import find_photos
 from faceverify import tables
 
@@ -44,12 +44,13 @@ class Cost:
         return Cost(*((getattr(self, name) - getattr(other, name)) / rows for name in names))
 
 
-def measured(job: str, out: Path, *options: str) -> Cost:
-    """One run of a job on the cluster of this process."""
+def measured(job: str, out: Path, *options: str, memory: bool = False) -> tuple[Cost, PeakMemory]:
+    """One run of a job: its cost, and its memory if that is asked for."""
     time = CpuTime(os.getpid())
-    run = run_job(job, out, *options, watch=time.sample)
+    run = run_job(job, out, *options, watch=time.sample, memory=memory)
     time.sample()
-    return Cost(run.seconds, time.seconds, sum(path.stat().st_size for path in out.rglob("*") if path.is_file()))
+    written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
+    return Cost(run.seconds, time.seconds, written), run.memory
 
 
 @dataclass(frozen=True)
@@ -110,13 +111,6 @@ def steps(chosen: argparse.Namespace, work: Path) -> Iterator[Step]:
     yield Step(
         "pairs", "pair", PAIRS, (1_000 * per_person, 4_000 * per_person), lambda n, at: to_pair(n // per_person, at)
     )
-    embedded = write_embeddings(work / "embedded", chosen.embeddings)
-
-    def to_score(count: int, at: Path) -> list[str]:
-        given = write_pairs(at / "pairs.parquet", chosen.embeddings, count)
-        return ["--embeddings", str(embedded), "--pairs", str(given), "--csv.preset", "none"]
-
-    yield Step("score", "pair", PAIRS, (chosen.pairs // 10, chosen.pairs), to_score)
 
 
 def write_embeddings(folder: Path, count: int) -> Path:
@@ -170,31 +164,35 @@ def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
             for size in step.sizes:
                 at = work / step.job / str(size)
                 at.mkdir(parents=True)
-                found.append(measured(step.job, at / "out", *step.options(size, at)))
-            small, large = step.sizes
-            each = found[1].minus(found[0], large - small)
-            rate = f"{1 / each.wall:,.0f}"
-            whole = (
-                f"{step.in_all:,}",
-                f"{each.cpu * step.in_all / 86_400:,.0f}",
-                f"{each.written * step.in_all / 1e12:.3g}",
-            )
-            figures = (f"{each.cpu * 1e3:.4g}", f"{each.written / 1024:.3g}")
-            report.add(step.job, step.unit, f"{small:,} and {large:,}", rate, *figures, *whole)
+                found.append(measured(step.job, at / "out", *step.options(size, at))[0])
+            add(report, step.job, step.unit, step.in_all, step.sizes, found)
 
 
-def bounded(chosen: argparse.Namespace, work: Path, report: Report) -> None:
-    """Memory of scoring a tenth and all of the pairs, with a cluster of the job's own."""
-    peaks, size = [], chosen.embeddings * DIM * 4 / GIB
-    for count in (chosen.pairs // 10, chosen.pairs):
-        lists = ["--embeddings", str(work / "embedded"), "--pairs", str(work / "score" / str(count) / "pairs.parquet")]
-        run = run_job("score", work / f"alone-{count}", *lists, "--csv.preset", "none", memory=True)
-        peaks.append(run.memory.tree)
+def add(report: Report, job: str, unit: str, in_all: int, sizes: tuple[int, int], found: list[Cost]) -> None:
+    """A row: what a row more costs."""
+    small, large = sizes
+    each = found[1].minus(found[0], large - small)
+    whole = f"{in_all:,}", f"{each.cpu * in_all / 86_400:,.1f}", f"{each.written * in_all / 1e12:.3g}"
+    figures = f"{1 / each.wall:,.0f}", f"{each.cpu * 1e3:.4g}", f"{each.written / 1024:.3g}"
+    report.add(job, unit, f"{small:,} and {large:,}", *figures, *whole)
+
+
+def score(chosen: argparse.Namespace, work: Path, report: Report) -> None:
+    """Cost and memory of scoring a tenth and all of the pairs, with a cluster of the job's own."""
+    embedded = write_embeddings(work / "embedded", chosen.embeddings)
+    found, peaks, sizes = [], [], (chosen.pairs // 10, chosen.pairs)
+    report.notes.append(f"{chosen.embeddings:,} embeddings are {chosen.embeddings * DIM * 4 / GIB:.2f} GiB.")
+    for count in sizes:
+        pairs = write_pairs(work / f"{count}.parquet", chosen.embeddings, count)
+        lists = ["--embeddings", str(embedded), "--pairs", str(pairs), "--csv.preset", "none"]
+        cost, memory = measured("score", work / f"score-{count}", *lists, memory=True)
+        found.append(cost)
+        peaks.append(memory.tree)
         report.notes.append(
-            f"score, {count:,} pairs of {chosen.embeddings:,} embeddings ({size:.2f} GiB), "
-            f"alone: {run.seconds:.0f} s, peak {run.memory.tree / GIB:.2f} GiB in all processes, "
-            f"{run.memory.process / GIB:.2f} in the driver."
+            f"score, {count:,} pairs of them: {cost.wall:.0f} s, peak {memory.tree / GIB:.2f} GiB in all processes, "
+            f"{memory.process / GIB:.2f} in the driver."
         )
+    add(report, "score", "pair", PAIRS, sizes, found)
     report.notes.append(f"Peak memory with ten times the pairs: {peaks[1] / peaks[0]:.2f} times as much.")
 
 
@@ -220,7 +218,7 @@ def main() -> None:
     report = Report("scale", f"Marginal cost of a row, on {CORES} cores.", columns)
     with tempfile.TemporaryDirectory(prefix="fv") as folder:
         measure(chosen, Path(folder), report)
-        bounded(chosen, Path(folder), report)
+        score(chosen, Path(folder), report)
     report.write(chosen.results)
 
 
