@@ -104,10 +104,10 @@ class Reused:
 
     def __init__(self, files: list[Location], numbers: dict[str, int]) -> None:
         self.dim = read_schema(files[0]).field("embedding").type.list_size if files else 0
-        self.count = 0
-        self._vectors = np.zeros((0, 0), np.float32)
+        self.count = end = 0
+        # Room for all; the system gives only what is written to.
+        self._vectors = np.empty((len(numbers), self.dim), np.float32)
         self._position = np.full(len(numbers), -1, np.int64)
-        pieces = []
         for table in stream_table(files, ["photo", "embedding"]):
             found = np.array([numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
             column = table["embedding"].combine_chunks()
@@ -115,23 +115,19 @@ class Reused:
             vectors = column.take(pa.array(use)).flatten().to_numpy().reshape(-1, self.dim)
             norms = np.linalg.norm(vectors, axis=1)
             pointing = np.isfinite(norms) & (norms > 0)
-            use = use[pointing]
-            pieces.append(vectors[pointing])
-            self._position[found[use]] = self.count + np.arange(len(use))
-            self.count += len(use)
-        if pieces:
-            self._vectors = np.concatenate(pieces)
-        if self.count != np.count_nonzero(self._position >= 0):
+            use, end = use[pointing], self.count + int(pointing.sum())
+            if end > len(numbers):
+                break  # more rows than photos
+            self._vectors[self.count : end] = vectors[pointing]
+            self._position[found[use]] = np.arange(self.count, end)
+            self.count = end
+        if end != np.count_nonzero(self._position >= 0):
             raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
 
     def column(self, start: int, stop: int) -> pa.Array:
         """Embeddings of the photos numbered start ... stop-1, null where there is none."""
         position = self._position[start:stop]
-        values = (
-            self._vectors[np.maximum(position, 0)]
-            if len(self._vectors)
-            else np.zeros((len(position), self.dim), np.float32)
-        )
+        values = self._vectors[np.maximum(position, 0)]  # of those without one whatever lies there: the mask hides it
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), self.dim, mask=pa.array(position < 0))
 
 
