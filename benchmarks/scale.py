@@ -20,8 +20,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks import cleaning_speed, pairs_speed
-from benchmarks.harness import CORES, Report, parser, require, run_job
-from benchmarks.memory import CpuTime, PeakMemory
+from benchmarks.harness import CORES, JobRun, Report, parser, require, run_job
+from benchmarks.memory import CpuTime
 from benchmarks.photo_lists import find_photos
 from faceverify import tables
 
@@ -44,13 +44,13 @@ class Cost:
         return Cost(*((getattr(self, name) - getattr(other, name)) / rows for name in names))
 
 
-def measured(job: str, out: Path, *options: str, memory: bool = False) -> tuple[Cost, PeakMemory]:
-    """One run of a job: its cost, and its memory if that is asked for."""
+def measured(job: str, out: Path, *options: str, memory: bool = False) -> tuple[Cost, JobRun]:
+    """One run of a job: its cost, and the run, with its memory if that is asked for."""
     time = CpuTime(os.getpid())
     run = run_job(job, out, *options, watch=time.sample, memory=memory)
     time.sample()
     written = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
-    return Cost(run.seconds, time.seconds, written), run.memory
+    return Cost(run.seconds, time.seconds, written), run
 
 
 @dataclass(frozen=True)
@@ -185,12 +185,12 @@ def score(chosen: argparse.Namespace, work: Path, report: Report) -> None:
     for count in sizes:
         pairs = write_pairs(work / f"{count}.parquet", chosen.embeddings, count)
         lists = ["--embeddings", str(embedded), "--pairs", str(pairs), "--csv.preset", "none"]
-        cost, memory = measured("score", work / f"score-{count}", *lists, memory=True)
+        cost, run = measured("score", work / f"score-{count}", *lists, memory=True)
         found.append(cost)
-        peaks.append(memory.tree)
+        peaks.append(run.memory.tree)
         report.notes.append(
-            f"score, {count:,} pairs of them: {cost.wall:.0f} s, peak {memory.tree / GIB:.2f} GiB in all processes, "
-            f"{memory.process / GIB:.2f} in the driver."
+            f"score, {count:,} pairs of them: {cost.wall:.0f} s, {run.manifest['seconds']['plan']:.0f} the plan; "
+            f"peak {run.memory.tree / GIB:.2f} GiB in all processes, {run.memory.process / GIB:.2f} in the driver."
         )
     add(report, "score", "pair", PAIRS, sizes, found)
     report.notes.append(f"Peak memory with ten times the pairs: {peaks[1] / peaks[0]:.2f} times as much.")
