@@ -91,11 +91,13 @@ def run_program(*arguments: str, watch: Callable[[], object] = lambda: None, mem
     with tempfile.TemporaryFile() as said:
         start = time.perf_counter()
         with subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=said, stderr=said) as process:
-            peak = PeakMemory(process.pid)
+            peak, due = PeakMemory(process.pid), 0.0
             while process.poll() is None:
-                taken = seconds_of(peak.sample) if memory else 0.0
+                if memory and time.perf_counter() >= due:
+                    taken = seconds_of(peak.sample)
+                    due = time.perf_counter() + REST * taken
                 watch()
-                time.sleep(max(SAMPLE_SECONDS, REST * taken))
+                time.sleep(SAMPLE_SECONDS)
         seconds = time.perf_counter() - start
         said.seek(0)
         if process.returncode:

@@ -133,8 +133,7 @@ REJECTS = pa.schema(
 def parquet_options(schema: pa.Schema) -> dict[str, Any]:
     """How a table is encoded in Parquet: what `ParquetWriter` takes besides the schema.
 
-    Vectors, pictures and scores never repeat: to look for repetitions first takes three times as long and makes files
-    of embeddings half as large again.
+    Vectors, pictures and scores never repeat: to look for repetitions first costs time, and makes their files larger.
     """
     repeats = [f.name for f in schema if not (pa.types.is_nested(f.type) or _is_unique(f.type))]
     return {"compression": "zstd", "compression_level": 1, "use_dictionary": repeats}

@@ -20,7 +20,7 @@ _ARRAYS = ("faces", "rows", "label", "kind", "person", "is_fake")
 class Unhurried(ExecutionCallback):
     """Lets the loop of Ray Data, which runs in the worker that trains, rest between two looks.
 
-    When all batches are ready it waits for nothing (Ray 2.60): it took a core, and Python's lock from the training.
+    When all batches are ready it waits for nothing (Ray 2.60), and keeps taking Python's lock from the training.
     """
 
     def on_execution_step(self, executor: Any) -> None:
