@@ -83,7 +83,7 @@ def place(asked: AlignResources, align: AlignConfig, cluster: Cluster, workers: 
             f"align.device is {align.device} and resources.gpus {asked.gpus:g}, but the cluster has no GPU: set them "
             "to auto and -1, or use another cluster."
         )
-    cpus = min(cluster.node_cpus or cluster.cpus, 1.0 if asked.cpus == -1 else asked.cpus)
+    cpus = min(cluster.node_cpus, 1.0 if asked.cpus == -1 else asked.cpus)
     gpus = (1.0 if asked.gpus == -1 else asked.gpus) if may and cluster.gpus else 0.0
     batch = asked.batch if asked.batch != -1 else GPU_PHOTOS if gpus else GROUP_PHOTOS
     most = int(cluster.gpus / gpus) if gpus else int(cluster.cpus / cpus)

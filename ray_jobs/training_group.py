@@ -56,17 +56,12 @@ def worker_needs(cluster: Cluster, workers: int) -> dict[str, float]:
     """What one of so many workers takes of the cluster; what is left of the CPUs prepares batches."""
     if cluster.gpus:
         return {"cpu": 1, "gpu": 1}
-    return {"cpu": max(0.1, _share(cluster, workers) - 0.5)}
+    return {"cpu": max(0.1, cluster.share(workers) - 0.5)}
 
 
 def threads_of(cluster: Cluster, workers: int) -> int:
     """Of PyTorch, on CPUs."""
-    return max(1, int(_share(cluster, workers)))
-
-
-def _share(cluster: Cluster, workers: int) -> float:
-    """CPUs of one worker: it has to fit on one node, and on those that are left when one is lost."""
-    return min(cluster.cpus / workers, cluster.node_cpus or cluster.cpus)
+    return max(1, int(cluster.share(workers)))
 
 
 class Board:

@@ -46,30 +46,17 @@ class Room:
     share: Cluster
 
 
-def room(cluster: Cluster, config: "TuneConfig", total: int, smallest: int) -> Room:
-    """As many trials as have what they need, all at the same time, with something left to prepare batches.
-
-    Args:
-        cluster: what Ray offers.
-        config: of the job.
-        total: trials.
-        smallest: CPUs of the node that has fewest; a worker has to fit on one.
-    """
+def room(cluster: Cluster, config: "TuneConfig", total: int) -> Room:
+    """As many of `total` trials as have what they need, all at the same time, with something left for batches."""
     workers = config.workers or 1
     slots = min(cluster.gpus, max(1, cluster.cpus - 1)) if cluster.gpus else cluster.cpus
     limits = [total, max(1, slots // workers)]
     limits += [config.search.window] if config.search.algorithm == "optuna" else []
     trials = min(limits + ([config.concurrent] if config.concurrent else []))
+    smallest = min(filter(None, cluster.cpus_of_nodes), default=cluster.cpus)  # a worker has to fit on one node
     cpus = max(1, min(cluster.cpus // trials, smallest * workers))
-    return Room(trials, workers, replace(cluster, cpus=cpus, gpus=workers if cluster.gpus else 0))
-
-
-def smallest_node() -> int:
-    """CPUs of the node that has fewest, of those that have any."""
-    import ray
-
-    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
-    return min((cpus for cpus in nodes if cpus), default=1)
+    share = replace(cluster, cpus=cpus, cpus_of_nodes=(), gpus=workers if cluster.gpus else 0)
+    return Room(trials, workers, share)
 
 
 class Referee:

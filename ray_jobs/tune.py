@@ -88,7 +88,7 @@ def finish(
         cluster = connect(config)
         check_shared(cluster, folder.work, *ready.faces)
     search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
-    room = trial_runs.room(cluster, config, search.total, trial_runs.smallest_node())
+    room = trial_runs.room(cluster, config, search.total)
     with folder.planning() if not folder.resumed else clock("plan"):
         cost = train.reckon(training, ready, room.workers)
     print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")

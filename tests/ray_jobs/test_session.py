@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from faceverify.config import JobConfig
 from faceverify.errors import BadData, PlatformError, Reason, UserError
@@ -139,6 +141,18 @@ def test_an_output_in_rays_copy_of_the_working_directory_is_refused(
         session.check_kept("runs/faces")
     for kept in ("", str(tmp_path / "runs"), "s3://bucket/runs"):
         session.check_kept(kept)
+
+
+@given(st.lists(st.integers(0, 96), min_size=1, max_size=5).filter(any), st.integers(1, 12))
+def test_every_worker_finds_its_share_on_some_node(nodes: list[int], workers: int) -> None:
+    share = Cluster(sum(nodes), 0, len(nodes), 1, 1, tuple(nodes)).share(workers)
+    room = lambda each: sum(int(cpus / each + 1e-9) for cpus in nodes)  # noqa: E731
+    assert room(share) >= workers > room(share * 1.01)
+
+
+def test_the_share_on_nodes_of_two_sizes() -> None:
+    cluster = Cluster(10, 0, 2, 1, 1, (8, 2))
+    assert [cluster.share(workers) for workers in (1, 2, 5, 20)] == [8, 4, 2, 0.5]
 
 
 def test_a_cluster_that_does_not_grow_is_told(cluster: Cluster) -> None:

@@ -17,11 +17,11 @@ def config(workers: int = 0, concurrent: int = 0, algorithm: str = "random") -> 
 
 @pytest.mark.parametrize("cpus, nodes, gpus", [(1, 1, 0), (2, 1, 0), (8, 4, 0), (64, 1, 0), (16, 2, 2), (12, 1, 8)])
 def test_nobody_waits_for_what_others_hold(cpus: int, nodes: int, gpus: int) -> None:
-    cluster = Cluster(cpus, gpus, nodes, 1 << 30, 1 << 30)
+    cluster = Cluster(cpus, gpus, nodes, 1 << 30, 1 << 30, (cpus // nodes,) * nodes)
     for workers, concurrent, total in itertools.product((0, 1, 2, 4), (0, 1, 3, 99), (1, 12)):
         if workers > (gpus or cpus):
             continue  # more than there is: `train` cannot either
-        found = room(cluster, config(workers, concurrent), total, cpus // nodes)
+        found = room(cluster, config(workers, concurrent), total)
         assert 1 <= found.trials <= total and (not concurrent or found.trials <= concurrent)
         needs = worker_needs(found.share, found.workers)
         running = found.trials * found.workers
@@ -33,11 +33,11 @@ def test_nobody_waits_for_what_others_hold(cpus: int, nodes: int, gpus: int) -> 
 
 
 def test_as_many_as_there_is_room_for() -> None:
-    assert room(Cluster(2, 0, 1, 1, 1), config(), 12, 2).trials == 2
-    assert room(Cluster(2, 0, 1, 1, 1), config(workers=2), 12, 2).trials == 1
-    assert room(Cluster(64, 8, 1, 1, 1), config(), 12, 64).trials == 8
-    assert room(Cluster(64, 8, 1, 1, 1), config(workers=4), 12, 64).trials == 2
-    assert room(Cluster(64, 8, 1, 1, 1), config(algorithm="optuna"), 12, 64).trials == SearchConfig().window
+    assert room(Cluster(2, 0, 1, 1, 1), config(), 12).trials == 2
+    assert room(Cluster(2, 0, 1, 1, 1), config(workers=2), 12).trials == 1
+    assert room(Cluster(64, 8, 1, 1, 1), config(), 12).trials == 8
+    assert room(Cluster(64, 8, 1, 1, 1), config(workers=4), 12).trials == 2
+    assert room(Cluster(64, 8, 1, 1, 1), config(algorithm="optuna"), 12).trials == SearchConfig().window
 
 
 def test_the_referee_remembers_whom_it_stopped() -> None:
