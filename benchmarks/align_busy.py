@@ -104,10 +104,9 @@ def measure(chosen: argparse.Namespace, method: Method, photos: Photos, report: 
         rates["**align**"].append(rate)
         wall.append(seconds)
         busy.append(share)
-    spreads = {name: Spread.of(values) for name, values in rates.items()}
-    for name, spread in spreads.items():
-        share = spread.median / spreads["plain loop"].median
-        report.add(method, f"{len(photos.paths):,}", name, f"{spread:.0f}", f"{share:.2f}")
+    for name, values in rates.items():
+        shares = Spread.of([rate / loops for rate, loops in zip(values, rates["plain loop"], strict=True)])
+        report.add(method, f"{len(photos.paths):,}", name, f"{Spread.of(values):.0f}", f"{shares:.2f}")
     report.notes.append(
         f"{method}: the whole command took {Spread.of(wall):.1f} s, Ray's start and the commit included."
     )
@@ -133,7 +132,9 @@ def main() -> None:
     for method in [method for method in WEIGHTS if method in chosen.methods]:
         shards = chosen.shards if method == "yunet" else max(4, chosen.shards // 3)
         measure(chosen, method, find_photos(folder, detector, PER_SHARD * shards), report)
-    report.notes.append(f"Median (smallest to largest) of {chosen.repeats} runs that took turns.")
+    report.notes.append(
+        f"Median (smallest to largest) of {chosen.repeats} runs that took turns; shares are those of each turn."
+    )
     report.write(chosen.results)
 
 
