@@ -4,7 +4,7 @@ import contextlib
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
@@ -264,27 +264,28 @@ def train_here(
     objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(world.device)
     prepared = learning.prepare(network, config.network, world)
     precision = learning.precision_of(config.network.precision, world.device)
-    Training(
-        learner=learning.Learner(prepared, objective, plan.card, precision).to(world.device),
-        card=plan.card,
-        original=original,
-        recipe=recipe,
-        network=config.network,
-        optimiser=config.optimiser,
-        validation=config.validation,
-        feed=RayFeed(plan.recipe, plan.images, world.rank, world.size, config.decoders),
-        images=plan.images,
-        world=world,
-        keeper=Keeper(out, config.validation.keep),
-        log=Log(out, _trackers(config, out) if world.first else []),
-        told=told,
-        goes_on=goes_on,
-        tell_every=config.tell_every,
-    ).run()
+    with Log(out, _trackers(config, out) if world.first else []) as log:
+        Training(
+            learner=learning.Learner(prepared, objective, plan.card, precision).to(world.device),
+            card=plan.card,
+            original=original,
+            recipe=recipe,
+            network=config.network,
+            optimiser=config.optimiser,
+            validation=config.validation,
+            feed=RayFeed(plan.recipe, plan.images, world.rank, world.size, config.decoders),
+            images=plan.images,
+            world=world,
+            keeper=Keeper(out, config.validation.keep),
+            log=log,
+            told=told,
+            goes_on=goes_on,
+            tell_every=config.tell_every,
+        ).run()
 
 
 def _trackers(config: "TrainConfig", out: Location) -> list[Any]:
-    from faceverify.training.log import MLflow, TensorBoard
+    from faceverify.training.trackers import MLflow, TensorBoard
 
     match config.track:
         case "tensorboard":
@@ -292,7 +293,7 @@ def _trackers(config: "TrainConfig", out: Location) -> list[Any]:
                 raise UserError(f"track is tensorboard, which writes to local folders only, and out is {out}.")
             return [TensorBoard((out / "tensorboard").path)]
         case "mlflow":
-            return [MLflow(out.name)]
+            return [MLflow(out, asdict(config))]
     return []
 
 

@@ -1,22 +1,12 @@
 """metrics.jsonl: one line per step that is told, one per validation; and where else they are sent."""
 
 import json
-from typing import Any, Protocol
+from typing import Any
 
-from faceverify.errors import UserError
 from faceverify.storage import Location
+from faceverify.training.trackers import Tracker
 
 METRICS = "metrics.jsonl"
-
-
-class Tracker(Protocol):
-    """A further place for metrics."""
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """Send numbers of a step."""
-
-    def close(self) -> None:
-        """Nothing more comes."""
 
 
 class Log:
@@ -48,46 +38,9 @@ class Log:
         """The lines of validations."""
         return [line for line in self.lines if "eer" in line]
 
-    def close(self) -> None:
-        """Close the trackers."""
+    def __enter__(self) -> "Log":
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
         for tracker in self._trackers:
-            tracker.close()
-
-
-class TensorBoard:
-    """Event files for TensorBoard, written by tensorboardX."""
-
-    def __init__(self, folder: str) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._writer = SummaryWriter(folder)
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """See `Tracker`."""
-        for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        """See `Tracker`."""
-        self._writer.close()
-
-
-class MLflow:
-    """A run in the MLflow that MLFLOW_TRACKING_URI names."""
-
-    def __init__(self, name: str) -> None:
-        try:
-            import mlflow
-        except ImportError:
-            raise UserError("track is mlflow, which is not installed: pip install 'faceverify[mlflow]'.") from None
-        self._mlflow = mlflow
-        mlflow.set_experiment("faceverify")
-        mlflow.start_run(run_name=name)
-
-    def add(self, step: int, values: dict[str, float]) -> None:
-        """See `Tracker`."""
-        self._mlflow.log_metrics(values, step=step)
-
-    def close(self) -> None:
-        """See `Tracker`."""
-        self._mlflow.end_run()
+            tracker.close(failed=kind is not None)
