@@ -17,7 +17,7 @@ from benchmarks.harness import Report, parser, require
 from benchmarks.verification import aligners
 
 FAKES = 16  # of each person, to learn from
-OWN_CLASS = ("--losses.fakes-as-own-class", "true")
+OWN_CLASS = ("--losses.fakes-as-own-class",)
 
 
 @dataclass(frozen=True)
