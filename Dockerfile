@@ -19,6 +19,8 @@ RUN pip install --no-cache-dir --no-deps --force-reinstall . \
 
 # Threads that wait leave the cores to others: a node runs many workers (benchmarks/waiting.py).
 ENV OMP_WAIT_POLICY=PASSIVE
+# Where actors fill a node, Ray would end idle workers after 1 s and start new ones for the next tasks.
+ENV RAY_idle_worker_killing_time_threshold_ms=20000
 
 # No code here: a job brings its own in its working directory, or uses what is installed.
 WORKDIR /home/ray

@@ -18,6 +18,7 @@ from ray_jobs.growing import grow
 from ray_jobs.measures import Measures, measures
 
 C = TypeVar("C")
+KEEP_IDLE_MS = "20000"  # where actors fill the machine Ray ends idle workers after 1 s, and the next task starts another
 RETRY_PAUSE_MS = "3000"  # between two attempts at a task whose worker died: Ray needs a while to notice a lost node
 GPU_WAIT, GPU_WORK = "gpu wait", "gpu work"  # seconds of workers with a GPU, among those of their stages
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
@@ -142,9 +143,10 @@ def connect(config: JobConfig | None = None) -> Cluster:
     """
     config = config or JobConfig()
     verbose = config.verbose
+    # A cluster that runs already has its own environment, see Dockerfile.
     os.environ.setdefault("RAY_task_retry_delay_ms", RETRY_PAUSE_MS)
-    # Threads that spin while they wait take the cores from other workers (benchmarks/waiting.py). A cluster that runs
-    # already has its own environment, see Dockerfile.
+    os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", KEEP_IDLE_MS)
+    # Threads that spin while they wait take the cores from other workers (benchmarks/waiting.py).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not verbose:

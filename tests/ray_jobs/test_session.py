@@ -4,12 +4,14 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import ray
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -141,6 +143,19 @@ def test_an_output_in_rays_copy_of_the_working_directory_is_refused(
         session.check_kept("runs/faces")
     for kept in ("", str(tmp_path / "runs"), "s3://bucket/runs"):
         session.check_kept(kept)
+
+
+def test_workers_outlast_a_pause_between_tasks(cluster: Cluster) -> None:
+    def age() -> float:
+        time.sleep(1)  # so that each of them needs a worker of its own
+        started = Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19]
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(started) / os.sysconf("SC_CLK_TCK")
+
+    task = ray.remote(num_cpus=0.1)(age)
+    several = range(cluster.cpus + 2)
+    ray.get([task.remote() for _ in several])
+    time.sleep(3)
+    assert min(ray.get([task.remote() for _ in several])) > 3
 
 
 @given(st.lists(st.integers(0, 96), min_size=1, max_size=5).filter(any), st.integers(1, 12))
