@@ -18,7 +18,7 @@ from ray_jobs.growing import grow
 from ray_jobs.measures import Measures, measures
 
 C = TypeVar("C")
-KEEP_IDLE_MS = "20000"  # where actors fill the machine Ray ends idle workers after 1 s, and the next task starts another
+KEEP_IDLE_MS = "20000"  # where actors fill the machine Ray ends idle workers after 1 s; the next task starts another
 RETRY_PAUSE_MS = "3000"  # between two attempts at a task whose worker died: Ray needs a while to notice a lost node
 GPU_WAIT, GPU_WORK = "gpu wait", "gpu work"  # seconds of workers with a GPU, among those of their stages
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
