@@ -82,28 +82,26 @@ def loop(config: AlignConfig, paths: list[str], cores: int) -> float:
         return len(paths) / (time.perf_counter() - start)
 
 
-def job(config: AlignConfig, photos: Photos, cores: int) -> tuple[float, float, float]:
-    """Of `align`: photos per second, seconds of the whole command, share of the workers' time spent on photos."""
+def job(config: AlignConfig, photos: Photos, cores: int) -> tuple[float, float]:
+    """Of `align`: photos per second, seconds of the whole command."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
         options = ["--photos", str(photos.write_table(Path(folder) / "photos.parquet")), "--workers", str(cores)]
         options += ["--align.method", config.method, "--align.weights", config.weights, "--align.device", "cpu"]
         watch = FaceParts(out)
         run = run_job("align", out, *options, "--photos-per-shard", str(PER_SHARD), watch=watch)
-        rate, spent = watch.rate(len(photos.paths) // PER_SHARD, cores), run.manifest["seconds"]["workers"]
-        return rate, run.seconds, rate * sum(spent.values()) / len(photos.paths) / cores
+        return watch.rate(len(photos.paths) // PER_SHARD, cores), run.seconds
 
 
 def measure(chosen: argparse.Namespace, method: Method, photos: Photos, report: Report) -> None:
     """Fill the rows of one method; the sides take turns."""
     config = AlignConfig(method=method, weights=str(chosen.data / "models" / WEIGHTS[method]), device="cpu")
-    rates, wall, busy = defaultdict(list), [], []
+    rates, wall = defaultdict(list), []
     for _ in range(chosen.repeats):
         rates["plain loop"].append(loop(config, photos.paths, chosen.cores))
-        rate, seconds, share = job(config, photos, chosen.cores)
+        rate, seconds = job(config, photos, chosen.cores)
         rates["**align**"].append(rate)
         wall.append(seconds)
-        busy.append(share)
     for name, values in rates.items():
         shares = Spread.of([rate / loops for rate, loops in zip(values, rates["plain loop"], strict=True)])
         report.add(method, f"{len(photos.paths):,}", name, f"{Spread.of(values):.0f}", f"{shares:.2f}")

@@ -114,7 +114,7 @@ class Cluster:
     nodes: int
     object_store_bytes: int  # of the node that has least
     memory_bytes: int  # of all nodes, for workers
-    cpus_of_nodes: tuple[int, ...] = ()  # () = not known: taken for one node
+    cpus_of_nodes: tuple[int, ...] = ()  # of those that have any; () = not known: taken for one node
 
     @property
     def node_cpus(self) -> int:
@@ -124,7 +124,7 @@ class Cluster:
     def share(self, workers: int) -> float:
         """CPUs that each of so many workers may take, so that all have their place, each on one node."""
         nodes = self.cpus_of_nodes or (self.cpus,)
-        shares = sorted({cpus / parts for cpus in nodes for parts in range(1, workers + 1)} - {0.0}, reverse=True)
+        shares = sorted({cpus / parts for cpus in nodes for parts in range(1, workers + 1)}, reverse=True)
         fits = lambda share: sum(int(cpus / share + 1e-9) for cpus in nodes) >= workers  # noqa: E731
         return next(filter(fits, shares))
 
@@ -174,9 +174,9 @@ def connect(config: JobConfig | None = None) -> Cluster:
         grow(cpus, config.gpus, config.grow_minutes)
     total = ray.cluster_resources()
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    of_nodes = tuple(int(node["Resources"].get("CPU", 0)) for node in nodes)
     # A head that offers no CPU has no workers that share anything.
     at_work = [node["Resources"] for node in nodes if node["Resources"].get("CPU", 0) > 0]
+    of_nodes = tuple(filter(None, (int(has["CPU"]) for has in at_work)))
     store = int(min(has.get("object_store_memory", 0) for has in at_work))
     cpus, gpus = max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0))
     return Cluster(cpus, gpus, len(nodes), store, int(total.get("memory", 0)), of_nodes)

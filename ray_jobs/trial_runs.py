@@ -53,7 +53,7 @@ def room(cluster: Cluster, config: "TuneConfig", total: int) -> Room:
     limits = [total, max(1, slots // workers)]
     limits += [config.search.window] if config.search.algorithm == "optuna" else []
     trials = min(limits + ([config.concurrent] if config.concurrent else []))
-    smallest = min(filter(None, cluster.cpus_of_nodes), default=cluster.cpus)  # a worker has to fit on one node
+    smallest = min(cluster.cpus_of_nodes, default=cluster.cpus)  # a worker has to fit on one node
     cpus = max(1, min(cluster.cpus // trials, smallest * workers))
     share = replace(cluster, cpus=cpus, cpus_of_nodes=(), gpus=workers if cluster.gpus else 0)
     return Room(trials, workers, share)

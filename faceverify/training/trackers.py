@@ -1,6 +1,7 @@
 """Where else than in metrics.jsonl the numbers of a training are shown."""
 
 import os
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from faceverify.errors import PlatformError, UserError
@@ -78,7 +79,7 @@ class MLflow:
         """See `Tracker`."""
         self._ask(lambda: self._mlflow.end_run("FAILED" if failed else "FINISHED"))
 
-    def _ask(self, something: Any) -> None:
+    def _ask(self, something: Callable[[], object]) -> None:
         try:
             something()
         except self._mlflow.MlflowException as error:
