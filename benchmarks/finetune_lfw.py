@@ -17,12 +17,13 @@ from benchmarks.harness import Report, parser, require
 from benchmarks.verification import aligners
 
 FAKES = 16  # of each person, to learn from
+MANY = (96, 12)  # ... of the long rows, and how many deepfake pairs for each impostor pair
 OWN_CLASS = ("--losses.fakes-as-own-class",)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: a name, the losses' weights, more options, the data (`clean`, `dirty`, `cleaned`), the start."""
+    """A row: a name, the losses' weights, more options, the data (see `Sets`), the start, whether it is a long one."""
 
     name: str
     weights: dict[str, float]
@@ -33,6 +34,11 @@ class Variant:
 
 
 KEEP = {"distill": 20.0}  # real faces stay where they were
+VARIED = (  # for rows that see each photo often enough to know it by heart
+    "--network.bn", "frozen", "--augment.flip", "0.5", "--augment.rotation", "0.7", "--augment.light", "0.5",
+    "--augment.blur", "0.1", "--augment.blur-sigma", "0.8", "--augment.noise", "0.1", "--augment.noise-sigma", "5",
+    "--augment.jpeg", "0.1", "--augment.jpeg-quality", "60",
+)  # fmt: skip
 OURS = {"adaptive_margin": 1.0} | KEEP
 VARIANTS = (
     Variant("adaptive margin + distill", OURS),
@@ -52,7 +58,10 @@ VARIANTS = (
     Variant("adaptive margin + distill, attention branch", OURS, ("--network.attention",)),
     Variant("adaptive margin + distill, flip, light and JPEG", OURS,
             ("--augment.flip", "0.5", "--augment.light", "0.3", "--augment.jpeg", "0.3")),
-    Variant("**adaptive margin + distill**, long", OURS, long=True),
+    Variant("**adaptive margin + distill**, long, for people", {"adaptive_margin": 1.0, "distill": 100.0},
+            (*VARIED, "--optimiser.learning-rate", "1e-3"), data="many", long=True),
+    Variant("**adaptive margin + distill**, long, against fakes", {"adaptive_margin": 1.0, "distill": 60.0},
+            VARIED, data="many", long=True),
 )  # fmt: skip
 
 
@@ -65,12 +74,15 @@ class Sets:
     work: Path
 
     def of(self, name: str) -> TrainingSet:
-        """`true labels`, `dirty` (a tenth of them wrong) or `cleaned` (those, after `clean`)."""
+        """`true labels`, `many` (those, with more fakes), `dirty` (a tenth of them wrong), `cleaned` (that, after
+        `clean`)."""
         work, folder = self.work, self.work / name.replace(" ", "_")
         listed = ["--source", str(self.data / "lfw" / "images"), "--layout", "folders"]
         made(("ingest", work / "photos", *listed))
         if name == "true labels":
             return training_set(work / "photos", self.align, folder, FAKES)
+        if name == "many":
+            return training_set(work / "photos", self.align, folder, *MANY)
         dirty = planted(self.data, work)
         if name == "dirty":
             return training_set(dirty, self.align, folder, FAKES)
@@ -125,7 +137,7 @@ def main() -> None:
     """Entry point."""
     options = parser(__doc__ or "")
     options.add_argument("--work", type=Path, help="where runs are kept; default: a folder that is deleted")
-    options.add_argument("--steps", type=int, default=100, help="of every row but the long one")
+    options.add_argument("--steps", type=int, default=100, help="of every row but the long ones")
     options.add_argument("--long-steps", type=int, default=1000)
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--learning-rate", type=float, default=2e-3)

@@ -34,15 +34,16 @@ class TrainingSet:
     pairs: Path
 
 
-def training_set(photos: Path, align: list[str], work: Path, fakes: int) -> TrainingSet:
-    """Fakes and pairs of the people of a photos table; what is there already is not made again."""
+def training_set(photos: Path, align: list[str], work: Path, fakes: int, deepfakes: int = 1) -> TrainingSet:
+    """Fakes of the people of a photos table, so many of each, and pairs with so many deepfakes for each impostor; what
+    is there already is not made again."""
     faces = work / "faces"
     made(("align", work / "real_faces", "--photos", str(photos), *align))
     options = ["--photos", str(photos), "--faces", str(work / "real_faces"), "--per-person", str(fakes)]
     made(("fakes", work / "fakes", *options))
     made(("align", faces, "--photos", str(work / "fakes"), *align))
     options = ["--photos", str(work / "fakes"), "--faces", str(faces), "--validation-share", "0.1"]
-    made(("pairs", work / "pairs", *options))
+    made(("pairs", work / "pairs", *options, "--deepfakes-per-impostor", str(deepfakes)))
     return TrainingSet(faces, work / "pairs")
 
 

@@ -38,6 +38,9 @@ class PairsConfig(JobConfig):
     """Share of the people without a split that goes to `val`; the rest goes to `train`. A split that is given stays."""
     rebalance: bool = True
     """What a person cannot give, one without fakes for example, is given by people of the split who can."""
+    deepfakes_per_impostor: int = 1
+    """Deepfake pairs for each impostor pair of `train`: 1 makes it 50/25/25, 12 makes it 13/7/80. Other splits stay
+    50/25/25, so that error rates compare."""
     csv: bool = False
     """Write pairs.csv too: pathA, pathB, label, deepfake_a, deepfake_b, split."""
     pairs_per_shard: int = 500_000
@@ -46,8 +49,9 @@ class PairsConfig(JobConfig):
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share <= 1:
             raise UserError(f"validation_share is {self.validation_share}: give a share from 0 to 1.")
-        if self.pairs_per_shard < 1:
-            raise UserError(f"pairs_per_shard is {self.pairs_per_shard}: give a whole number from 1 up.")
+        for name in ("pairs_per_shard", "deepfakes_per_impostor"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} is {getattr(self, name)}: give a whole number from 1 up.")
 
 
 def run(config: PairsConfig) -> None:
@@ -81,7 +85,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
     clock = Stopwatch()
     with clock("plan"), folder.planning():
         people, unused = gather_people(config, photos, faces)
-        wanted = quotas(people, config.rebalance)
+        wanted = quotas(people, config.rebalance, config.deepfakes_per_impostor)
         cut = shards(wanted, config.pairs_per_shard)
     with clock("connect"):
         cluster = connect(config)
@@ -102,7 +106,8 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
             write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))
     facts = {"job": "pairs", "config": asdict(config), "rows_in": {"photos": len(people.photos) + unused}}
     facts |= {"rows_out": {"pairs": made}, "unused_photos": unused, "people": len(people.names)}
-    folder.finish({**facts, **balance(people, wanted), "seed": config.seed, "seconds": clock.seconds})
+    facts |= {**balance(people, wanted, config.deepfakes_per_impostor), "seed": config.seed, "seconds": clock.seconds}
+    folder.finish(facts)
 
 
 def gather_people(config: PairsConfig, photos: list[Location], faces: list[Location] | None) -> tuple["People", int]:
@@ -144,9 +149,11 @@ def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[ran
     return rows.num_rows, 0
 
 
-def balance(people: "People", wanted: "Quotas") -> dict[str, Any]:
+def balance(people: "People", wanted: "Quotas", deepfakes_per_impostor: int) -> dict[str, Any]:
     """What was made of each split, and what could not be made."""
     import numpy as np
+
+    from faceverify.pairs.quotas import times
 
     counts: dict[str, Any] = {}
     for number, split in enumerate(people.splits):
@@ -154,8 +161,12 @@ def balance(people: "People", wanted: "Quotas") -> dict[str, Any]:
         if len(members):
             kinds = {name: int(getattr(wanted, name)[members].sum()) for name in ("genuine", "impostor", "deepfake")}
             counts[split] = {"people": len(members), **kinds}
-    half = sum(split["genuine"] // 2 for split in counts.values())
-    short = {kind: half - sum(split[kind] for split in counts.values()) for kind in ("impostor", "deepfake")}
+    halves = {name: split["genuine"] // 2 for name, split in counts.items()}
+    wanted_fakes = sum(half * times(name, deepfakes_per_impostor) for name, half in halves.items())
+    short = {
+        "impostor": sum(halves.values()) - sum(split["impostor"] for split in counts.values()),
+        "deepfake": wanted_fakes - sum(split["deepfake"] for split in counts.values()),
+    }
     alone = int((people.reals < 2).sum())
     return {"splits": counts, "short": short, "people_without_fakes": int((people.fakes == 0).sum()), "alone": alone}
 
@@ -173,7 +184,7 @@ def summarise(folder: RunFolder) -> None:
     )
     if facts["short"]["deepfake"]:
         print(
-            f"{facts['short']['deepfake']:,} deepfake pairs are missing to a quarter: no pair comes twice, and "
+            f"{facts['short']['deepfake']:,} deepfake pairs are missing: no pair comes twice, and "
             f"{facts['people_without_fakes']:,} people have no fakes. More fakes per person would fill it."
         )
     if facts["short"]["impostor"]:

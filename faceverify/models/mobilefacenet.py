@@ -6,6 +6,7 @@ The key names and their order are those of the published state dict.
 
 from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
 
 from faceverify.models.attention import Attention
@@ -14,8 +15,21 @@ from faceverify.models.attention import Attention
 STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128, 2, 1))
 
 
+class StridedDepthwise(nn.Conv2d):
+    """In float32 on CPUs also inside autocast: there PyTorch 2.13 is several times slower at its bfloat16 gradient
+    (`benchmarks.strided_depthwise`), which took half of a training step."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """The convolution, in the type of `input`."""
+        if not torch.is_autocast_enabled("cpu") or input.device.type != "cpu":
+            return super().forward(input)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float()).to(input.dtype)
+
+
 def _conv_bn_relu6(width_in: int, width_out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    conv = nn.Conv2d(width_in, width_out, kernel, stride, kernel // 2, groups=groups, bias=False)
+    kind = StridedDepthwise if groups > 1 and stride > 1 else nn.Conv2d
+    conv = kind(width_in, width_out, kernel, stride, kernel // 2, groups=groups, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width_out), nn.ReLU6())
 
 

@@ -1,4 +1,4 @@
-"""How many impostor and deepfake pairs each person gives, so that the whole is 50/25/25."""
+"""How many impostor and deepfake pairs each person gives, so that the whole is 50/25/25, or has more deepfakes."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,13 @@ class Quotas:
     deepfake: np.ndarray
 
 
-def quotas(people: People, rebalance: bool) -> Quotas:
+def quotas(people: People, rebalance: bool, deepfakes_per_impostor: int = 1) -> Quotas:
     """Half of a person's genuine pairs for each other kind; odd halves are settled by lot, evenly over a split.
 
     Args:
         people: whom to pair.
         rebalance: what a person cannot give (a person without fakes, say) is given by others of the split who can.
+        deepfakes_per_impostor: so many times as many deepfake pairs in the split `train`.
     """
     genuine = people.genuine
     impostor, deepfake = genuine // 2, genuine // 2
@@ -36,9 +37,15 @@ def quotas(people: People, rebalance: bool) -> Quotas:
         half = len(odd) // 2
         impostor[odd[:half]] += 1
         deepfake[odd[half : 2 * half]] += 1
+        deepfake[members] *= times(people.splits[split], deepfakes_per_impostor)
         for wanted, possible in ((impostor, can_meet), (deepfake, can_fake)):
             wanted[members] = _possible(wanted[members], possible[members], people.keys[members], rebalance)
     return Quotas(genuine, impostor, deepfake)
+
+
+def times(split: str, deepfakes_per_impostor: int) -> int:
+    """Deepfake pairs per impostor pair of a split: validation and test stay as they are, so that errors compare."""
+    return deepfakes_per_impostor if split == "train" else 1
 
 
 def meetings(people: People) -> np.ndarray:

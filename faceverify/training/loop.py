@@ -159,7 +159,7 @@ class _Run:
     def _one(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
         _seed(self.job.recipe.batches.seed, self.step, self.world.rank)
         rate = self.schedule.set(self.optimiser, self.step)
-        parts = pieces(self._with_reference(tensors_of(batch, self.world.device)), self.job.recipe.batches.accumulate)
+        parts = pieces(self._tensors(batch), self.job.recipe.batches.accumulate)
         self.optimiser.zero_grad(set_to_none=True)
         losses = []
         components: Tensors = {}
@@ -187,12 +187,17 @@ class _Run:
             self.scaler.scale(total / count).backward()
         return total.detach() / count, values
 
-    def _with_reference(self, tensors: Tensors) -> Tensors:
+    def _tensors(self, batch: Batch) -> Tensors:
+        """The batch on the device, with what the original network makes of the real faces if a loss asks for it."""
+        tensors = tensors_of(batch, self.world.device)
         if self.job.original is None:
             return tensors
+        real = torch.from_numpy(np.flatnonzero(~batch.is_fake)).to(self.world.device)
         with torch.inference_mode():
-            reference = self.learner.embed(tensors["faces"], self.job.original)
-        return tensors | {"reference": reference.clone()}
+            found = self.learner.embed(tensors["faces"][real], self.job.original)
+        reference = torch.zeros(len(batch.is_fake), found.shape[1], device=found.device)
+        reference[real] = found  # no loss looks at those of fakes
+        return tensors | {"reference": reference}
 
     def _check(self, loss: float, norm: float, rate: float, batch: Batch) -> None:
         """Stop before a step that would spoil the weights; the mean over the workers is bad if one of them is."""

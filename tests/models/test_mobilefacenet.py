@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from faceverify.models import EngineConfig, load_engine
-from faceverify.models.mobilefacenet import MobileFaceNet
+from faceverify.models.mobilefacenet import MobileFaceNet, StridedDepthwise
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +51,20 @@ def test_y1_gives_the_published_outputs(shared_data, crops):
 def test_any_dimension():
     with torch.inference_mode():
         assert MobileFaceNet(7).eval()(torch.zeros(2, 3, 112, 112)).shape == (2, 7)
+
+
+def test_strided_depthwise_is_exact_inside_autocast():
+    """Where it learns in bfloat16: values and gradients are those of float32, rounded once."""
+    torch.manual_seed(0)
+    x = torch.randn(2, 8, 14, 14).bfloat16()
+    ours = StridedDepthwise(8, 8, 3, 2, 1, groups=8, bias=False)
+    plain = torch.nn.Conv2d(8, 8, 3, 2, 1, groups=8, bias=False)
+    plain.load_state_dict(ours.state_dict())
+    with torch.autocast("cpu", torch.bfloat16):
+        found = ours(x)
+    expected = plain(x.float())
+    assert found.dtype == torch.bfloat16 and torch.equal(found, expected.bfloat16())
+    found.float().sum().backward()
+    expected.sum().backward()
+    assert torch.allclose(ours.weight.grad, plain.weight.grad, atol=1e-5)
+    assert sum(isinstance(module, StridedDepthwise) for module in MobileFaceNet().modules()) == 3

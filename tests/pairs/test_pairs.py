@@ -179,3 +179,22 @@ def test_mistakes_are_named(photos_of):
     torn = photos.set_column(photos.schema.get_field_index("split"), "split", pa.array(["train", None, None, None]))
     with pytest.raises(UserError, match="person 'a' has photos in two splits"):
         gather(torn, 0, 0.05)
+
+
+@given(PEOPLE, st.integers(0, 2**40), st.integers(1, 20))
+@settings(max_examples=60, deadline=None)
+def test_more_deepfakes_to_learn_from_and_nothing_else_moves(photos_of, people, seed, deepfakes):
+    if not any(r + f for r, f, _ in people.values()):
+        return
+    photos = photos_of(people)
+    everybody = gather(usable(photos), seed, 0.05)
+    usual, more = quotas(everybody, True), quotas(everybody, True, deepfakes)
+    assert (more.genuine == usual.genuine).all() and (more.impostor == usual.impostor).all()
+    for number, split in enumerate(everybody.splits):
+        members = everybody.split == number
+        possible = int((everybody.reals * everybody.fakes)[members].sum())
+        wanted = int(everybody.genuine[members].sum()) // 2 * (deepfakes if split == "train" else 1)
+        assert more.deepfake[members].sum() == min(wanted, possible)
+    pairs = pairs_of(everybody, more, range(len(everybody.names)))
+    photo_a, photo_b = (pairs[name].to_pylist() for name in ("photo_a", "photo_b"))
+    assert len({frozenset(pair) for pair in zip(photo_a, photo_b, strict=True)}) == len(pairs)

@@ -172,3 +172,13 @@ def test_another_number_of_workers_goes_on_from_the_same_sample(data: Data, tmp_
     parts = [first.recipe.make(shared[rank], 3, rank, 2, first.images) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.label for part in parts]), whole.label)
     assert np.array_equal(np.concatenate([part.faces[:4] for part in parts]), whole.faces[:8])
+
+
+def test_the_original_network_sees_real_faces_only(data: Data, tmp_path: Path) -> None:
+    training = make(data, tmp_path, Asked(weights=LossWeights(adaptive_margin=1.0, distill=0.1)))
+    assert training.original is not None
+    seen: list[int] = []
+    training.original.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    real = [int((~batch.is_fake).sum()) for batch in training.feed.batches(0, 8)]
+    training.run()
+    assert seen == real and min(real) < 16
