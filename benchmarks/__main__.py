@@ -28,6 +28,7 @@ PROGRAMS = (
     "ddp_overhead",
     "gpu",
     "ir101_steps",
+    "strided_depthwise",
     "waiting",
     "submit_all",
     "scale",
@@ -43,7 +44,7 @@ def main() -> int:
     options.add_argument("--data", type=Path, help="folder of the test data, handed to every program")
     chosen = options.parse_args()
     for name in PROGRAMS:
-        print(f"{name:<15}{_claim(name)}")
+        print(f"{name:<19}{_claim(name)}")
     if chosen.list:
         return 0
     handed_on = ["--data", str(chosen.data)] if chosen.data else []

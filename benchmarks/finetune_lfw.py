@@ -170,6 +170,9 @@ def measure(chosen: argparse.Namespace, work: Path) -> None:
         f"Pairs: {counts}. Accepted: at the threshold of the EER of the real pairs of View-1.",
         f"{FAKES} fakes per person to learn from, batches of {chosen.batch} pairs, AdamW, cosine, "
         f"learning rate {chosen.learning_rate}, precision {chosen.precision}.",
+        f"Long rows: {MANY[0]} fakes per person and {MANY[1]} deepfake pairs for each impostor pair, augmented, "
+        "BatchNorm's statistics frozen; `distill` weighs 100 at half the learning rate (for people), or 60 (against "
+        "fakes).",
     ]
     report.write(chosen.results)
 

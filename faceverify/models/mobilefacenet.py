@@ -17,7 +17,7 @@ STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128
 
 class StridedDepthwise(nn.Conv2d):
     """In float32 on CPUs also inside autocast: there PyTorch 2.13 is several times slower at its bfloat16 gradient
-    (`benchmarks.strided_depthwise`), which took half of a training step."""
+    (`benchmarks.strided_depthwise`)."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution, in the type of `input`."""
