@@ -3,7 +3,6 @@
 Forward and backward of the three of mobilefacenet, for 32 faces, then a whole step of it; the two take turns.
 """
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -52,7 +51,7 @@ def main() -> None:
     """Entry point."""
     options = parser(__doc__ or "")
     options.add_argument("--repeats", type=int, default=7)
-    chosen: argparse.Namespace = options.parse_args()
+    chosen = options.parse_args()
     torch.set_num_threads(CORES)
     columns = ("forward and backward", "bfloat16, ms", "float32 inside, ms", "ratio")
     report = Report("strided_depthwise", "A step of mobilefacenet in bfloat16 gains from it.", columns)

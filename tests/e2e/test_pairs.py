@@ -65,6 +65,17 @@ def test_shards_and_workers_change_nothing(run: Run, photos: Path, expected: lis
     assert again.code == 0 and again.out.splitlines() == ended.out.splitlines()[-3:]
 
 
+def test_more_deepfakes_to_learn_from_as_far_as_there_are_fakes(run: Run, photos: Path, tmp_path: Path) -> None:
+    ended = run("pairs", "--photos", photos, "--out", tmp_path / "out", "--deepfakes-per-impostor", "12")
+    assert ended.code == 0, ended.err
+    made = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert {name: split["deepfake"] for name, split in made["splits"].items()} == {"train": 285 * 40, "val": 15 * 14}
+    assert made["short"] == {"impostor": 0, "deepfake": 285 * (12 * 14 - 40)}
+    assert "36,480 deepfake pairs are missing: no pair comes twice" in ended.out
+    wrong = run("pairs", "--photos", photos, "--out", tmp_path / "no", "--deepfakes-per-impostor", "0")
+    assert wrong.code == 2 and "deepfakes_per_impostor is 0: give a whole number from 1 up." in wrong.err
+
+
 @pytest.mark.thorough
 def test_driver_killed_at_random_moments(
     drive: Callable[..., Driver], photos: Path, expected: list[dict], tmp_path: Path

@@ -144,3 +144,10 @@ def test_save_leaves_nothing_half_written(tiny, tmp_path):
 def test_unknown_architecture():
     with pytest.raises(UserError, match="vit"):
         checkpoints.build("vit", 512)
+
+
+@pytest.mark.parametrize("name", ["tiny", "mobilefacenet", "mobilefacenet_attention"])
+def test_no_faces_give_no_embeddings(name):
+    """A worker's share of a step may hold fakes alone, and then `distill` has nothing to compare with."""
+    with torch.inference_mode():
+        assert checkpoints.build(name, 32).eval()(torch.zeros(0, 3, 112, 112)).shape == (0, 32)
