@@ -23,6 +23,9 @@ class PairBatch:
         reference_a: [B,D] embeddings of the same pictures by the original network, not normalised. None where nobody
             asks (`needs_reference`).
         reference_b: the same of the second photos.
+        scores_a: [B] logits, the branch `detail` of the network: how much it takes the photo for a deepfake. None where
+            nobody asks (`needs_scores`).
+        scores_b: the same of the second photos.
     """
 
     embeddings_a: Tensor
@@ -35,6 +38,8 @@ class PairBatch:
     person_b: Tensor | None = None
     reference_a: Tensor | None = None
     reference_b: Tensor | None = None
+    scores_a: Tensor | None = None
+    scores_b: Tensor | None = None
 
     @property
     def embeddings(self) -> Tensor:
@@ -55,6 +60,11 @@ class PairBatch:
     def reference(self) -> Tensor:
         """[2B,D]."""
         return _both("reference", self.reference_a, self.reference_b)
+
+    @property
+    def scores(self) -> Tensor:
+        """[2B]."""
+        return _both("scores", self.scores_a, self.scores_b)
 
     def classes(self, people: int, *, fakes_as_own_class: bool) -> Tensor:
         """[2B] int64, for losses over people: the person's number; of a deepfake `people` + the number of the person

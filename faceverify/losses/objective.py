@@ -14,6 +14,7 @@ from faceverify.losses.center import Center
 from faceverify.losses.circle import Circle
 from faceverify.losses.class_vectors import ClassVectors
 from faceverify.losses.contrastive import Contrastive
+from faceverify.losses.detection import Detection
 from faceverify.losses.distill import Distill
 from faceverify.losses.hard_negative import hardest
 from faceverify.losses.options import PERSON_LOSSES, LossConfig
@@ -47,6 +48,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config, self.people, self.weights = config, people, config.weights.in_use()
         self.needs_identities, self.needs_reference = config.needs_identities, config.needs_reference
+        self.needs_scores = config.needs_scores
         classes = people * (2 if config.fakes_as_own_class else 1)
         self.losses = nn.ModuleDict()
         for name in self.weights:
@@ -60,7 +62,7 @@ class Objective(nn.Module):
         """The weighted sum and its parts.
 
         Raises:
-            ValueError: the batch lacks what `needs_identities` or `needs_reference` ask for.
+            ValueError: the batch lacks what `needs_identities`, `needs_reference` or `needs_scores` ask for.
         """
         with torch.autocast(batch.embeddings_a.device.type, enabled=False):
             keep = self._mined(batch)
@@ -90,6 +92,8 @@ class Objective(nn.Module):
                 return loss(batch)
             case Distill():
                 return loss(batch.embeddings, batch.reference, batch.is_fake)
+            case Detection():
+                return loss(batch.scores, batch.is_fake)
             case _:
                 return loss(batch.embeddings_a, batch.embeddings_b, batch.label, keep)
 
@@ -107,6 +111,8 @@ def _make(name: str, config: LossConfig, classes: int, dim: int, seed: int) -> n
             return Triplet(config.triplet)
         case "distill":
             return Distill(config.distill)
+        case "detection":
+            return Detection()
         case "contrastive":
             return Contrastive(config.contrastive)
         case "circle":

@@ -15,6 +15,7 @@ from faceverify.errors import UserError
 PERSON_LOSSES = ("arcface", "adaface", "center")
 NEED_IDENTITIES = (*PERSON_LOSSES, "triplet")
 NEED_REFERENCE = ("distill",)
+NEED_SCORES = ("detection",)
 
 
 def _at_least(name: str, value: float, low: float, *, above: bool = False) -> None:
@@ -178,6 +179,8 @@ class LossWeights:
     """People: each photo near its person's centre; only beside another loss."""
     distill: float = 0.0
     """Real photos stay where the original network puts them."""
+    detection: float = 0.0
+    """Which photos are deepfakes; teaches the branch of `network.detail`, and needs it."""
 
     def __post_init__(self) -> None:
         for name, weight in asdict(self).items():
@@ -220,3 +223,8 @@ class LossConfig:
     def needs_reference(self) -> bool:
         """Whether a loss in use compares with the original network (`PairBatch.reference_a`, `reference_b`)."""
         return not self.weights.in_use().keys().isdisjoint(NEED_REFERENCE)
+
+    @property
+    def needs_scores(self) -> bool:
+        """Whether a loss in use asks the network which photos are deepfakes (`PairBatch.scores_a`, `scores_b`)."""
+        return not self.weights.in_use().keys().isdisjoint(NEED_SCORES)

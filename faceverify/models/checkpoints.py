@@ -26,8 +26,14 @@ Container = Literal["lightning", "cvlface", "huggingface", "bare"]
 PREFIXES: dict[Container, str] = {"huggingface": "model.net.", "cvlface": "net.", "lightning": "model."}
 COLOURS: dict[Container, str] = {"lightning": "BGR", "cvlface": "RGB", "huggingface": "RGB"}
 _PLAIN = (*LAYOUTS, "mobilefacenet")
-WITH_ATTENTION = "_attention"  # ending of the name of an architecture that has the branch of models/attention.py
-ARCHITECTURES = (*_PLAIN, *(f"{name}{WITH_ATTENTION}" for name in _PLAIN))
+# Endings of the names of architectures that have the branch of models/attention.py, of models/detail.py, in this order.
+WITH_ATTENTION, WITH_DETAIL = "_attention", "_detail"
+ARCHITECTURES = tuple(
+    f"{name}{attention}{detail}"
+    for detail in ("", WITH_DETAIL)
+    for attention in ("", WITH_ATTENTION)
+    for name in _PLAIN
+)
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 
 
@@ -48,9 +54,12 @@ def build(architecture: str, dim: int) -> nn.Module:
     """
     if architecture not in ARCHITECTURES:
         raise UserError(f"There is no architecture '{architecture}'; take one of {', '.join(ARCHITECTURES)}.")
-    plain = architecture.removesuffix(WITH_ATTENTION)
-    attention = plain != architecture
-    return MobileFaceNet(dim, attention) if plain == "mobilefacenet" else iresnet(plain, dim, attention)
+    rest = architecture.removesuffix(WITH_DETAIL)
+    plain = rest.removesuffix(WITH_ATTENTION)
+    attention, detail = plain != rest, rest != architecture
+    if plain == "mobilefacenet":
+        return MobileFaceNet(dim, attention, detail)
+    return iresnet(plain, dim, attention, detail)
 
 
 def read(path: Path) -> Checkpoint:

@@ -6,6 +6,7 @@ What differs from the arcface_torch network of the same name: every stage stride
 stage is a pooling without parameters, and the last BatchNorm has no weight and no bias.
 """
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 
 from faceverify.errors import UserError
 from faceverify.models.attention import Attention
+from faceverify.models.detail import Detail
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,8 +39,9 @@ class Unit(nn.Module):
 
     def __init__(self, width_in: int, width_out: int, stride: int) -> None:
         super().__init__()
-        # A pooling of one pixel takes every stride-th pixel; it has no keys in the state dict.
-        self.shortcut_layer: nn.Module = nn.MaxPool2d(1, stride)
+        # As published a pooling of one pixel, which takes every stride-th pixel; it has no keys in the state dict. Of
+        # stride 1 it would only copy, for a sixth of the time of an embedding on a GPU.
+        self.shortcut_layer: nn.Module = nn.Identity() if stride == 1 else nn.MaxPool2d(1, stride)
         if width_in != width_out:
             self.shortcut_layer = nn.Sequential(
                 nn.Conv2d(width_in, width_out, 1, stride, bias=False), nn.BatchNorm2d(width_out)
@@ -60,7 +63,7 @@ class Unit(nn.Module):
 class IResNet(nn.Module):
     """The network. Use `iresnet` to build one by name."""
 
-    def __init__(self, layout: Layout, dim: int = 512, attention: bool = False) -> None:
+    def __init__(self, layout: Layout, dim: int = 512, attention: bool = False, detail: bool = False) -> None:
         super().__init__()
         first, last = layout.channels[0], layout.channels[-1]
         self._units = layout.units
@@ -77,17 +80,27 @@ class IResNet(nn.Module):
         self.body = nn.Sequential(*_units(layout))
         self.attention: nn.Module = Attention(last) if attention else nn.Identity()  # the latter has no keys
         self.apply(_initialise)
+        widths = layout.channels[1:3]
+        self.detail = Detail(*deepcopy(self.followed()), widths, dim) if detail else None
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scores: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Embed normalised faces.
 
         Args:
             x: [B, 3, 112, 112], colour order and scale of the model card.
+            scores: whether to return those of the branch `detail` too, which must be there.
 
         Returns:
-            [B, dim], not normalised; its length is the feature norm that AdaFace reads quality from.
+            [B, dim], not normalised; its length is the feature norm that AdaFace reads quality from. With it, if asked
+            for, [B] logits: how much each face looks like a deepfake.
         """
-        return self.output_layer(self.attention(self.body(self.input_layer(x))))
+        count = self._units[0]
+        first = self.body[:count](self.input_layer(x))
+        embedding = self.output_layer(self.attention(self.body[count:](first)))
+        if self.detail is None:
+            return embedding
+        turned, found = self.detail(first, embedding)
+        return (turned, found) if scores else turned
 
     def body_stages(self) -> list[list[nn.Module]]:
         """The units of the body, stage by stage."""
@@ -96,21 +109,27 @@ class IResNet(nn.Module):
             found.append([next(units) for _ in range(count)])
         return found
 
+    def followed(self) -> tuple[list[nn.Module], list[nn.Module]]:
+        """The units that the branch `detail` has copies of: the second stage, and the first two of the third."""
+        _, second, third, _ = self.body_stages()
+        return second, third[:2]
 
-def iresnet(name: str, dim: int = 512, attention: bool = False) -> IResNet:
+
+def iresnet(name: str, dim: int = 512, attention: bool = False, detail: bool = False) -> IResNet:
     """Build a freshly initialised network.
 
     Args:
         name: a key of `LAYOUTS`.
         dim: length of the embedding.
         attention: with the branch of `faceverify.models.attention` before the output layer.
+        detail: with the branch of `faceverify.models.detail` beside the network.
 
     Raises:
         UserError: if there is no network of that name.
     """
     if name not in LAYOUTS:
         raise UserError(f"There is no network '{name}'; take one of {', '.join(LAYOUTS)}.")
-    return IResNet(LAYOUTS[name], dim, attention)
+    return IResNet(LAYOUTS[name], dim, attention, detail)
 
 
 def _units(layout: Layout) -> list[Unit]:

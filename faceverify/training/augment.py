@@ -9,7 +9,7 @@ What each kind does is in `faceverify.training.corruptions`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -37,6 +37,10 @@ class AugmentConfig:
     """Probability of Gaussian noise, 0 to 1."""
     jpeg: float = 0.0
     """Probability of a JPEG's artefacts, 0 to 1."""
+    shake: float = 0.0
+    """Probability of being turned, scaled, shifted and bent a little, 0 to 1."""
+    sharpening: float = 0.0
+    """Probability of being sharpened, 0 to 1."""
 
     rotation_degrees: float = 10.0
     """Largest angle, either way; above 0, at most 180."""
@@ -52,6 +56,10 @@ class AugmentConfig:
     """Largest standard deviation in grey levels; above 0, at most 255."""
     jpeg_quality: int = 30
     """Lowest quality; 1 to 95."""
+    shake_strength: float = 1.0
+    """1 = by at most 8 degrees, 8 %, 4 pixels, and bends of some pixels; above 0, at most 3."""
+    sharpening_amount: float = 1.0
+    """At most so many times the difference to a blurred copy is added; above 0, at most 5."""
 
     def __post_init__(self) -> None:
         for kind, _ in STEPS:
@@ -68,28 +76,35 @@ class AugmentConfig:
                 raise UserError(f"augment.{name} is {value}: give a whole number from {least} to {most}.")
 
 
-_ABOVE_ZERO = {"rotation_degrees": 180, "occlusion_share": 1, "light_strength": 2, "blur_sigma": 30, "noise_sigma": 255}
+_ABOVE_ZERO = {
+    "rotation_degrees": 180, "occlusion_share": 1, "light_strength": 2, "blur_sigma": 30, "noise_sigma": 255,
+    "shake_strength": 3, "sharpening_amount": 5,
+}  # fmt: skip
 _WHOLE = {"low_resolution_side": (4, 111), "jpeg_quality": (1, 95)}
 
-# In the order in which they happen to a photo: the scene, the lens, the sensor, the file. A kind's place is also the
-# number of its random stream.
+# In the order in which they happen to a photo: the scene, the lens, the sensor, the file.
 STEPS: tuple[tuple[str, Callable[[np.ndarray, AugmentConfig, np.random.Generator], np.ndarray]], ...] = (
     ("flip", lambda face, _config, _rng: corruptions.flip(face)),
+    ("shake", lambda face, config, rng: corruptions.shake(face, config.shake_strength, rng)),
     ("rotation", lambda face, config, rng: corruptions.rotation(face, config.rotation_degrees, rng)),
     ("occlusion", lambda face, config, rng: corruptions.occlusion(face, config.occlusion_share, rng)),
     ("light", lambda face, config, rng: corruptions.light(face, config.light_strength, rng)),
     ("blur", lambda face, config, rng: corruptions.blur(face, config.blur_sigma, rng)),
     ("low_resolution", lambda face, config, rng: corruptions.low_resolution(face, config.low_resolution_side, rng)),
+    ("sharpening", lambda face, config, rng: corruptions.sharpening(face, config.sharpening_amount, rng)),
     ("noise", lambda face, config, rng: corruptions.noise(face, config.noise_sigma, rng)),
     ("jpeg", lambda face, config, rng: corruptions.jpeg(face, config.jpeg_quality, rng)),
 )
+# The number of a kind's random stream: its place among the fields, so that a kind that is added changes no other.
+_STREAMS = {field.name: number for number, field in enumerate(fields(AugmentConfig))}
 
 
 def augment(face: np.ndarray, config: AugmentConfig, seed: tuple[int, ...]) -> np.ndarray:
     """One face, augmented.
 
-    Each kind of `STEPS` in turn takes its own generator, PCG64 over SeedSequence(seed, spawn_key=(place in STEPS,)),
-    draws U(0, 1), and happens if that is below its probability; then it draws what it needs itself.
+    Each kind of `STEPS` in turn takes its own generator, PCG64 over SeedSequence(seed, spawn_key=(its place among the
+    fields of AugmentConfig,)), draws U(0, 1), and happens if that is below its probability; then it draws what it needs
+    itself.
 
     Args:
         face: [112, 112, 3] uint8 RGB; it is not changed.
@@ -99,10 +114,10 @@ def augment(face: np.ndarray, config: AugmentConfig, seed: tuple[int, ...]) -> n
     Returns:
         A face of the same shape and type; `face` itself if nothing happened to it.
     """
-    for stream, (kind, corrupt) in enumerate(STEPS):
+    for kind, corrupt in STEPS:
         probability = getattr(config, kind)
         if probability > 0:
-            rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(stream,))))
+            rng = np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(_STREAMS[kind],))))
             if rng.random() < probability:
                 face = corrupt(face, config, rng)
     return face

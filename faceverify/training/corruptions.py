@@ -18,6 +18,25 @@ def flip(face: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(face[:, ::-1])
 
 
+def shake(face: np.ndarray, strength: float, rng: np.random.Generator) -> np.ndarray:
+    """Turned about the middle, scaled, shifted and bent, all in one: as if its landmarks lay elsewhere.
+
+    By strength U(-8, 8) degrees, a factor exp(strength U(-0.08, 0.08)), and strength U(-4, 4) pixels in x and y. Bent
+    by a field of shifts: strength U(0, 2.5) pixels times standard normal numbers on a grid of 4x4, enlarged by bicubic
+    interpolation. Bicubic; what comes in from outside is the picture mirrored at its edge pixels.
+    """
+    height, width = face.shape[:2]
+    middle = np.array([width - 1, height - 1], np.float32) / 2
+    angle, scale = np.deg2rad(strength * rng.uniform(-8, 8)), np.exp(strength * rng.uniform(-0.08, 0.08))
+    shift = strength * rng.uniform(-4, 4, 2)
+    field = (strength * rng.uniform(0, 2.5) * rng.standard_normal((4, 4, 2))).astype(np.float32)
+    at = np.stack(np.meshgrid(np.arange(width), np.arange(height)), axis=-1) - middle - shift
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) / scale
+    places = at @ turn.T + middle + cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
+    x, y = np.ascontiguousarray(np.moveaxis(places, -1, 0), np.float32)
+    return np.asarray(cv2.remap(face, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101))
+
+
 def rotation(face: np.ndarray, degrees: float, rng: np.random.Generator) -> np.ndarray:
     """Turned about the middle of the picture by U(-degrees, degrees), counter-clockwise if positive.
 
@@ -69,6 +88,13 @@ def low_resolution(face: np.ndarray, side: int, rng: np.random.Generator) -> np.
     n = int(rng.integers(side, min(height, width)))
     small = cv2.resize(face.astype(np.float32), (n, n), interpolation=cv2.INTER_AREA)
     return _pixels(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))
+
+
+def sharpening(face: np.ndarray, amount: float, rng: np.random.Generator) -> np.ndarray:
+    """y = x + a (x - b), with a = U(0, amount) and b the picture blurred by a Gaussian of 0.8 pixels, as in `blur`."""
+    a = np.float32(rng.uniform(0, amount))
+    picture = face.astype(np.float32)
+    return _pixels(picture + a * (picture - cv2.GaussianBlur(picture, (7, 7), 0.8, borderType=cv2.BORDER_REFLECT_101)))
 
 
 def noise(face: np.ndarray, sigma: float, rng: np.random.Generator) -> np.ndarray:

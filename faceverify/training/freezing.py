@@ -7,22 +7,26 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 from faceverify.errors import UserError
-from faceverify.models.iresnet import IResNet
-from faceverify.models.mobilefacenet import STAGES, MobileFaceNet
+from faceverify.models.iresnet import IResNet, Unit
+from faceverify.models.mobilefacenet import STAGES, Bottleneck, MobileFaceNet
 
 
 def stages(network: nn.Module) -> list[list[nn.Module]]:
-    """The network in stages, first to last; the last one is the output layer (with the attention branch before it)."""
+    """The network in stages, first to last: the last one is the branch `detail` if it has one, before that comes the
+    output layer (with the attention branch before it)."""
+    branch: list[list[nn.Module]] = []
+    if isinstance(network, IResNet | MobileFaceNet) and network.detail:
+        branch = [[network.detail]]
     if isinstance(network, IResNet):
         units = [list(part) for part in network.body_stages()]
-        return [[network.input_layer], *units, [network.attention, network.output_layer]]
+        return [[network.input_layer], *units, [network.attention, network.output_layer], *branch]
     if isinstance(network, MobileFaceNet):
         blocks, start = list(network.features), 0
         parts: list[list[nn.Module]] = [[network.conv1, network.dw_conv]]
         for _, _, repeats, _ in STAGES:
             parts.append(blocks[start : start + repeats])
             start += repeats
-        return [*parts, [network.attention, network.conv2, network.gdconv, network.conv3, network.bn]]
+        return [*parts, [network.attention, network.conv2, network.gdconv, network.conv3, network.bn], *branch]
     raise UserError(f"network: {type(network).__name__} has no stages; set network.train_last to 0.")
 
 
@@ -63,6 +67,6 @@ def _is_frozen(part: list[nn.Module]) -> bool:
 
 def recompute(network: nn.Module) -> None:
     """Keep no activations inside the units of the body: they are computed again on the way back."""
-    for part in stages(network)[1:-1]:
-        for unit in part:
+    for unit in network.modules():
+        if isinstance(unit, Unit | Bottleneck):
             unit.forward = partial(checkpoint, unit.forward, use_reentrant=False)

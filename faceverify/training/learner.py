@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from faceverify.errors import UserError
+from faceverify.losses import LossConfig
 from faceverify.losses.batch import PairBatch
 from faceverify.losses.objective import Objective
-from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard
 from faceverify.training import freezing
 from faceverify.training.batches import Batch
@@ -52,11 +52,22 @@ class Learner(nn.Module):
             faces: on the learner's device.
             network: another one fed in the same way; None = its own.
         """
+        with self._autocast(faces.device.type):
+            out = (network or self.network)(self._normalised(faces))
+        return out.float()
+
+    def _normalised(self, faces: Tensor) -> Tensor:
         channels = faces.permute(0, 3, 1, 2)  # a view; as it is in memory it is channels last already
         x = ((channels.flip(1) if self.bgr else channels).float() - self.mean) / self.std
-        with self._autocast(x.device.type):
-            out = (network or self.network)(x.contiguous(memory_format=self.layout))
-        return out.float()
+        return x.contiguous(memory_format=self.layout)
+
+    def _look(self, faces: Tensor) -> Tensors:
+        """What the objective asks the network for, of all faces."""
+        if not self.objective.needs_scores:
+            return {"embeddings": self.embed(faces)}
+        with self._autocast(faces.device.type):
+            embeddings, scores = self.network(self._normalised(faces), True)
+        return {"embeddings": embeddings.float(), "scores": scores.float()}
 
     def _autocast(self, device: str) -> AbstractContextManager[object]:
         return nullcontext() if self.precision == torch.float32 else torch.autocast(device, self.precision)
@@ -64,10 +75,10 @@ class Learner(nn.Module):
     def forward(self, batch: Tensors) -> tuple[Tensor, Tensors]:
         """The loss, and each component's value; `batch` as `tensors_of` makes it."""
         pair = batch["label"].shape[0]
-        parts = dict(zip(("embeddings_a", "embeddings_b"), self.embed(batch["faces"]).split(pair), strict=True))
-        for name in ("person", "is_fake", "reference"):
-            if name in batch:
-                parts |= dict(zip((f"{name}_a", f"{name}_b"), batch[name].split(pair), strict=True))
+        given = {name: batch[name] for name in ("person", "is_fake", "reference") if name in batch}
+        parts: Tensors = {}
+        for name, values in (self._look(batch["faces"]) | given).items():
+            parts |= dict(zip((f"{name}_a", f"{name}_b"), values.split(pair), strict=True))
         return self.objective(PairBatch(label=batch["label"], kind=batch["kind"], **parts))
 
 
@@ -151,12 +162,14 @@ def check(network: nn.Module, config: NetworkConfig, gpu: bool) -> None:
     freezing.freeze(network, config.train_last)
 
 
-def with_attention(network: nn.Module, card: ModelCard) -> nn.Module:
-    """The same network with the attention branch, which does nothing yet; one that has it already is returned as is."""
-    name = card.architecture
-    if name.endswith(checkpoints.WITH_ATTENTION):
-        return network
-    wider = checkpoints.build(name + checkpoints.WITH_ATTENTION, card.dim)
-    missing, unexpected = wider.load_state_dict(network.state_dict(), strict=False)
-    assert not unexpected and all(key.startswith("attention.") for key in missing)
-    return wider
+def check_losses(network: nn.Module, config: LossConfig) -> None:
+    """What the losses would miss in the network.
+
+    Raises:
+        UserError: `detection` without the branch that it teaches.
+    """
+    if config.needs_scores and not getattr(network, "detail", None):
+        raise UserError(
+            f"losses.weights.detection is {config.weights.detection:g}, but the network has no branch that looks for "
+            "deepfakes: set network.detail to true, or the weight to 0."
+        )

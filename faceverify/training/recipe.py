@@ -44,9 +44,12 @@ class NetworkConfig:
     """Statistics of BatchNorm: frozen = those it came with (for fine-tuning); batch = of each worker's share of a step,
     both photos of a pair at once; sync = of the whole step, over all workers (GPUs)."""
     train_last: int = 0
-    """Only the last so many stages learn (1 = the output layer); 0 = all of it."""
+    """Only the last so many stages learn (1 = the output layer, or the branch `detail` alone); 0 = all of it."""
     attention: bool = False
     """Put an attention branch between the last stage and the output; it begins as doing nothing."""
+    detail: bool = False
+    """Put a branch beside the network that looks for traces of swaps in the maps of early layers and turns such a
+    photo's embedding away; with `train_last: 1` it alone learns, and real people keep what the network knew."""
     recompute: bool = False
     """Activations are computed a second time instead of kept (gradient checkpointing): less memory, a third more time;
     needs bn: frozen."""

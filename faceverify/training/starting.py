@@ -12,8 +12,8 @@ from faceverify.models.card import ModelCard
 from faceverify.models.engine_torch import load_module
 from faceverify.models.files import SUFFIXES
 from faceverify.storage import Location, open_location
+from faceverify.training.branches import with_branches
 from faceverify.training.keeping import DONE, WEIGHTS, Keeper, read_network
-from faceverify.training.learner import with_attention
 from faceverify.training.recipe import NetworkConfig
 
 TUNED = ", fine-tuned"
@@ -25,7 +25,7 @@ def begin(start: str, config: NetworkConfig, seed: int) -> tuple[nn.Module, Mode
     Args:
         start: a registered name, a weights file, a checkpoint's folder, or the folder of a training, of which the
             checkpoint of the best EER is taken; empty = fresh weights.
-        config: architecture of a fresh network; whether an attention branch is added.
+        config: architecture of a fresh network; which branches are added.
         seed: of fresh weights.
 
     Raises:
@@ -33,14 +33,7 @@ def begin(start: str, config: NetworkConfig, seed: int) -> tuple[nn.Module, Mode
     """
     torch.manual_seed(seed)
     network, card = _from(start) if start else _fresh(config)
-    if config.attention:
-        network, card = with_attention(network, card), replace(card, architecture=attended(card.architecture))
-    return network, card
-
-
-def attended(architecture: str) -> str:
-    """The name of an architecture with the attention branch."""
-    return architecture.removesuffix(checkpoints.WITH_ATTENTION) + checkpoints.WITH_ATTENTION
+    return with_branches(network, card, config.attention, config.detail)
 
 
 def _fresh(config: NetworkConfig) -> tuple[nn.Module, ModelCard]:

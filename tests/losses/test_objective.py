@@ -17,7 +17,7 @@ from faceverify.losses.hard_negative import hardest
 from faceverify.losses.objective import Objective
 from faceverify.losses.vectors import cosine
 
-ALL = ("adaptive_margin", "contrastive", "circle", "triplet", "arcface", "adaface", "center", "distill")
+ALL = ("adaptive_margin", "contrastive", "circle", "triplet", "arcface", "adaface", "center", "distill", "detection")
 
 
 def batch_of(a: Tensor, b: Tensor) -> PairBatch:
@@ -33,10 +33,16 @@ def batch_of(a: Tensor, b: Tensor) -> PairBatch:
         person_b=torch.tensor([0, 0, 1, 1, 1, 0, 0, 1]),
         reference_a=a.detach() + 1,
         reference_b=b.detach() - 1,
+        scores_a=a[:, 0],
+        scores_b=b[:, 0],
     )
 
 
 BATCH = batch_of(ordinary(8, seed=1).float(), ordinary(8, seed=2).float())
+
+
+def with_embeddings(a: Tensor, b: Tensor) -> PairBatch:
+    return replace(BATCH, embeddings_a=a, embeddings_b=b, scores_a=a[:, 0], scores_b=b[:, 0])
 
 
 def build_for(*names: str, **more: Any) -> Objective:
@@ -62,11 +68,14 @@ def test_descending_teaches(name: str) -> None:
     optimiser = torch.optim.Adam([a, b, *objective.parameters()], lr=0.1)
     for _ in range(60):
         optimiser.zero_grad()
-        objective(replace(BATCH, embeddings_a=a, embeddings_b=b)).total.backward()
+        objective(with_embeddings(a, b)).total.backward()
         optimiser.step()
-    after = replace(BATCH, embeddings_a=a.detach(), embeddings_b=b.detach())
+    after = with_embeddings(a.detach(), b.detach())
     assert objective(after).total < 0.3 * build_for(name)(BATCH).total
     old, new = cosine(BATCH.embeddings_a, BATCH.embeddings_b), cosine(after.embeddings_a, after.embeddings_b)
+    if name == "detection":
+        assert after.scores[after.is_fake].min() > 0 > after.scores[~after.is_fake].max()
+        return
     if name == "distill":
         assert cosine(after.embeddings, after.reference)[~after.is_fake].min() > 0.95
     else:
@@ -95,7 +104,7 @@ def test_mining_is_for_pair_losses_only() -> None:
         got = build_for(name, hard_negatives=mined)(BATCH).total
         torch.testing.assert_close(got, build_for(name)(kept).total)
         assert got != build_for(name)(BATCH).total
-    for name in ("triplet", "arcface", "distill"):
+    for name in ("triplet", "arcface", "distill", "detection"):
         assert torch.equal(build_for(name, hard_negatives=mined)(BATCH).total, build_for(name)(BATCH).total)
 
 
@@ -125,11 +134,15 @@ def test_what_it_needs_and_says_when_it_is_not_there() -> None:
     assert build_for("distill").needs_reference and not build_for("distill").needs_identities
     with pytest.raises(ValueError, match="reference_a"):
         build_for("distill")(replace(BATCH, reference_a=None))
+    assert build_for("detection").needs_scores and not build_for("distill").needs_scores
+    with pytest.raises(ValueError, match="scores_a"):
+        build_for("detection")(replace(BATCH, scores_b=None))
     with pytest.raises(ValueError, match="person_a"):
         build_for("adaface")(replace(BATCH, person_b=None))
     with pytest.raises(UserError, match=r"losses\.weights names 'adaface'"):
         build(LossConfig(weights=LossWeights(adaface=1)), dim=8)
-    build_for("adaptive_margin")(replace(BATCH, person_a=None, person_b=None, reference_a=None, reference_b=None))
+    absent = ("person_a", "person_b", "reference_a", "reference_b", "scores_a", "scores_b")
+    build_for("adaptive_margin")(replace(BATCH, **dict.fromkeys(absent)))
 
 
 def test_a_checkpoint_holds_all_that_moves() -> None:

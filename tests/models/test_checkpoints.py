@@ -146,7 +146,7 @@ def test_unknown_architecture():
         checkpoints.build("vit", 512)
 
 
-@pytest.mark.parametrize("name", ["tiny", "mobilefacenet", "mobilefacenet_attention"])
+@pytest.mark.parametrize("name", ["tiny", "mobilefacenet", "mobilefacenet_attention", "mobilefacenet_detail"])
 def test_no_faces_give_no_embeddings(name):
     """A worker's share of a step may hold fakes alone, and then `distill` has nothing to compare with."""
     with torch.inference_mode():

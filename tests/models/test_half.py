@@ -83,11 +83,12 @@ def test_the_rewritten_prelu_is_the_same_in_half(made, faces):
     assert np.abs(unit(one) - unit(other)).max() < 1e-3
 
 
-def test_with_attention(make_card, tmp_path):
-    network = with_statistics("tiny_attention")
+def test_with_branches(make_card, tmp_path):
+    network = with_statistics("tiny_attention_detail")
     with torch.no_grad():
         network.attention.gain.fill_(0.7)
-    full = export_onnx(network, make_card(architecture="tiny_attention"), tmp_path / "model.onnx")
+        network.detail.score.bias.fill_(0.3)
+    full = export_onnx(network, make_card(architecture="tiny_attention_detail"), tmp_path / "model.onnx")
     exported = export_half(network, full, tmp_path / "half.onnx")
     assert 1e-6 < exported.max_deviation <= FLOAT16.deviation
     assert sorted(place.name for place in tmp_path.iterdir()) == ["half.onnx", "model.onnx"]

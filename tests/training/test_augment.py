@@ -121,6 +121,54 @@ def test_blur_is_the_convolution(seed: int) -> None:
     assert_levels(corruptions.blur(FACE, 2.5, rng), rounded(want))
 
 
+@pytest.mark.parametrize("seed", SEEDS)
+def test_sharpening_adds_the_difference_to_a_blurred_copy(seed: int) -> None:
+    rng, ours = both(seed)
+    a = ours.uniform(0, 1.5)
+    weights = np.array([math.exp(-(i**2) / (2 * 0.8**2)) for i in range(-3, 4)])
+    weights /= weights.sum()
+    blurred = FACE.astype(float)
+    for axis in (0, 1):
+        places = [[mirrored(k + i, 112) for k in range(112)] for i in range(-3, 4)]
+        blurred = sum(w * np.take(blurred, at, axis) for w, at in zip(weights, places, strict=True))
+    assert_levels(corruptions.sharpening(FACE, 1.5, rng), rounded(FACE + a * (FACE - blurred)))
+
+
+def cubic(t: float) -> float:
+    """The kernel of bicubic interpolation with a = -0.75 (Keys, 1981), as OpenCV has it."""
+    t, a = abs(t), -0.75
+    if t < 1:
+        return (a + 2) * t**3 - (a + 3) * t**2 + 1
+    return a * (t**3 - 5 * t**2 + 8 * t - 4) if t < 2 else 0.0
+
+
+def enlarged(grid: np.ndarray, y: int, x: int) -> np.ndarray:
+    """A value [2] of a 4x4 grid [4,4,2] enlarged to 112x112, edges repeated."""
+    sy, sx = ((place + 0.5) * 4 / 112 - 0.5 for place in (y, x))
+    taps = [[math.floor(s) + i for i in range(-1, 3)] for s in (sy, sx)]
+    return sum(
+        cubic(sy - j) * cubic(sx - i) * grid[min(max(j, 0), 3), min(max(i, 0), 3)] for j in taps[0] for i in taps[1]
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_shake_is_one_bicubic_interpolation(seed: int) -> None:
+    rng, ours = both(seed)
+    face = np.full((112, 112, 3), np.arange(112)[None, :, None] * 2, np.uint8)  # a slope: it says where one is
+    got = corruptions.shake(face, 0.5, rng)
+    angle, scale = math.radians(0.5 * ours.uniform(-8, 8)), math.exp(0.5 * ours.uniform(-0.08, 0.08))
+    dx, dy = 0.5 * ours.uniform(-4, 4, 2)
+    field = 0.5 * ours.uniform(0, 2.5) * ours.standard_normal((4, 4, 2))
+    for y in range(16, 96, 9):
+        for x in range(16, 96, 9):
+            # Where this pixel comes from: shifted back, turned and scaled back, then bent.
+            px, py = x - 55.5 - dx, y - 55.5 - dy
+            bend = enlarged(field, y, x)
+            sx = 55.5 + (math.cos(angle) * px - math.sin(angle) * py) / scale + bend[0]
+            if 2 < sx < 109:
+                assert got[y, x, 0] == pytest.approx(2 * sx, abs=1.2)
+
+
 def area(n: int, size: int = 112) -> np.ndarray:
     """[n, size]: which share of each pixel lies in each of n equal pieces."""
     piece = size / n
@@ -196,6 +244,8 @@ def test_more_strength_has_more_effect() -> None:
         ("light", "light_strength", 0.1, 0.5),
         ("rotation", "rotation_degrees", 2, 20),
         ("occlusion", "occlusion_share", 0.1, 0.6),
+        ("shake", "shake_strength", 0.2, 1.0),
+        ("sharpening", "sharpening_amount", 0.2, 2.0),
     ):
         small, large = (mean_of(kind, "change", **{strength: value}) for value in (weak, strong))
         assert 0 < small < large, kind
@@ -237,7 +287,8 @@ def test_a_kind_does_not_change_the_numbers_of_another() -> None:
 
 def test_the_kinds_happen_in_the_order_told() -> None:
     want = FACE
-    for kind in ("flip", "rotation", "occlusion", "light", "blur", "low_resolution", "noise", "jpeg"):
+    scene, lens = ("flip", "shake", "rotation", "occlusion", "light"), ("blur", "low_resolution")
+    for kind in (*scene, *lens, "sharpening", "noise", "jpeg"):
         want = augment(want, AugmentConfig(**{kind: 1.0}), SEED)
     assert np.array_equal(augment(FACE, ALWAYS, SEED), want)
 

@@ -1,22 +1,16 @@
-"""Stages cover the network once; what is frozen does not move; the attention branch begins as nothing."""
+"""Stages cover the network once; what is frozen does not move."""
 
 import pytest
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from faceverify.errors import UserError
-from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.training import freezing
-from faceverify.training.learner import with_attention
-
-
-def card(architecture: str) -> cards.ModelCard:
-    return cards.build(name="n", architecture=architecture, colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=16)
 
 
 @pytest.mark.parametrize(
-    "architecture, count", [("tiny", 6), ("ir_18", 6), ("mobilefacenet", 7), ("tiny_attention", 6)]
+    "architecture, count", [("tiny", 6), ("ir_18", 6), ("mobilefacenet", 7), ("tiny_attention", 6), ("tiny_detail", 7)]
 )
 def test_stages_hold_every_weight_once(architecture: str, count: int) -> None:
     with torch.device("meta"):
@@ -72,14 +66,3 @@ def test_recomputed_gradients_are_the_same() -> None:
         network(x).square().sum().backward()
         found.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
     assert torch.allclose(*found, atol=1e-5 * float(found[0].abs().max()))
-
-
-@pytest.mark.parametrize("architecture", ["tiny", "mobilefacenet"])
-def test_attention_begins_as_nothing_and_can_learn(architecture: str) -> None:
-    plain = checkpoints.build(architecture, 16).eval()
-    wider = with_attention(plain, card(architecture)).eval()
-    x = torch.randn(2, 3, 112, 112)
-    assert torch.equal(plain(x), wider(x))
-    wider(x).square().sum().backward()
-    assert float(wider.attention.gain.grad.abs()) > 0
-    assert with_attention(wider, card(f"{architecture}_attention")) is wider
