@@ -11,26 +11,32 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from benchmarks.finetune_sets import GENERATORS, Judge, TrainingSet, Verdict, made, planted, training_set
+from benchmarks.finetune_sets import GENERATORS, Judge, TrainingSet, Verdict, made, planted, training_set, unseen
 from benchmarks.harness import Report, parser, require
 from benchmarks.verification import aligners
 
 FAKES = 16  # of each person, to learn from
 MANY = (96, 12)  # ... of the long rows, and how many deepfake pairs for each impostor pair
+LONG = 1000  # steps
+START = "models/mobilefacenet_foamliu.pt"
+DETAIL = ("configs/detail.yaml",)
 OWN_CLASS = ("--losses.fakes-as-own-class",)
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A row: a name, the losses' weights, more options, the data (see `Sets`), the start, whether it is a long one."""
+    """A row: a name, the losses' weights, more options, the data (see `Sets`); what it starts from: a file of the data,
+    the number of an earlier row, or nothing; its steps (0 = --steps); a configuration in place of the usual options."""
 
     name: str
     weights: dict[str, float]
     more: tuple[str, ...] = ()
     data: str = "true labels"
-    start: bool = True
-    long: bool = False
+    start: str = START
+    steps: int = 0
+    config: tuple[str, ...] = ()
 
 
 KEEP = {"distill": 20.0}  # real faces stay where they were
@@ -50,7 +56,7 @@ VARIANTS = (
     Variant("arcface + distill, fakes as own class", {"arcface": 1.0} | KEEP, OWN_CLASS),
     Variant("adaface + distill, fakes as own class", {"adaface": 1.0} | KEEP, OWN_CLASS),
     Variant("arcface + center + distill, fakes as own class", {"arcface": 1.0, "center": 0.1} | KEEP, OWN_CLASS),
-    Variant("adaptive margin, nothing learned before", {"adaptive_margin": 1.0}, start=False),
+    Variant("adaptive margin, nothing learned before", {"adaptive_margin": 1.0}, start=""),
     Variant("adaptive margin + distill, a tenth of the labels wrong", OURS, data="dirty"),
     Variant("adaptive margin + distill, the same after `clean`", OURS, data="cleaned"),
     Variant("adaptive margin + distill, statistics of BatchNorm frozen", OURS, ("--network.bn", "frozen")),
@@ -59,9 +65,12 @@ VARIANTS = (
     Variant("adaptive margin + distill, flip, light and JPEG", OURS,
             ("--augment.flip", "0.5", "--augment.light", "0.3", "--augment.jpeg", "0.3")),
     Variant("**adaptive margin + distill**, long, for people", {"adaptive_margin": 1.0, "distill": 100.0},
-            (*VARIED, "--optimiser.learning-rate", "1e-3"), data="many", long=True),
+            (*VARIED, "--optimiser.learning-rate", "1e-3"), data="many", steps=LONG),
     Variant("**adaptive margin + distill**, long, against fakes", {"adaptive_margin": 1.0, "distill": 60.0},
-            VARIED, data="many", long=True),
+            VARIED, data="many", steps=LONG),
+    Variant("**branch `detail` learns alone**", {}, data="many", steps=2200, config=DETAIL),
+    Variant("**branch `detail`**, gone on with", {}, ("--optimiser.learning-rate", "7e-4", "--batches.seed", "1"),
+            data="many", start="18", steps=1500, config=DETAIL),
 )  # fmt: skip
 
 
@@ -93,20 +102,14 @@ class Sets:
         return training_set(work / "clean", self.align, folder, FAKES)
 
 
-def train(chosen: argparse.Namespace, variant: Variant, data: TrainingSet, out: Path) -> Path:
+def train(chosen: argparse.Namespace, variant: Variant, data: TrainingSet, runs: Path, out: Path) -> Path:
     """Run the job `train`; returns the checkpoint of the last step."""
-    steps = chosen.long_steps if variant.long else chosen.steps
+    steps = variant.steps or chosen.steps
     named = {
         "--faces": data.faces,
         "--pairs": data.pairs,
         "--batches.max-steps": steps,
         "--batches.epochs": 100,
-        "--batches.size": chosen.batch,
-        "--optimiser.learning-rate": chosen.learning_rate,
-        "--optimiser.class-learning-rate": 10 * chosen.learning_rate,
-        "--optimiser.schedule": "cosine",
-        "--optimiser.warmup-steps": 20,
-        "--network.bn": "batch",
         "--network.precision": chosen.precision,
         "--validation.every": steps,
         "--validation.checkpoint-every": 100,
@@ -114,31 +117,43 @@ def train(chosen: argparse.Namespace, variant: Variant, data: TrainingSet, out: 
         "--validation.replicates": 0,
         "--workers": 1,
     }
-    losses = {"adaptive_margin": 0.0} | variant.weights
-    named |= {f"--losses.weights.{name.replace('_', '-')}": weight for name, weight in losses.items()}
-    named |= {"--start": chosen.data / "models" / "mobilefacenet_foamliu.pt"} if variant.start else {
-        "--network.architecture": "mobilefacenet", "--network.dim": 128
-    }  # fmt: skip
+    named |= {} if variant.config else usual(chosen, variant)
+    if variant.start:
+        named["--start"] = (runs if variant.start.isdigit() else chosen.data) / variant.start
+    else:
+        named |= {"--network.architecture": "mobilefacenet", "--network.dim": 128}
     options = [str(part) for item in named.items() for part in item]
-    made(("train", out, *options, *variant.more))
+    made(("train", out, *variant.config, *options, *variant.more))
     return out / "checkpoints" / f"step-{steps:08d}" / "model.safetensors"
+
+
+def usual(chosen: argparse.Namespace, variant: Variant) -> dict[str, Any]:
+    """Options of the rows that have no configuration of their own."""
+    losses = {"adaptive_margin": 0.0} | variant.weights
+    return {
+        "--batches.size": chosen.batch,
+        "--optimiser.learning-rate": chosen.learning_rate,
+        "--optimiser.class-learning-rate": 10 * chosen.learning_rate,
+        "--optimiser.schedule": "cosine",
+        "--optimiser.warmup-steps": 20,
+        "--network.bn": "batch",
+    } | {f"--losses.weights.{name.replace('_', '-')}": weight for name, weight in losses.items()}
 
 
 def row(report: Report, name: str, steps: str, found: Verdict) -> None:
     """One network."""
     shares = [f"{found.share([generator]):.1%}" for generator in (*GENERATORS,)]
-    unseen = [f"{found.accepted[name]}/{found.count[name]}" for name in found.unseen]
-    accepted = sum(found.accepted[name] for name in found.unseen)
-    total = f"{accepted}/{sum(found.count[name] for name in found.unseen)}"
-    report.add(name, steps, f"{found.eer:.2%}", f"{found.share(GENERATORS):.1%}", *shares, total, *unseen)
+    others = unseen(found.count)
+    each = [f"{found.accepted[other]}/{found.count[other]}" for other in others]
+    total = f"{sum(found.accepted[other] for other in others)}/{sum(found.count[other] for other in others)}"
+    report.add(name, steps, f"{found.eer:.2%}", f"{found.share(GENERATORS):.1%}", *shares, total, *each)
 
 
 def main() -> None:
     """Entry point."""
     options = parser(__doc__ or "")
     options.add_argument("--work", type=Path, help="where runs are kept; default: a folder that is deleted")
-    options.add_argument("--steps", type=int, default=100, help="of every row but the long ones")
-    options.add_argument("--long-steps", type=int, default=1000)
+    options.add_argument("--steps", type=int, default=100, help="of every row but the last four")
     options.add_argument("--batch", type=int, default=32)
     options.add_argument("--learning-rate", type=float, default=2e-3)
     options.add_argument("--precision", default="auto", help="bf16 is quicker where the CPU has AMX")
@@ -154,15 +169,14 @@ def measure(chosen: argparse.Namespace, work: Path) -> None:
     align = next(iter(aligners(chosen.data).values()))
     judge = Judge.of(chosen.data, align, work / "test")
     sets = Sets(chosen.data, align, work)
-    unseen = [name for name in judge.pairs if name not in (*GENERATORS, "genuine", "impostor")]
-    columns = ("trained by", "steps", "EER, real pairs", "own fakes accepted", *GENERATORS, "unseen fakes", *unseen)
-    report = Report("finetune_lfw", CLAIM, columns)
-    row(report, "before", "0", judge.verdict(chosen.data / "models" / "mobilefacenet_foamliu.pt"))
+    report = Report("finetune_lfw", CLAIM, (*COLUMNS, *unseen(judge.pairs)))
+    row(report, "before", "0", judge.verdict(chosen.data / START))
     for number, variant in enumerate(VARIANTS):
         if chosen.only and number not in chosen.only:
             continue
-        out = work / "runs" / f"{number:02d}"
-        network = train(chosen, variant, sets.of(variant.data), out)
+        runs = work / "runs"
+        out = runs / f"{number:02d}"
+        network = train(chosen, variant, sets.of(variant.data), runs, out)
         steps = json.loads((out / "manifest.json").read_text())["steps"]
         row(report, variant.name, f"{steps:,}", judge.verdict(network))
     counts = ", ".join(f"{len(rows):,} {name}" for name, rows in judge.pairs.items())
@@ -170,13 +184,14 @@ def measure(chosen: argparse.Namespace, work: Path) -> None:
         f"Pairs: {counts}. Accepted: at the threshold of the EER of the real pairs of View-1.",
         f"{FAKES} fakes per person to learn from, batches of {chosen.batch} pairs, AdamW, cosine, "
         f"learning rate {chosen.learning_rate}, precision {chosen.precision}.",
-        f"Long rows: {MANY[0]} fakes per person and {MANY[1]} deepfake pairs for each impostor pair, augmented, "
-        "BatchNorm's statistics frozen; `distill` weighs 100 at half the learning rate (for people), or 60 (against "
-        "fakes).",
+        f"Rows of {LONG:,} steps and more: {MANY[0]} fakes per person and {MANY[1]} deepfake pairs for each impostor "
+        "pair, augmented, BatchNorm's statistics frozen; `distill` weighs 100 at half the learning rate (for people), "
+        f"or 60 (against fakes). The branch: {DETAIL[0]}.",
     ]
     report.write(chosen.results)
 
 
+COLUMNS = ("trained by", "steps", "EER, real pairs", "own fakes accepted", *GENERATORS, "unseen fakes")
 CLAIM = (
     "LFW View-1, fakes of its people, and fakes by programs that training never saw. Targets for adaptive margin: at "
     "most 15 % of own and half of unseen fakes accepted, EER at most 2.0 %."

@@ -125,10 +125,10 @@ class Verdict:
         names = list(names)
         return sum(self.accepted[name] for name in names) / sum(self.count[name] for name in names)
 
-    @property
-    def unseen(self) -> list[str]:
-        """The comparisons with fakes by programs that are not ours."""
-        return [name for name in self.count if name not in (*GENERATORS, "genuine", "impostor")]
+
+def unseen(comparisons: Iterable[str]) -> list[str]:
+    """Of the comparisons those with fakes by programs that are not ours."""
+    return [name for name in comparisons if name not in (*GENERATORS, "genuine", "impostor")]
 
 
 def view_pairs(file: Path) -> list[tuple[str, str, str]]:

@@ -67,6 +67,12 @@ def test_the_pipeline_has_a_section_per_step_that_names_every_field() -> None:
                 assert section[field].keys() == value.keys(), f"{name}.{field}"
 
 
+def test_the_branch_has_what_teaches_it() -> None:
+    config = from_yaml(config_class("train"), ROOT / "configs" / "detail.yaml")
+    assert config.losses.weights.in_use() == {"detection": 1.0}
+    assert config.network.detail and config.network.train_last == 1
+
+
 def test_the_demo_is_read() -> None:
     from ray_jobs.recipe import RecipeConfig, check
 

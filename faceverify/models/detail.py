@@ -2,9 +2,9 @@
 
 Seams and unlike sharpness show in the maps of early layers and are gone in the last one. The branch follows them with
 layers of its own, which begin as copies of the network's, to one number, the score d. The embedding z becomes
-z + s (T z - z), s = sigmoid(d - d0), where T and d0 are learnt and T is born orthogonal: a photo that looks whole
-stays, one that does not goes to where the person is not. Genuine pairs lose nothing if both photos are turned, nor do
-impostors come near each other.
+z + s (T z - z), s = sigmoid(d - d0), with an orthogonal T by lot: a photo that looks whole stays, one that does not
+goes to where the person is not. Genuine pairs lose nothing if both photos are turned, nor do impostors come near each
+other. T and d0 are not learnt, but lie beside the weights.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 WIDTH, POOLED = 64, 128
-BORN = 7.0  # d0 at first: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
+THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
 
 
 def _conv(width_in: int, width_out: int, stride: int = 1) -> nn.Sequential:
@@ -32,6 +32,9 @@ class Detail(nn.Module):
         dim: numbers in an embedding.
     """
 
+    turn: Tensor
+    threshold: Tensor
+
     def __init__(
         self, early: Iterable[nn.Module], late: Iterable[nn.Module], widths: tuple[int, int], dim: int
     ) -> None:
@@ -41,9 +44,8 @@ class Detail(nn.Module):
         self.join = nn.Sequential(_conv(WIDTH + widths[1], WIDTH), _conv(WIDTH, WIDTH, stride=2), _conv(WIDTH, POOLED))
         self.drop = nn.Dropout(0.2)
         self.score = nn.Linear(2 * POOLED, 1)
-        self.turn = nn.Linear(dim, dim, bias=False)
-        self.threshold = nn.Parameter(torch.full((1,), BORN))
-        nn.init.orthogonal_(self.turn.weight)
+        self.register_buffer("turn", nn.init.orthogonal_(torch.empty(dim, dim)))
+        self.register_buffer("threshold", torch.full((1,), THRESHOLD))
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding [B, dim], turned away as far as the map [B, C, H, W] looks doctored, and the scores [B]."""
@@ -52,7 +54,8 @@ class Detail(nn.Module):
         pooled = torch.cat([joined.mean((2, 3)), joined.amax((2, 3))], 1)
         score = self.score(self.drop(pooled))
         share = torch.sigmoid(score - self.threshold)
-        return embedding + share * (self.turn(embedding) - embedding), score.flatten()
+        turned = nn.functional.linear(embedding, self.turn)
+        return embedding + share * (turned - embedding), score.flatten()
 
     def begin(self, early: Iterable[nn.Module], late: Iterable[nn.Module]) -> None:
         """Take over the weights of the network's own layers."""

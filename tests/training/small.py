@@ -1,6 +1,6 @@
 """Rendered people as faces and pairs, and trainings of the tiny network on them, alone or as one of several workers."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -128,12 +128,20 @@ def losses(training: Training) -> list[float]:
     return [line["loss"] for line in training.log.lines if "loss" in line]
 
 
-def worker(rank: int, size: int, faces: str, pairs: str, home: str) -> None:
+BRANCH = {  # the branch `detail` learns alone
+    "architecture": "tiny_detail",
+    "weights": LossWeights(detection=1.0),
+    "network": NetworkConfig(bn="frozen", train_last=1),
+}
+
+
+def worker(rank: int, size: int, faces: str, pairs: str, home: str, branch: bool) -> None:
     """One gloo worker: the gradient of the first batch; then a training, which may go on from another's checkpoint."""
     store = f"file://{home}/store{size}"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=size)
     data, place = Data(Path(faces), Path(pairs)), Path(home)
     asked = Asked(network=NetworkConfig(bn="frozen"), optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0))
+    asked = replace(asked, **BRANCH) if branch else asked
     training = make(data, place / "gradient", asked)
     model = torch.nn.parallel.DistributedDataParallel(training.learner.eval())
     model(tensors_of(next(iter(training.feed.batches(0, 1))), training.world.device))[0].backward()

@@ -55,7 +55,7 @@ def test_a_photo_that_looks_doctored_is_turned_away_and_matches_its_like() -> No
         found.append(nn.functional.normalize(wider(x)))
     whole, doctored = found
     assert torch.allclose(doctored @ doctored.T, whole @ whole.T, atol=1e-5)  # lengths and angles are kept
-    turned = nn.functional.normalize(whole @ wider.detail.turn.weight.T)
+    turned = nn.functional.normalize(whole @ wider.detail.turn.T)
     assert torch.allclose(doctored, turned, atol=1e-5)
 
 

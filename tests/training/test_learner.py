@@ -6,9 +6,11 @@ import torch
 from training.small import Asked, Data, make
 
 from faceverify.errors import UserError
+from faceverify.losses import LossConfig, LossWeights
 from faceverify.models import card as cards
+from faceverify.models import checkpoints
 from faceverify.models.engines import preprocess
-from faceverify.training.learner import Learner, layout_of, pieces, precision_of, tensors_of
+from faceverify.training.learner import Learner, check_losses, layout_of, pieces, precision_of, tensors_of
 from faceverify.training.recipe import BatchConfig, NetworkConfig
 
 CPU = torch.device("cpu")
@@ -48,6 +50,14 @@ def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  #
         gradients.append(torch.cat([p.grad.flatten() for p in learner.network.parameters()]))
     for other in gradients[1:]:
         assert torch.allclose(other, gradients[0], rtol=1e-4, atol=1e-5 * float(gradients[0].abs().max()))
+
+
+def test_detection_needs_the_branch_that_it_teaches() -> None:
+    config = LossConfig(weights=LossWeights(adaptive_margin=1.0, detection=0.5))
+    check_losses(checkpoints.build("tiny_detail", 4), config)
+    check_losses(checkpoints.build("tiny", 4), LossConfig())
+    with pytest.raises(UserError, match=r"losses\.weights\.detection is 0\.5, but .* network\.detail to true"):
+        check_losses(checkpoints.build("tiny", 4), config)
 
 
 def test_what_cannot_be_cut_is_refused() -> None:

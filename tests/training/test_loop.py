@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import torch
 from training.conftest import Train
-from training.small import Asked, Data, losses, make, worker
+from training.small import BRANCH, Asked, Data, losses, make, worker
 
 from faceverify.losses import LossWeights
+from faceverify.models import checkpoints
 from faceverify.training.keeping import load_state, read_network
 from faceverify.training.loop import Diverged
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
@@ -52,6 +53,16 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
 def test_it_learns(train: Train, tmp_path: Path) -> None:
     done = train(tmp_path / "out", batches=BatchConfig(size=16, epochs=50, max_steps=36))
     assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
+
+
+def test_the_branch_learns_alone(train: Train, tmp_path: Path) -> None:
+    batches = BatchConfig(size=16, epochs=50, max_steps=36)
+    done = train(tmp_path / "out", batches=batches, optimiser=OptimiserConfig(learning_rate=3e-3), **BRANCH)
+    assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
+    torch.manual_seed(0)
+    before, after = checkpoints.build("tiny_detail", 32).state_dict(), done.learner.network.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed and all(name.startswith("detail.") for name in changed)
 
 
 def test_batches_of_identities(train: Train, tmp_path: Path) -> None:
@@ -131,9 +142,9 @@ def test_it_stops_when_nothing_gets_better(train: Train, tmp_path: Path) -> None
 # -- several workers ---------------------------------------------------------------------------------------------------
 
 
-def run_workers(size: int, data: Data, home: Path) -> None:
+def run_workers(size: int, data: Data, home: Path, branch: bool = False) -> None:
     context = multiprocessing.get_context("spawn")
-    given = (str(data.faces), str(data.pairs), str(home))
+    given = (str(data.faces), str(data.pairs), str(home), branch)
     workers = [context.Process(target=worker, args=(rank, size, *given)) for rank in range(size)]
     for process in workers:
         process.start()
@@ -155,6 +166,13 @@ def test_two_workers_give_the_gradient_and_the_losses_of_one(data: Data, tmp_pat
     # Dropout differs by worker, and so the later losses do a little; what they are measured on is the same.
     assert [line["step"] for line in found[1][1]] == [line["step"] for line in found[2][1]]
     assert found[1][1][0]["eer"] == pytest.approx(found[2][1][0]["eer"], abs=1e-9)
+
+
+def test_two_workers_teach_the_branch_alone(data: Data, tmp_path: Path) -> None:
+    """What the loss leaves out of the network must not keep the workers waiting for each other."""
+    run_workers(2, data, tmp_path, branch=True)
+    lines = [json.loads(line) for line in (tmp_path / "out" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
 
 
 def test_another_number_of_workers_goes_on_from_the_same_sample(data: Data, tmp_path: Path) -> None:
