@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from benchmarks.finetune_lfw import CLAIM, COLUMNS, row
+from benchmarks.finetune_lfw import CLAIM, COLUMNS, START, row
 from benchmarks.finetune_sets import Judge, unseen
 from benchmarks.fresh_faces import Photos, Pool
 from benchmarks.fresh_pairs import Sampler, Shares
@@ -38,8 +38,6 @@ from faceverify.training.optimising import Schedule, build_optimiser
 from faceverify.training.recipe import NetworkConfig, OptimiserConfig
 from faceverify.training.starting import begin
 from faceverify.training.world import World
-
-START = Path("models") / "mobilefacenet_foamliu.pt"
 
 
 @dataclass(frozen=True)

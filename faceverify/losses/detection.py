@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from faceverify.losses.vectors import upcast
+from faceverify.losses.vectors import masked_mean, upcast
 
 
 class Detection(nn.Module):
@@ -18,5 +18,4 @@ class Detection(nn.Module):
         """From scores [N] and is_fake [N] bool."""
         fake = is_fake.to(upcast(scores))
         each = binary_cross_entropy_with_logits(upcast(scores), fake, reduction="none")
-        halves = [(each * part).sum() / part.sum().clamp_min(1) for part in (fake, 1 - fake)]
-        return (halves[0] + halves[1]) / 2
+        return (masked_mean(each, is_fake) + masked_mean(each, ~is_fake)) / 2
