@@ -34,6 +34,7 @@ PROGRAMS = (
     "scale",
     "tune_rendered",
     "finetune_lfw",
+    "detail_lfw",
 )
 
 

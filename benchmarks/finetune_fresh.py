@@ -53,7 +53,6 @@ class Recipe:
 RECIPES = {
     "distill_100": Recipe({"adaptive_margin": 1.0, "distill": 100.0}, Shares(0.35, 0.15)),
     "distill_400": Recipe({"adaptive_margin": 1.0, "distill": 400.0}, Shares(0.35, 0.15)),
-    "detail": Recipe({"detection": 1.0}, Shares(0.0, 0.0), NetworkConfig(detail=True, train_last=1), 1e-3),
 }
 
 
@@ -135,19 +134,23 @@ def train(chosen: argparse.Namespace) -> None:
 
 
 def listed(chosen: argparse.Namespace) -> None:
-    """The real photos of the people that `finetune_lfw` trains with, its people of validation left out."""
-    made = chosen.work / "true_labels"
-    faces = pq.read_table(
-        made / "real_faces" / "faces", columns=["photo", "person", "is_fake", "generator", "landmarks"]
-    )
+    """The real photos that are learnt from, as a file."""
+    rows = people(chosen.work, "train")
+    pq.write_table(rows, chosen.file)
+    print(f"{len(rows):,} photos of {len(pc.unique(rows['person']))} people: {chosen.file}")
+
+
+def people(work: Path, split: str) -> pa.Table:
+    """The real photos of the people whom `finetune_lfw` has in a split, with the columns of `Crowd`."""
+    made = work / "true_labels"
+    columns = ["photo", "person", "is_fake", "generator", "landmarks"]
+    faces = pq.read_table(made / "real_faces" / "faces", columns=columns)
     pairs = pq.read_table(made / "pairs" / "pairs", columns=["person_a", "split"])
-    taught = pc.unique(pairs.filter(pc.equal(pairs["split"], "train"))["person_a"])
-    faces = faces.filter(pc.is_in(faces["person"], taught))
-    photos = pq.read_table(chosen.work / "photos" / "photos", columns=["photo", "uri"])
+    wanted = pc.unique(pairs.filter(pc.equal(pairs["split"], split))["person_a"])
+    faces = faces.filter(pc.is_in(faces["person"], wanted))
+    photos = pq.read_table(work / "photos" / "photos", columns=["photo", "uri"])
     uris = photos["uri"].combine_chunks().take(pc.index_in(faces["photo"], photos["photo"].combine_chunks()))
-    faces = faces.append_column("uri", uris).append_column("split", pa.repeat("train", len(faces)))
-    pq.write_table(faces, chosen.file)
-    print(f"{len(faces):,} photos of {len(taught)} people: {chosen.file}")
+    return faces.append_column("uri", uris).append_column("split", pa.repeat("train", len(faces)))
 
 
 def judge(chosen: argparse.Namespace) -> None:

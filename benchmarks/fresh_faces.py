@@ -71,8 +71,9 @@ class Photos:
         """A photo with its landmarks."""
         return FaceInput(self.pictures[photo], self.crowd.landmarks[photo])
 
-    def fake(self, person: int, turn: int, index: int, generators: Sequence[Generator]) -> Fake:
-        """The fake with this number of a person, by the generator whose turn it is; the next one if it fails."""
+    def fake(self, person: int, turn: int, index: int, generators: Sequence[Generator]) -> tuple[int, Fake]:
+        """The photo that was changed, and the fake with this number of a person that it became, by the generator whose
+        turn it is; the next one if it fails."""
         for again in range(TRIES):
             wanted = Wanted(person, index + again * 1_000_003)
             needs = generators[turn].description
@@ -81,7 +82,7 @@ class Photos:
             rng = np.random.default_rng(seed_of(self.crowd, wanted))
             made = generators[turn].make([Request((self.face(choice.sources[0]),), target, rng)])[0]
             if not isinstance(made, BadData):
-                return made
+                return choice.sources[0] if choice.target is None else choice.target, made
         raise SystemExit(f"{self.crowd.names[person]}: no fake in {TRIES} tries.")
 
 
@@ -97,6 +98,12 @@ def varied(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...]) -> n
     if rng.random() < 0.5:
         face = altered_copy(face, FACE_SIZE, rng)[0]
     return augment(face, VARIED, seed)
+
+
+def plainly(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+    """A crop cut out as in `varied`, its pixels left as they are."""
+    rng = np.random.default_rng(seed)
+    return bent(image, shaken(fit_similarity(landmarks[None])[0], rng), rng)
 
 
 def shaken(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -171,7 +178,7 @@ class Pool:
         self.faces[chunk, photo] = varied(face.image, face.landmarks, (self.seed, chunk, photo))
 
     def _fake(self, chunk: int, number: int, makers: Sequence[Generator]) -> None:
-        fake = self.photos.fake(*self.fake_of(chunk, number), makers)
+        _, fake = self.photos.fake(*self.fake_of(chunk, number), makers)
         assert fake.landmarks is not None
         for cut in range(CUTS):
             place = self.reals + CUTS * number + cut

@@ -1,63 +1,127 @@
 """A branch that looks for what a swap leaves behind, and turns the embedding of such a photo away from its person.
 
-Seams and unlike sharpness show in the maps of early layers and are gone in the last one. The branch follows them with
-layers of its own, which begin as copies of the network's, to one number, the score d. The embedding z becomes
-z + s (T z - z), s = sigmoid(d - d0), with an orthogonal T by lot: a photo that looks whole stays, one that does not
-goes to where the person is not. Genuine pairs lose nothing if both photos are turned, nor do impostors come near each
-other. T and d0 are not learnt, but lie beside the weights.
+A face that was pasted is smoother, sharper or otherwise lit than the photo around it. That is told best by how much of
+each fine pattern is where: filters that are fixed (a discrete cosine transform at every pixel), their energies over 4x4
+pixels as logarithms, and of those what differs from the mean of the photo, so that a photo which is sharp or blurred as
+a whole says nothing. Residuals of fixed filters are what steganalysis rests on (Fridrich & Kodovsky, "Rich Models for
+Steganalysis of Digital Images", 2012).
+
+Layers lead from there to one number, the score d. The embedding z becomes z + s (T z - z), s = sigmoid(d - d0), with an
+orthogonal T by lot: a photo that looks whole stays, one that does not goes to where the person is not. Genuine pairs
+lose nothing if both photos are turned, nor do impostors come near each other. T and d0 are not learnt, but lie beside
+the weights.
 """
 
-from collections.abc import Iterable
+import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, conv2d, relu
 
-WIDTH, POOLED = 64, 128
 THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
+WIDTHS = 64, 96
+_POOL = 4  # pixels, of the fields that energies are taken over
+_UNIT = 16.0  # levels of 255: with this scale energies fit float16
+_FLOOR = 0.5 / _UNIT**2  # energy of rounding, about
+_LUMA = ((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081))  # Y, Cb, Cr from RGB
 
 
-def _conv(width_in: int, width_out: int, stride: int = 1) -> nn.Sequential:
-    # Without statistics: they would be those of a training in which every other photo is a fake.
-    conv = nn.Conv2d(width_in, width_out, 3, stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.GroupNorm(8, width_out), nn.ReLU())
+def cosines(size: int) -> Tensor:
+    """The filters of a discrete cosine transform but the constant one: [size**2 - 1, 1, size, size], each of norm 1."""
+    at = torch.arange(size, dtype=torch.float64)
+    waves = torch.cos(math.pi * at[:, None] * (at + 0.5) / size)
+    waves /= waves.norm(dim=1, keepdim=True)
+    return torch.einsum("iy,jx->ijyx", waves, waves).reshape(-1, 1, size, size)[1:].float()
+
+
+class Energies(nn.Module):
+    """Maps [B, 50, H/4, W/4] of a photo [B, 3, H, W], each less its mean over the photo: log energies of 24 patterns of
+    brightness and of 8 of each colour difference; the mean and log power of the three; brightness in 2x2 fields."""
+
+    luma: Tensor
+    fine: Tensor
+    coarse: Tensor
+    WIDTH = 24 + 2 * 8 + 2 * 3 + 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("luma", torch.empty(3, 3, 1, 1))
+        self.register_buffer("fine", cosines(5))
+        self.register_buffer("coarse", cosines(3))
+        self.scale("RGB", [127.5] * 3)
+
+    def scale(self, colour: str, std: Sequence[float]) -> None:
+        """Say what the photos are normalised by: colour order, and levels of 255 per unit of each channel."""
+        luma = torch.tensor(_LUMA if colour == "RGB" else [row[::-1] for row in _LUMA])
+        self.luma.copy_((luma * torch.tensor(std) / _UNIT)[..., None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The maps, in float32: bfloat16 has not the precision that fine patterns need."""
+        with torch.autocast(x.device.type, enabled=False):
+            luma = conv2d(x.to(self.luma.dtype).contiguous(), self.luma)
+            found = [
+                (avg_pool2d(conv2d(luma[:, i : i + 1], filters, padding="same").square(), _POOL) + _FLOOR).log() / 2
+                for i, filters in enumerate((self.fine, self.coarse, self.coarse))
+            ]
+            found += [avg_pool2d(luma, _POOL), (avg_pool2d(luma.square(), _POOL) + 2 * _FLOOR).log()]
+            halves = avg_pool2d(luma[:, :1], _POOL // 2)
+            # Not pixel_unshuffle: PyTorch 2.13 does not shrink an empty batch.
+            found += [halves[:, :, i::2, j::2] for i in (0, 1) for j in (0, 1)]
+            maps = torch.cat(found, 1)
+            return maps - maps.mean((2, 3), keepdim=True)
 
 
 class Detail(nn.Module):
-    """The branch.
-
-    Args:
-        early: layers from the map that is followed to one of 28x28.
-        late: layers from there to a map of 14x14.
-        widths: channels of both.
-        dim: numbers in an embedding.
-    """
+    """The branch, of a network whose embeddings have `dim` numbers."""
 
     turn: Tensor
     threshold: Tensor
 
-    def __init__(
-        self, early: Iterable[nn.Module], late: Iterable[nn.Module], widths: tuple[int, int], dim: int
-    ) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.early, self.late = nn.Sequential(*early), nn.Sequential(*late)
-        self.down = _conv(widths[0], WIDTH, stride=2)
-        self.join = nn.Sequential(_conv(WIDTH + widths[1], WIDTH), _conv(WIDTH, WIDTH, stride=2), _conv(WIDTH, POOLED))
+        narrow, wide = WIDTHS
+        self.energies = Energies()
+        self.body = nn.Sequential(
+            nn.BatchNorm2d(Energies.WIDTH),
+            _conv(Energies.WIDTH, narrow),
+            Residual(narrow),
+            Residual(narrow),
+            _conv(narrow, wide, stride=2),
+            Residual(wide),
+            _conv(wide, wide),
+        )
         self.drop = nn.Dropout(0.2)
-        self.score = nn.Linear(2 * POOLED, 1)
+        self.score = nn.Linear(2 * wide, 1)
         self.register_buffer("turn", nn.init.orthogonal_(torch.empty(dim, dim)))
         self.register_buffer("threshold", torch.full((1,), THRESHOLD))
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding [B, dim], turned away as far as the map [B, C, H, W] looks doctored, and the scores [B]."""
-        early = self.early(x)
-        joined = self.join(torch.cat([self.down(early), self.late(early)], 1))
-        pooled = torch.cat([joined.mean((2, 3)), joined.amax((2, 3))], 1)
+        """The embedding [B, dim], turned away as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B]
+        in logits."""
+        found = self.body(self.energies(x))
+        pooled = torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
         score = self.score(self.drop(pooled))
         share = torch.sigmoid(score - self.threshold)
         turned = nn.functional.linear(embedding, self.turn)
         return embedding + share * (turned - embedding), score.flatten()
 
-    def begin(self, early: Iterable[nn.Module], late: Iterable[nn.Module]) -> None:
-        """Take over the weights of the network's own layers."""
-        for mine, given in ((self.early, early), (self.late, late)):
-            mine.load_state_dict(nn.Sequential(*given).state_dict())
+
+class Residual(nn.Module):
+    """Two convolutions beside the identity, which it begins as."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width)
+        norm = nn.BatchNorm2d(width)
+        nn.init.zeros_(norm.weight)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), norm)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, width, H, W] to the same shape."""
+        return relu(x + self.second(self.first(x)))
+
+
+def _conv(width_in: int, width_out: int, stride: int = 1) -> nn.Sequential:
+    conv = nn.Conv2d(width_in, width_out, 3, stride, padding=1, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(width_out), nn.ReLU())

@@ -6,7 +6,6 @@ What differs from the arcface_torch network of the same name: every stage stride
 stage is a pooling without parameters, and the last BatchNorm has no weight and no bias.
 """
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -80,8 +79,7 @@ class IResNet(nn.Module):
         self.body = nn.Sequential(*_units(layout))
         self.attention: nn.Module = Attention(last) if attention else nn.Identity()  # the latter has no keys
         self.apply(_initialise)
-        widths = layout.channels[1:3]
-        self.detail = Detail(*deepcopy(self.followed()), widths, dim) if detail else None
+        self.detail = Detail(dim) if detail else None
 
     def forward(self, x: Tensor, scores: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Embed normalised faces.
@@ -94,12 +92,10 @@ class IResNet(nn.Module):
             [B, dim], not normalised; its length is the feature norm that AdaFace reads quality from. With it, if asked
             for, [B] logits: how much each face looks like a deepfake.
         """
-        count = self._units[0]
-        first = self.body[:count](self.input_layer(x))
-        embedding = self.output_layer(self.attention(self.body[count:](first)))
+        embedding = self.output_layer(self.attention(self.body(self.input_layer(x))))
         if self.detail is None:
             return embedding
-        turned, found = self.detail(first, embedding)
+        turned, found = self.detail(x, embedding)
         return (turned, found) if scores else turned
 
     def body_stages(self) -> list[list[nn.Module]]:
@@ -108,11 +104,6 @@ class IResNet(nn.Module):
         for count in self._units:
             found.append([next(units) for _ in range(count)])
         return found
-
-    def followed(self) -> tuple[list[nn.Module], list[nn.Module]]:
-        """The units that the branch `detail` has copies of: the second stage, and the first two of the third."""
-        _, second, third, _ = self.body_stages()
-        return second, third[:2]
 
 
 def iresnet(name: str, dim: int = 512, attention: bool = False, detail: bool = False) -> IResNet:

@@ -4,7 +4,6 @@ Source: Chen et al., "MobileFaceNets: Efficient CNNs for Accurate Real-Time Face
 The key names and their order are those of the published state dict.
 """
 
-from copy import deepcopy
 from itertools import pairwise
 
 import torch
@@ -97,23 +96,17 @@ class MobileFaceNet(nn.Module):
         self.bn = nn.BatchNorm2d(dim)
         self.features = nn.Sequential(*_bottlenecks())
         self.attention: nn.Module = Attention(128) if attention else nn.Identity()  # the latter has no keys
-        self.detail = Detail(*deepcopy(self.followed()), (64, 128), dim) if detail else None
+        self.detail = Detail(dim) if detail else None
 
     def forward(self, x: Tensor, scores: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Embed normalised faces [B, 3, 112, 112] (scale of the model card) as [B, dim], not normalised; with `scores`
         also the [B] of the branch `detail`, which must be there."""
-        first = self.features[0](self.dw_conv(self.conv1(x)))
-        x = self.conv2(self.attention(self.features[1:](first)))
-        embedding = self.bn(self.conv3(self.gdconv(x))).flatten(1)
+        last = self.attention(self.features(self.dw_conv(self.conv1(x))))
+        embedding = self.bn(self.conv3(self.gdconv(self.conv2(last)))).flatten(1)
         if self.detail is None:
             return embedding
-        turned, found = self.detail(first, embedding)
+        turned, found = self.detail(x, embedding)
         return (turned, found) if scores else turned
-
-    def followed(self) -> tuple[list[nn.Module], list[nn.Module]]:
-        """The layers that the branch `detail` has copies of: 28x28 of 64 channels, then 14x14 of 128."""
-        blocks = list(self.features)
-        return blocks[1:5], blocks[5:12]
 
 
 def _bottlenecks() -> list[Bottleneck]:

@@ -18,7 +18,7 @@ def with_branches(network: nn.Module, card: ModelCard, attention: bool, detail: 
         network: of the card's architecture.
         card: of the network.
         attention: see `faceverify.models.attention`.
-        detail: see `faceverify.models.detail`; its layers begin as the network's own.
+        detail: see `faceverify.models.detail`; it is told how the card normalises photos.
     """
     plain = card.architecture.removesuffix(WITH_DETAIL)
     wanted = plain.removesuffix(WITH_ATTENTION)
@@ -31,5 +31,5 @@ def with_branches(network: nn.Module, card: ModelCard, attention: bool, detail: 
     assert not unexpected and all(key.startswith(("attention.", "detail.")) for key in missing)
     fresh = any(key.startswith("detail.") for key in missing)
     if fresh and isinstance(wider, IResNet | MobileFaceNet) and wider.detail:
-        wider.detail.begin(*wider.followed())
+        wider.detail.energies.scale(card.colour, card.std)
     return wider, replace(card, architecture=wanted)

@@ -48,8 +48,8 @@ class NetworkConfig:
     attention: bool = False
     """Put an attention branch between the last stage and the output; it begins as doing nothing."""
     detail: bool = False
-    """Put a branch beside the network that looks for traces of swaps in the maps of early layers and turns such a
-    photo's embedding away; with `train_last: 1` it alone learns, and real people keep what the network knew."""
+    """Put a branch beside the network that looks for traces of swaps in the photo and turns such a photo's embedding
+    away; with `train_last: 1` it alone learns, and real people keep what the network knew. Wants `bn: batch`."""
     recompute: bool = False
     """Activations are computed a second time instead of kept (gradient checkpointing): less memory, a third more time;
     needs bn: frozen."""
