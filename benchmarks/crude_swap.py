@@ -3,37 +3,23 @@
 To learn from beside those of `faceverify.fakes`, which take pains to look whole; a generator like any other.
 """
 
-from collections.abc import Sequence
-
-import cv2
 import numpy as np
 
-from faceverify.errors import BadData
-from faceverify.fakes import Description, FaceInput, Fake, Request
-from faceverify.fakes.blending import blend, match_colours, to_bytes
+from faceverify.fakes import FaceInput, Fake, Request
+from faceverify.fakes.blending import blend, match_colours, poisson, to_bytes
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import Variation, bounding_box, draw_variation, feathered, filled, outline, polygon_area
+from faceverify.fakes.one_by_one import OneByOne
 from faceverify.fakes.warping import face_warp, sample
 
-_PAD = 2  # OpenCV wants a border around the mask
 
+class CrudeSwap(OneByOne):
+    """See the module."""
 
-class CrudeSwap:
-    """See the module; holds nothing."""
-
-    def __init__(self, description: Description) -> None:
-        self.description = description
-
-    def make(self, requests: Sequence[Request]) -> list[Fake | BadData]:
-        """One result per request, same order."""
-        return [self._one(request) for request in requests]
-
-    def _one(self, request: Request) -> Fake | BadData:
+    def one(self, request: Request) -> Fake:
+        """See `crude_swap`."""
         assert request.target is not None
-        try:
-            return crude_swap(request.sources[0], request.target, request.rng)
-        except BadData as fault:
-            return fault
+        return crude_swap(request.sources[0], request.target, request.rng)
 
 
 def crude_swap(source: FaceInput, target: FaceInput, rng: np.random.Generator) -> Fake:
@@ -55,7 +41,7 @@ def crude_swap(source: FaceInput, target: FaceInput, rng: np.random.Generator) -
     image = target.image.copy()
     host = image[y0:y1, x0:x1]
     cut = rng.random() < 0.5
-    image[y0:y1, x0:x1] = _cut(host, face, hard, rng) if cut else _unbounded(host, face, hard >= 1)
+    image[y0:y1, x0:x1] = _cut(host, face, hard, rng) if cut else poisson(host, face, hard >= 1, bleed=255.0)
     return Fake(image, landmarks.astype(np.float32), box, hard, "cut" if cut else "poisson, unbounded")
 
 
@@ -64,19 +50,3 @@ def _cut(host: np.ndarray, face: np.ndarray, hard: np.ndarray, rng: np.random.Ge
         share = rng.uniform(0, 1)
         face = to_bytes(share * match_colours(face, host, hard) + (1 - share) * face.astype(np.float32))
     return blend(host, face, feathered(hard, rng.uniform(1, 4)))
-
-
-def _unbounded(host: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    part = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    own, other, area = (_padded(picture[part]) for picture in (face, host, mask.astype(np.uint8) * 255))
-    height, width = mask[part].shape
-    solved = cv2.seamlessClone(own, other, area, (_PAD + width // 2, _PAD + height // 2), cv2.NORMAL_CLONE)
-    out = host.copy()
-    out[part] = np.where(mask[part][..., None], solved[_PAD:-_PAD, _PAD:-_PAD], host[part])
-    return out
-
-
-def _padded(picture: np.ndarray) -> np.ndarray:
-    kind = cv2.BORDER_REPLICATE if picture.ndim == 3 else cv2.BORDER_CONSTANT
-    return np.asarray(cv2.copyMakeBorder(picture, _PAD, _PAD, _PAD, _PAD, kind))

@@ -14,7 +14,7 @@ import multiprocessing
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -46,8 +46,6 @@ class Recipe:
 
     weights: Mapping[str, float]
     shares: Shares
-    network: NetworkConfig = field(default_factory=NetworkConfig)
-    learning_rate: float = 2e-3
 
 
 RECIPES = {
@@ -62,20 +60,21 @@ class Run:
     def __init__(self, recipe: Recipe, chosen: argparse.Namespace, pool: Pool) -> None:
         torch.manual_seed(0)
         self.world, start = World.here(), str(chosen.data / START)
-        network, self.card = begin(start, recipe.network, 0)
-        self.network = prepare(network, recipe.network, self.world)
+        config = NetworkConfig()
+        network, self.card = begin(start, config, 0)
+        self.network = prepare(network, config, self.world)
         losses = LossConfig(weights=LossWeights(**recipe.weights))
         objective = build(losses, dim=self.card.dim, people=0, seed=0)
         precision = precision_of("auto", self.world.device)
         self.learner = Learner(self.network, objective, self.card, precision).to(self.world.device)
         self.original: nn.Module | None = None
         if losses.needs_reference:
-            self.original = prepare(begin(start, NetworkConfig(), 0)[0], NetworkConfig(), self.world).eval()
-        self.optimising = OptimiserConfig(learning_rate=recipe.learning_rate, schedule="cosine", warmup_steps=100)
+            self.original = prepare(begin(start, config, 0)[0], config, self.world).eval()
+        self.optimising = OptimiserConfig(learning_rate=2e-3, schedule="cosine", warmup_steps=100)
         self.optimiser = build_optimiser(self.network, objective, self.optimising)
         self.schedule = Schedule(self.optimising, chosen.steps)
         self.sampler = Sampler(pool, recipe.shares, chosen.pairs, self.world.device)
-        freezing.set_mode(self.learner, recipe.network.bn)
+        freezing.set_mode(self.learner, config.bn)
 
     def step(self, number: int) -> torch.Tensor:
         """One step; the loss."""

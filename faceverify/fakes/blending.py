@@ -66,12 +66,13 @@ def blend(target: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return to_bytes(target + mask[..., None] * difference)
 
 
-def poisson(target: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def poisson(target: np.ndarray, face: np.ndarray, mask: np.ndarray, bleed: float = _BLEED) -> np.ndarray:
     """The face's gradients on the target's colours along the edge (Perez et al., 2003).
 
     Args:
         target, face: uint8 [h, w, 3].
         mask: bool [h, w]: the pixels to solve for.
+        bleed: levels by which colours along the edge may change the face.
 
     Returns:
         uint8 [h, w, 3]; `target` outside `mask`, and as a whole where `mask` is less than 3 pixels wide or high.
@@ -87,7 +88,7 @@ def poisson(target: np.ndarray, face: np.ndarray, mask: np.ndarray) -> np.ndarra
     centre = (pad + (x1 - x0) // 2, pad + (y1 - y0) // 2)
     solved = cv2.seamlessClone(padded[0], padded[1], area, tuple(map(int, centre)), cv2.NORMAL_CLONE)
     own = face[y0:y1, x0:x1].astype(np.float32)
-    change = np.clip(solved[pad:-pad, pad:-pad] - own, -_BLEED, _BLEED)
+    change = np.clip(solved[pad:-pad, pad:-pad] - own, -bleed, bleed)
     out = target.copy()
     out[y0:y1, x0:x1] = np.where(mask[y0:y1, x0:x1, None], to_bytes(own + change), target[y0:y1, x0:x1])
     return out

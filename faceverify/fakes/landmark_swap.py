@@ -1,33 +1,22 @@
 """The classic face swap: the source's inner face warped onto the target's landmarks, re-coloured and blended in."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
-from faceverify.errors import BadData
-from faceverify.fakes import Description, FaceInput, Fake, Request
+from faceverify.fakes import FaceInput, Fake, Request
 from faceverify.fakes.blending import blend, match_colours, match_light, poisson
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import bounding_box, draw_variation, feathered, filled, outline, polygon_area
+from faceverify.fakes.one_by_one import OneByOne
 from faceverify.fakes.warping import face_warp, sample
 
 
-class LandmarkSwap:
-    """See the module; holds nothing."""
+class LandmarkSwap(OneByOne):
+    """See the module."""
 
-    def __init__(self, description: Description) -> None:
-        self.description = description
-
-    def make(self, requests: Sequence[Request]) -> list[Fake | BadData]:
-        """One result per request, same order."""
-        return [self._one(request) for request in requests]
-
-    def _one(self, request: Request) -> Fake | BadData:
+    def one(self, request: Request) -> Fake:
+        """See `swap`."""
         assert request.target is not None
-        try:
-            return swap(request.sources[0], request.target, request.rng)
-        except BadData as fault:
-            return fault
+        return swap(request.sources[0], request.target, request.rng)
 
 
 def swap(source: FaceInput, target: FaceInput, rng: np.random.Generator) -> Fake:

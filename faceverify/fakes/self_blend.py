@@ -8,16 +8,14 @@ a file. And lengths are shares of the face, not pixels of a crop of fixed size. 
 nothing is drawn anew: the file would be a real photo under the label of a fake.
 """
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
-from faceverify.errors import BadData
-from faceverify.fakes import Description, FaceInput, Fake, Request
+from faceverify.fakes import FaceInput, Fake, Request
 from faceverify.fakes.blending import blend, to_bytes
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import bounding_box, draw_variation, elastic, feathered, filled, outline, polygon_area
+from faceverify.fakes.one_by_one import OneByOne
 
 _STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # the recipe's
 _BEND = 0.05  # of the mask, per size of the face
@@ -26,21 +24,12 @@ _VISIBLE = 8.0  # levels of 255, mean change of the face
 _DRAWS = 8
 
 
-class SelfBlend:
-    """See the module; holds nothing."""
+class SelfBlend(OneByOne):
+    """See the module."""
 
-    def __init__(self, description: Description) -> None:
-        self.description = description
-
-    def make(self, requests: Sequence[Request]) -> list[Fake | BadData]:
-        """One result per request, same order."""
-        return [self._one(request) for request in requests]
-
-    def _one(self, request: Request) -> Fake | BadData:
-        try:
-            return self_blend(request.sources[0], request.rng)
-        except BadData as fault:
-            return fault
+    def one(self, request: Request) -> Fake:
+        """See `self_blend`."""
+        return self_blend(request.sources[0], request.rng)
 
 
 def self_blend(photo: FaceInput, rng: np.random.Generator) -> Fake:
