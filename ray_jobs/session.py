@@ -1,6 +1,7 @@
 """What every job does around its work: the command line, errors in one sentence, signals, Ray, the progress line."""
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -169,6 +170,7 @@ def connect(config: JobConfig | None = None) -> Cluster:
     context.enable_progress_bars = False
     context.memory_usage_poll_interval_s = None  # costs each worker 2 to 3 % of its time, and only fills a statistic
     context.raise_original_map_exception = True  # Ray's own wrapper forgets what it wraps
+    gc.collect()  # an earlier job of this process that failed may still hold its actors, and they their CPUs
     cpus = config.cpus or int(ray.cluster_resources().get("CPU", 0) < 1)
     if cpus or config.gpus:
         grow(cpus, config.gpus, config.grow_minutes)

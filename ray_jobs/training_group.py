@@ -1,7 +1,5 @@
 """The workers of a training as Ray Train runs them, and what the driver hears of them meanwhile."""
 
-import contextlib
-import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Cluster, Progress, check_stopped, storage_sentence
+from ray_jobs.board import Board, Watch
+from ray_jobs.session import Cluster, storage_sentence
 from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:
@@ -64,26 +63,6 @@ def threads_of(cluster: Cluster, workers: int) -> int:
     return max(1, int(cluster.share(workers)))
 
 
-class Board:
-    """An actor on which the first worker writes how far it is, and any worker why it cannot go on."""
-
-    def __init__(self) -> None:
-        self._line: dict[str, Any] = {}
-        self._fault: tuple[str, str] | None = None
-
-    def told(self, step: int, steps: int, line: dict[str, Any]) -> None:
-        """Of the first worker."""
-        self._line = {"step": step, "steps": steps, "line": line}
-
-    def failed(self, kind: str, sentence: str) -> None:
-        """Of any worker; the first fault counts, for the others may follow from it."""
-        self._fault = self._fault or (kind, sentence)
-
-    def read(self) -> tuple[dict[str, Any], tuple[str, str] | None]:
-        """The last line and the fault."""
-        return self._line, self._fault
-
-
 class Group:
     """Runs the workers to the end.
 
@@ -117,7 +96,7 @@ class Group:
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
         board = beside_driver(Board).remote()
-        watch = _Watch(board, self.cluster.gpus > 0)
+        watch = Watch(board, self._needs(), self.workers)
         try:
             with watch:
                 self._fit(plan, board)
@@ -130,13 +109,15 @@ class Group:
         _raise_fault(ray.get(board.read.remote())[1])
         return facts(self.out, plan.pairs)
 
+    def _needs(self) -> dict[str, float]:
+        return {name.upper(): amount for name, amount in worker_needs(self.cluster, self.workers).items()}
+
     def _fit(self, plan: Plan, board: Any) -> None:
         import pyarrow.fs as pafs
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
         gpu = self.cluster.gpus > 0
-        needs = {name.upper(): amount for name, amount in worker_needs(self.cluster, self.workers).items()}
         trainer = TorchTrainer(
             train_worker,
             train_loop_config={
@@ -148,7 +129,7 @@ class Group:
                 "goes_on": self.goes_on,
             },
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
-            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=needs),
+            scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=self._needs()),
             run_config=RunConfig(
                 name=f"ray-{uuid.uuid4().hex[:8]}",  # checkpoints are ours; Ray only keeps its own notes there
                 storage_path=(self.out / ".work").path,
@@ -158,49 +139,6 @@ class Group:
         )
         trainer._register_sigint_handler = lambda controller: None  # it would take Ctrl-C for itself, and exit with 0
         trainer.fit()
-
-
-class _Watch:
-    """Shows what the board says while the main thread waits for Ray Train."""
-
-    def __init__(self, board: Any, gpu: bool) -> None:
-        self._board, self._gpu, self._over = board, gpu, threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> "_Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join(5)
-        check_stopped()
-
-    def _follow(self) -> None:
-        with contextlib.suppress(KeyboardInterrupt):  # the main thread is asked to stop too, and says so
-            self._look()
-
-    def _look(self) -> None:
-        import ray
-
-        progress: Progress | None = None
-        while not self._over.wait(0.5):
-            try:
-                said = ray.get(self._board.read.remote(), timeout=5)[0]
-            except ray.exceptions.GetTimeoutError:
-                continue  # the machine is busy
-            except Exception:  # the cluster ends; the main thread says why
-                return
-            if said:
-                progress = progress or Progress("steps", said["steps"], done=max(said["step"] - 1, 0))
-                ahead = said["step"] - progress.done
-                if ahead > 0:
-                    if self._gpu and "wait" in (line := said["line"]):
-                        work = line["seconds"] - line["wait"]
-                        progress.gpu_seconds({GPU_WAIT: line["wait"] * ahead, GPU_WORK: work * ahead})
-                    progress.add(ahead)
-        if progress is not None:
-            progress.finish()
 
 
 def _raise_fault(fault: tuple[str, str] | None) -> None:
@@ -216,7 +154,7 @@ def train_worker(given: dict[str, Any]) -> None:
     import ray
 
     board = given["board"]
-    if ray.get(board.read.remote())[1] is not None:
+    if ray.get(board.start.remote()) is not None:
         return  # it would end in the same way
     told = lambda step, steps, line: board.told.remote(step, steps, line)  # noqa: E731
     try:

@@ -1,18 +1,21 @@
 """A photo that kills every worker that touches it ends the job with a sentence, and not never."""
 
+import logging
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import ray
 
 from faceverify.errors import PlatformError
 from faceverify.faces import Crops, Stopwatch
 from faceverify.shards import write_shards
 from faceverify.storage import Location
 from ray_jobs import stages
-from ray_jobs.session import Cluster, Progress
+from ray_jobs.session import Cluster, Progress, connect
 from ray_jobs.stages import Chain, FaceSink, MakeCrops, run_chain
 
 
@@ -32,6 +35,7 @@ class Poison:
 
 
 def test_it_is_given_up(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest would keep the error, and all in it
     monkeypatch.setattr(stages, "ACTOR_RETRIES", 2)
     work = Location(str(tmp_path))
     shards = write_shards(work / "input", [pa.table({"photo": ["poison"]})], 1)
@@ -39,3 +43,8 @@ def test_it_is_given_up(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(PlatformError, match="workers died"):
         run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
     assert (tmp_path / "log").read_text() == "x" * 3
+    cpus, deadline = ray.cluster_resources()["CPU"], time.monotonic() + 40
+    connect()  # the next job of this process has the whole cluster
+    while ray.available_resources().get("CPU") != cpus:
+        assert time.monotonic() < deadline, f"of the failed job remains: {ray.available_resources()}"
+        time.sleep(0.2)

@@ -1,0 +1,32 @@
+"""A training whose workers find no room says what they wait for, and goes on when there is room."""
+
+import re
+
+import pytest
+
+from ray_jobs import board
+from ray_jobs.board import Board, Watch
+from ray_jobs.session import Cluster
+from ray_jobs.tasks import beside_driver
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_it_says_what_the_workers_wait_for(
+    cluster: Cluster, started: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import time
+
+    import ray
+
+    monkeypatch.setattr(board, "PATIENCE", 1.0)
+    told = beside_driver(Board).remote()
+    if started:
+        assert ray.get(told.start.remote()) is None
+    hold = ray.remote(num_cpus=1)(Board).remote()
+    ray.get(hold.read.remote())
+    with Watch(told, {"CPU": 1.5}, 1):
+        time.sleep(4)
+    ray.kill(hold)
+    lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("Waiting")]
+    wanted = rf"Waiting for 1 worker with 1\.5 CPU each; the cluster has [\d.]+ of {cluster.cpus} CPU free\."
+    assert bool(lines) != started and all(re.fullmatch(wanted, line) for line in lines)
