@@ -100,11 +100,11 @@ def prepare(config: TrainConfig) -> Ready:
     }
     check_writable(open_location(config.out), "out")
     material = read_material(config, files)
-    from faceverify.training.learner import check_losses
+    from faceverify.training.learner import check_start
     from faceverify.training.starting import begin
 
     network, card = begin(config.start, config.network, config.batches.seed)
-    check_losses(network, config.losses)
+    check_start(network, config.network, config.losses)
     inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
     return Ready(files["faces"], material, network, card, inputs)
 

@@ -161,7 +161,7 @@ def run_trial(config: dict[str, Any], given: Given) -> dict[str, Any]:
 def _train(training: "TrainConfig", task: Task, given: Given) -> None:
     import ray
 
-    from faceverify.training.learner import check, check_losses
+    from faceverify.training.learner import check, check_start
     from faceverify.training.loop import check_shares
     from faceverify.training.starting import begin
 
@@ -172,7 +172,7 @@ def _train(training: "TrainConfig", task: Task, given: Given) -> None:
         ready = replace(ready, network=network, card=card)
     check_shares(training.batches.size, workers, training.batches.accumulate)
     check(ready.network, training.network, share.gpus > 0)
-    check_losses(ready.network, training.losses)
+    check_start(ready.network, training.network, training.losses)
     plan = training_group.plan(training, ready, given.images)
     out, asking = Location(training.out), Asking(given.referee, task.number)
     if workers > 1:

@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from faceverify.errors import UserError
@@ -162,14 +163,28 @@ def check(network: nn.Module, config: NetworkConfig, gpu: bool) -> None:
     freezing.freeze(network, config.train_last)
 
 
-def check_losses(network: nn.Module, config: LossConfig) -> None:
-    """What the losses would miss in the network.
+def check_start(network: nn.Module, config: NetworkConfig, losses: LossConfig) -> None:
+    """What the network has not that it begins with, and would not get by training.
 
     Raises:
-        UserError: `detection` without the branch that it teaches.
+        UserError: the losses teach a branch that is not there; BatchNorm is frozen, and a new branch has some.
     """
-    if config.needs_scores and not getattr(network, "detail", None):
+    if losses.needs_scores and not getattr(network, "detail", None):
         raise UserError(
-            f"losses.weights.detection is {config.weights.detection:g}, but the network has no branch that looks for "
+            f"losses.weights.detection is {losses.weights.detection:g}, but the network has no branch that looks for "
             "deepfakes: set network.detail to true, or the weight to 0."
         )
+    norms = {name: module for name, module in network.named_modules() if isinstance(module, _BatchNorm)}
+    fresh = [name for name, module in norms.items() if _untouched(module)]
+    if config.bn == "frozen" and 0 < len(fresh) < len(norms):  # all are in a fresh network, which may do without
+        raise UserError(
+            f"network.bn is frozen, but {len(fresh)} BatchNorm layers that were added ({fresh[0]} is the first) have "
+            "never seen a photo, and would do nothing for ever: set network.bn to batch."
+        )
+
+
+def _untouched(norm: _BatchNorm) -> bool:
+    """Whether its statistics are those that it is made with."""
+    if norm.running_mean is None or norm.running_var is None:
+        return False
+    return not norm.running_mean.any() and bool((norm.running_var == 1).all())

@@ -10,7 +10,7 @@ from faceverify.losses import LossConfig, LossWeights
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.engines import preprocess
-from faceverify.training.learner import Learner, check_losses, layout_of, pieces, precision_of, tensors_of
+from faceverify.training.learner import Learner, check_start, layout_of, pieces, precision_of, tensors_of
 from faceverify.training.recipe import BatchConfig, NetworkConfig
 
 CPU = torch.device("cpu")
@@ -54,10 +54,25 @@ def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  #
 
 def test_detection_needs_the_branch_that_it_teaches() -> None:
     config = LossConfig(weights=LossWeights(adaptive_margin=1.0, detection=0.5))
-    check_losses(checkpoints.build("tiny_detail", 4), config)
-    check_losses(checkpoints.build("tiny", 4), LossConfig())
+    batch = NetworkConfig(bn="batch")
+    check_start(checkpoints.build("tiny_detail", 4), batch, config)
+    check_start(checkpoints.build("tiny", 4), batch, LossConfig())
     with pytest.raises(UserError, match=r"losses\.weights\.detection is 0\.5, but .* network\.detail to true"):
-        check_losses(checkpoints.build("tiny", 4), config)
+        check_start(checkpoints.build("tiny", 4), batch, config)
+
+
+def test_statistics_that_know_no_photo_are_not_frozen() -> None:
+    network = checkpoints.build("tiny_detail", 4)
+    check_start(network, NetworkConfig(), LossConfig())  # all of it is fresh
+    for name, value in network.named_buffers():
+        if name.endswith("running_mean") and not name.startswith("detail."):
+            value.fill_(0.1)
+    check_start(network, NetworkConfig(bn="batch"), LossConfig())
+    with pytest.raises(UserError, match=r"bn is frozen, but 10 .* \(detail\.body\.0 is the first\)"):
+        check_start(network, NetworkConfig(), LossConfig())
+    network.train()
+    network(torch.rand(2, 3, 112, 112))
+    check_start(network, NetworkConfig(), LossConfig())
 
 
 def test_what_cannot_be_cut_is_refused() -> None:
