@@ -20,6 +20,7 @@ from faceverify.errors import PlatformError, UserError
 from faceverify.models.card import ModelCard
 from faceverify.training import freezing
 from faceverify.training.batches import Batch, Feed, GetImages, Recipe
+from faceverify.training.calibrating import calibrate
 from faceverify.training.keeping import Keeper, load_network, load_state
 from faceverify.training.learner import Learner, Tensors, pieces, tensors_of
 from faceverify.training.log import METRICS, Log
@@ -223,7 +224,9 @@ class _Run:
             self.job.told(self.step, self.steps, line)
 
     def _validate(self) -> None:
-        found = validate(self.learner, self.job.material, self.job.images, self.job.validation, self.world)
+        job = self.job
+        turned = calibrate(self.learner, job.material, job.images, job.validation.mistaken, self.world)
+        found = turned | validate(self.learner, job.material, job.images, job.validation, self.world)
         if self.step:
             self.schedule.validated(found["eer"])
         self.job.found = {"epoch": self.step / self.per_epoch, **found}

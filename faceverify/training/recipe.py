@@ -109,6 +109,9 @@ class ValidationConfig:
     """Validation pairs at most, drawn by lot, the kinds in their shares; 0 = all."""
     threshold: float = 0.2
     """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
+    mistaken: float = 0.003
+    """Share of the real validation faces that the branch `detail` may take for deepfakes: from the score that so many
+    reach, it turns photos away; 0 = from the score that it came with."""
     replicates: int = 200
     """Bootstrap replicates behind the interval of the EER; 0 = none."""
     keep: int = 5
@@ -123,6 +126,8 @@ class ValidationConfig:
             _at_least(f"validation.{name}", getattr(self, name), 1)
         for name in ("pairs", "replicates", "checkpoint_every", "stop_after"):
             _at_least(f"validation.{name}", getattr(self, name), 0)
+        if not 0 <= self.mistaken < 1:
+            raise UserError(f"validation.mistaken is {self.mistaken}: give a share from 0 to below 1.")
 
 
 def _at_least(name: str, value: float, least: int) -> None:

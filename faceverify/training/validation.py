@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from torch import nn
 
 from faceverify import tables
 from faceverify.evaluation import metrics
@@ -47,18 +48,26 @@ def validate(
 
 def embed_rows(learner: Learner, rows: np.ndarray, images: GetImages, world: World) -> np.ndarray:
     """Unit embeddings [N, D] float32 of rows of the faces, by the network in evaluation mode; all workers must ask."""
+    vectors = look_at_rows(learner, rows, images, world)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def look_at_rows(
+    learner: Learner, rows: np.ndarray, images: GetImages, world: World, network: nn.Module | None = None
+) -> np.ndarray:
+    """What the network, or a part of it, makes of rows of the faces, in evaluation mode: [N, D] float32; all workers
+    must ask."""
     training = learner.training
     learner.eval()
     mine = rows[world.rank :: world.size]
     with torch.inference_mode():
-        parts = [learner.embed(torch.from_numpy(faces).to(world.device)) for faces in _pictures(mine, images)]
+        parts = [learner.embed(torch.from_numpy(faces).to(world.device), network) for faces in _pictures(mine, images)]
     learner.train(training)
     vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 1), np.float32)
     if world.size > 1:
         dim = world.largest(vectors.shape[1])  # a worker without a row does not know it
         vectors = vectors if len(vectors) else np.zeros((0, dim), np.float32)
-    vectors = world.gather_rows(vectors, len(rows))
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return world.gather_rows(vectors, len(rows))
 
 
 def _pictures(rows: np.ndarray, images: GetImages) -> Iterator[np.ndarray]:

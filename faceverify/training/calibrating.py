@@ -1,0 +1,52 @@
+"""From which score on the branch `detail` turns a photo away: it may be wrong about so many real people, no more."""
+
+import numpy as np
+from torch import Tensor, nn
+
+from faceverify.models.detail import Detail
+from faceverify.training.batches import GetImages
+from faceverify.training.learner import Learner
+from faceverify.training.material import Material
+from faceverify.training.validation import look_at_rows
+from faceverify.training.world import World
+
+ASIDE = 4.0  # logits above the median at least: a branch that knows little turns everybody by 2 %, not by half
+
+
+def calibrate(
+    learner: Learner, material: Material, images: GetImages, mistaken: float, world: World
+) -> dict[str, float]:
+    """Set the branch's threshold d0 by the real faces of the validation pairs; all workers must ask.
+
+    Args:
+        learner: its network has the branch, or nothing happens.
+        material: of the training.
+        images: pictures of the faces.
+        mistaken: share of the real faces whose score may lie above d0; 0 = d0 stays as it is.
+        world: the workers.
+
+    Returns:
+        detail_threshold: d0, if it was set.
+    """
+    branch = getattr(learner.network, "detail", None)
+    rows = np.unique(np.concatenate([material.val.a, material.val.b]))
+    rows = rows[~material.faces.is_fake[rows]]
+    if not isinstance(branch, Detail) or not mistaken or not len(rows):
+        return {}
+    scores = look_at_rows(learner, rows, images, world, _Scores(branch))
+    d0 = max(float(np.quantile(scores, 1 - mistaken, method="higher")), float(np.median(scores)) + ASIDE)
+    branch.threshold.fill_(d0)
+    return {"detail_threshold": d0}
+
+
+class _Scores(nn.Module):
+    """The branch without the network that it belongs to: photos [N, 3, H, W] -> scores [N, 1]."""
+
+    def __init__(self, branch: Detail) -> None:
+        super().__init__()
+        self.branch = branch
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        nobody = x.new_zeros(len(x), self.branch.turn.shape[0])
+        return self.branch(x, nobody)[1][:, None]

@@ -1,0 +1,69 @@
+"""The branch `detail` turns away no more real validation faces than it may."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from training import small
+
+from faceverify.errors import UserError
+from faceverify.training.batches import decode_face
+from faceverify.training.calibrating import ASIDE, calibrate
+from faceverify.training.loop import Training
+from faceverify.training.recipe import ValidationConfig
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> small.Data:
+    return small.draw(tmp_path_factory.mktemp("calibrating"))
+
+
+def scored(job: Training, spread: float) -> np.ndarray:
+    """Let scores differ by so many logits from face to face; return those of the real validation faces."""
+    branch, material = job.learner.network.detail, job.recipe.material
+    with torch.no_grad():
+        branch.score.weight.mul_(spread)
+    rows = np.unique(np.concatenate([material.val.a, material.val.b]))
+    rows = rows[~material.faces.is_fake[rows]]
+    faces = torch.from_numpy(np.stack([decode_face(image) for image in job.images(rows)]))
+    job.learner.eval()
+    with torch.inference_mode():
+        x = ((faces.permute(0, 3, 1, 2).float()) - 127.5) / 127.5
+        return branch(x, torch.zeros(len(x), 32))[1].numpy()
+
+
+@pytest.mark.parametrize("mistaken", [0.1, 0.5])
+def test_so_many_real_faces_lie_above(data: small.Data, tmp_path: Path, mistaken: float) -> None:
+    job = small.make(data, tmp_path, small.Asked(**small.BRANCH))
+    scores = scored(job, 1e4)
+    found = calibrate(job.learner, job.recipe.material, job.images, mistaken, job.world)
+    d0 = float(job.learner.network.detail.threshold)
+    assert found == {"detail_threshold": pytest.approx(d0)}
+    assert (scores > d0).mean() <= mistaken < (scores > d0).mean() + 2 / len(scores)
+
+
+def test_a_branch_that_knows_nothing_turns_nobody(data: small.Data, tmp_path: Path) -> None:
+    job = small.make(data, tmp_path, small.Asked(**small.BRANCH))
+    scores = scored(job, 1.0)
+    calibrate(job.learner, job.recipe.material, job.images, 0.1, job.world)
+    assert float(job.learner.network.detail.threshold) == pytest.approx(float(np.median(scores)) + ASIDE, abs=0.01)
+
+
+def test_what_has_no_branch_or_is_not_asked_stays(data: small.Data, tmp_path: Path) -> None:
+    plain = small.make(data, tmp_path / "plain", small.Asked())
+    assert calibrate(plain.learner, plain.recipe.material, plain.images, 0.1, plain.world) == {}
+    job = small.make(data, tmp_path / "branch", small.Asked(**small.BRANCH))
+    assert calibrate(job.learner, job.recipe.material, job.images, 0.0, job.world) == {}
+    assert float(job.learner.network.detail.threshold) == 5.0
+    with pytest.raises(UserError, match=r"validation\.mistaken is 1"):
+        ValidationConfig(mistaken=1)
+
+
+def test_a_training_tells_and_keeps_it(data: small.Data, tmp_path: Path) -> None:
+    asked = small.Asked(**small.BRANCH)
+    job = small.make(data, tmp_path, replace(asked, validation=replace(asked.validation, mistaken=0.1)))
+    job.run()
+    told = [line["detail_threshold"] for line in job.log.validations]
+    assert len(told) == 4 and told[-1] == pytest.approx(float(job.learner.network.detail.threshold))
