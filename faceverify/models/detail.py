@@ -14,6 +14,7 @@ the weights.
 
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,9 @@ class Energies(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The maps, in float32: bfloat16 has not the precision that fine patterns need."""
-        with torch.autocast(x.device.type, enabled=False):
+        device = x.device.type
+        mixed = torch.amp.is_autocast_available(device)  # not where shapes alone are reckoned with
+        with torch.autocast(device, enabled=False) if mixed else nullcontext():
             luma = conv2d(x.to(self.luma.dtype).contiguous(), self.luma)
             found = [
                 (avg_pool2d(conv2d(luma[:, i : i + 1], filters, padding="same").square(), _POOL) + _FLOOR).log() / 2

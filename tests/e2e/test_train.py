@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 from e2e.harness import Driver, Run
 from e2e.test_killed_workers import workers
+from safetensors.torch import load_file
 from training.small import Data, draw, run_options
 
+CONFIGS = Path(__file__).parent.parent.parent / "configs"
 STEPS = 10
 
 
@@ -126,6 +129,27 @@ def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, finished: 
     assert ended.code == 0, ended.err
     first = json.loads((tmp_path / "second" / "manifest.json").read_text())["first"]
     assert first["eer"] == json.loads((out / "manifest.json").read_text())["best"]["eer"]
+
+
+def test_the_branch_learns_alone(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = options(data, out, "--start", str(finished), "--batches.max-steps", "3", "--validation.every", "3")
+    ended = run("train", CONFIGS / "detail.yaml", *given)
+    assert ended.code == 0, ended.err
+    told = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert "detail_threshold" in told[-1] and "loss" in told[-2]
+    start, end = (load_file(best(folder)) for folder in (finished, out))
+    assert all(torch.equal(end[name], value) for name, value in start.items())
+    assert any(name.startswith("detail.score") for name in end.keys() - start.keys())
+    run("train", CONFIGS / "detail.yaml", *given, "--network.bn", "frozen", "--overwrite").refused(
+        2, "network.bn is frozen"
+    )
+
+
+def best(out: Path) -> Path:
+    """The network of the checkpoint that a manifest names."""
+    manifest = json.loads((out / "manifest.json").read_text())
+    return out / "checkpoints" / manifest["best"]["checkpoint"] / "model.safetensors"
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from faceverify.training.cost import reckon
 from faceverify.training.freezing import freeze
 
 
-@pytest.mark.parametrize("architecture, giga", [("ir_18", 2 * 2.597), ("ir_101", 2 * 12.077)])
+@pytest.mark.parametrize(
+    "architecture, giga", [("ir_18", 2 * 2.597), ("ir_101", 2 * 12.077), ("ir_101_detail", 24.569)]
+)
 def test_arithmetic_is_twice_the_published_multiply_adds(architecture: str, giga: float) -> None:
     import torch
 
