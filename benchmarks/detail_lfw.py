@@ -115,7 +115,7 @@ def scores(branch: Detail, card: ModelCard, faces: torch.Tensor) -> torch.Tensor
     """Of faces [B,112,112,3] of uint8 RGB; without the network that the branch belongs to."""
     mean, std = (torch.tensor(numbers)[:, None, None] for numbers in (card.mean, card.std))
     with torch.autocast("cpu", torch.bfloat16):
-        return branch((faces.permute(0, 3, 1, 2) - mean) / std, torch.zeros(len(faces), card.dim))[1]
+        return branch.scores((faces.permute(0, 3, 1, 2) - mean) / std)
 
 
 def decayed(branch: Detail) -> list[dict[str, object]]:

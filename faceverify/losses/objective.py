@@ -48,7 +48,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config, self.people, self.weights = config, people, config.weights.in_use()
         self.needs_identities, self.needs_reference = config.needs_identities, config.needs_reference
-        self.needs_scores = config.needs_scores
+        self.needs_scores, self.needs_embeddings = config.needs_scores, config.needs_embeddings
         classes = people * (2 if config.fakes_as_own_class else 1)
         self.losses = nn.ModuleDict()
         for name in self.weights:

@@ -228,3 +228,8 @@ class LossConfig:
     def needs_scores(self) -> bool:
         """Whether a loss in use asks the network which photos are deepfakes (`PairBatch.scores_a`, `scores_b`)."""
         return not self.weights.in_use().keys().isdisjoint(NEED_SCORES)
+
+    @property
+    def needs_embeddings(self) -> bool:
+        """Whether a loss in use looks at embeddings; if none does, they may be anything."""
+        return not self.weights.in_use().keys() <= set(NEED_SCORES)

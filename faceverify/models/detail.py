@@ -102,12 +102,16 @@ class Detail(nn.Module):
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
         """The embedding [B, dim], turned away as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B]
         in logits."""
+        score = self.scores(x)
+        share = torch.sigmoid(score[:, None] - self.threshold)
+        turned = nn.functional.linear(embedding, self.turn)
+        return embedding + share * (turned - embedding), score
+
+    def scores(self, x: Tensor) -> Tensor:
+        """The scores alone, which no embedding has a part in."""
         found = self.body(self.energies(x))
         pooled = torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
-        score = self.score(self.drop(pooled))
-        share = torch.sigmoid(score - self.threshold)
-        turned = nn.functional.linear(embedding, self.turn)
-        return embedding + share * (turned - embedding), score.flatten()
+        return self.score(self.drop(pooled)).flatten()
 
 
 class Residual(nn.Module):

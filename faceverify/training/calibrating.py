@@ -1,7 +1,6 @@
 """From which score on the branch `detail` turns a photo away: it may be wrong about so many real people, no more."""
 
 import numpy as np
-from torch import Tensor, nn
 
 from faceverify.models.detail import Detail
 from faceverify.training.batches import GetImages
@@ -33,20 +32,7 @@ def calibrate(
     rows = rows[~material.faces.is_fake[rows]]
     if not isinstance(branch, Detail) or not mistaken or not len(rows):
         return {}
-    scores = look_at_rows(learner, rows, images, world, _Scores(branch))
+    scores = look_at_rows(learner, rows, images, world, lambda x: branch.scores(x)[:, None])
     d0 = max(float(np.quantile(scores, 1 - mistaken, method="higher")), float(np.median(scores)) + ASIDE)
     branch.threshold.fill_(d0)
     return {"detail_threshold": d0}
-
-
-class _Scores(nn.Module):
-    """The branch without the network that it belongs to: photos [N, 3, H, W] -> scores [N, 1]."""
-
-    def __init__(self, branch: Detail) -> None:
-        super().__init__()
-        self.branch = branch
-
-    def forward(self, x: Tensor) -> Tensor:
-        """See the class."""
-        nobody = x.new_zeros(len(x), self.branch.turn.shape[0])
-        return self.branch(x, nobody)[1][:, None]

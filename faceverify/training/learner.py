@@ -3,6 +3,7 @@
 Shape letters: B pairs of one worker's share, D numbers in an embedding.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
@@ -16,12 +17,14 @@ from faceverify.losses import LossConfig
 from faceverify.losses.batch import PairBatch
 from faceverify.losses.objective import Objective
 from faceverify.models.card import ModelCard
+from faceverify.models.detail import Detail
 from faceverify.training import freezing
 from faceverify.training.batches import Batch
 from faceverify.training.recipe import NetworkConfig
 from faceverify.training.world import World
 
 Tensors = dict[str, Tensor]
+Network = Callable[[Tensor], Tensor]
 
 
 class Learner(nn.Module):
@@ -46,7 +49,7 @@ class Learner(nn.Module):
             values = torch.tensor(getattr(card, name), dtype=torch.float32)[:, None, None]
             self.register_buffer(name, values, persistent=False)
 
-    def embed(self, faces: Tensor, network: nn.Module | None = None) -> Tensor:
+    def embed(self, faces: Tensor, network: Network | None = None) -> Tensor:
         """Embeddings [N, D] float32, not normalised, of faces [N, H, W, 3] uint8 RGB.
 
         Args:
@@ -67,7 +70,14 @@ class Learner(nn.Module):
         if not self.objective.needs_scores:
             return {"embeddings": self.embed(faces)}
         with self._autocast(faces.device.type):
-            embeddings, scores = self.network(self._normalised(faces), True)
+            x = self._normalised(faces)
+            if self.objective.needs_embeddings:
+                embeddings, scores = self.network(x, True)
+            else:  # the branch sees pixels alone: all of a large recogniser need not be computed beside it
+                branch = self.network.detail
+                assert isinstance(branch, Detail)
+                scores = branch.scores(x)
+                embeddings = scores.new_zeros(len(scores), 1)
         return {"embeddings": embeddings.float(), "scores": scores.float()}
 
     def _autocast(self, device: str) -> AbstractContextManager[object]:

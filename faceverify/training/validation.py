@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
 
 from faceverify import tables
 from faceverify.evaluation import metrics
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.pairs.rows import KINDS
 from faceverify.training.batches import GetImages, decode_face
-from faceverify.training.learner import Learner
+from faceverify.training.learner import Learner, Network
 from faceverify.training.material import Material
 from faceverify.training.recipe import ValidationConfig
 from faceverify.training.world import World
@@ -53,7 +52,7 @@ def embed_rows(learner: Learner, rows: np.ndarray, images: GetImages, world: Wor
 
 
 def look_at_rows(
-    learner: Learner, rows: np.ndarray, images: GetImages, world: World, network: nn.Module | None = None
+    learner: Learner, rows: np.ndarray, images: GetImages, world: World, network: Network | None = None
 ) -> np.ndarray:
     """What the network, or a part of it, makes of rows of the faces, in evaluation mode: [N, D] float32; all workers
     must ask."""

@@ -135,6 +135,7 @@ def test_what_it_needs_and_says_when_it_is_not_there() -> None:
     with pytest.raises(ValueError, match="reference_a"):
         build_for("distill")(replace(BATCH, reference_a=None))
     assert build_for("detection").needs_scores and not build_for("distill").needs_scores
+    assert not build_for("detection").needs_embeddings and build_for("detection", "distill").needs_embeddings
     with pytest.raises(ValueError, match="scores_a"):
         build_for("detection")(replace(BATCH, scores_b=None))
     with pytest.raises(ValueError, match="person_a"):

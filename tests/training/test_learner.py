@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from training.small import Asked, Data, make
+from training.small import BRANCH, Asked, Data, make
 
 from faceverify.errors import UserError
 from faceverify.losses import LossConfig, LossWeights
@@ -59,6 +59,25 @@ def test_detection_needs_the_branch_that_it_teaches() -> None:
     check_start(checkpoints.build("tiny", 4), batch, LossConfig())
     with pytest.raises(UserError, match=r"losses\.weights\.detection is 0\.5, but .* network\.detail to true"):
         check_start(checkpoints.build("tiny", 4), batch, config)
+
+
+def test_the_branch_learns_the_same_without_the_network_beside_it(
+    data: Data,
+    tmp_path,  # type: ignore[no-untyped-def]
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    learner = make(data, tmp_path, Asked(**BRANCH)).learner
+    batch = tensors_of(next(make(data, tmp_path, Asked(**BRANCH)).feed.batches(0, 1)), CPU)
+    gradients = []
+    for needs in (True, False):
+        monkeypatch.setattr(learner.objective, "needs_embeddings", needs)
+        learner.zero_grad()
+        loss, _ = learner.eval()(batch)
+        loss.backward()
+        moved = {name: p.grad.clone() for name, p in learner.network.named_parameters() if p.grad is not None}
+        assert all(name.startswith("detail.") for name in moved)
+        gradients.append(torch.cat([value.flatten() for value in moved.values()]))
+    assert torch.equal(*gradients) and gradients[0].any()
 
 
 def test_statistics_that_know_no_photo_are_not_frozen() -> None:
