@@ -26,24 +26,45 @@ def to_half(model: ModelProto) -> ModelProto:
     Input and outputs stay float32, so that it is fed like the original; what follows `embedding` (its norm, whose
     squares would overflow) is computed in float32. A BatchNorm that the exporter could not fold into a convolution
     becomes x * k + d with k = weight / sqrt(variance + epsilon) and d = bias - mean * k in float64, rounded once: a
-    variance itself may be too large or too small for float16.
+    variance itself may be too large or too small for float16. The score of the branch `detail` is computed in float32
+    too: near its threshold, a rounding would turn a photo away or not.
 
     Args:
         model: as `export_onnx` writes them; it is left as it is, and its metadata are not taken over.
     """
     steps, last = list(model.graph.node), _last_step(model.graph)
     floats = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
-    body = [copy.deepcopy(node) for step in steps[: last + 1] for node in _without_batch_norm(step, floats)]
-    names = {name: f"{name}/half" for name in (INPUT, EMBEDDING, *floats)}
-    for node in body:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    nodes = [_cast(INPUT, names[INPUT], TensorProto.FLOAT16), *body]
+    exact = _exact(steps[: last + 1])
+    names = {name: f"{name}/half" for name in (INPUT, EMBEDDING, *floats, *exact)}
+    nodes = [_cast(INPUT, names[INPUT], TensorProto.FLOAT16)]
+    for step in steps[: last + 1]:
+        if step.output[0] in exact:
+            nodes += [step, _cast(step.output[0], names[step.output[0]], TensorProto.FLOAT16)]
+            continue
+        for node in map(copy.deepcopy, _without_batch_norm(step, floats)):
+            names |= {name: f"{name}/half" for name in floats}
+            node.input[:] = [names.get(name, name) for name in node.input]
+            node.output[:] = [names.get(name, name) for name in node.output]
+            nodes.append(node)
     nodes += [_cast(names[EMBEDDING], EMBEDDING, TensorProto.FLOAT), *steps[last + 1 :]]
     used = {name for node in nodes for name in node.input}
+    nodes = [node for node in nodes if node.op_type != "Cast" or node.output[0] in used or node.output[0] == EMBEDDING]
     constants = [tensor for tensor in model.graph.initializer if tensor.name in used]
     constants += [_half(value, names[name]) for name, value in floats.items() if names[name] in used]
     return _model_of(model, nodes, constants)
+
+
+def _exact(steps: list[NodeProto]) -> set[str]:
+    """What the steps produce that lead to the branch's share, and that share itself; none without the branch."""
+    made = {out: step for step in steps for out in step.output}
+    compared = [step.output[0] for step in steps if any(name.endswith("detail.threshold") for name in step.input)]
+    found, todo = set[str](), [out for step in steps if {*step.input} & {*compared} for out in step.output]
+    while todo:
+        name = todo.pop()
+        if name in made and name not in found:
+            found.add(name)
+            todo += made[name].input
+    return found
 
 
 def _last_step(graph: GraphProto) -> int:

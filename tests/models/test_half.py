@@ -170,3 +170,19 @@ def test_statistics_beyond_half_do_no_harm(make_card, faces, tmp_path):
     weight, bias, mean, variance = (np.array(v, np.float64) for v in statistics.values())
     want = (faces.max((1, 2)) - mean) / np.sqrt(variance + 1e-5) * weight + bias
     np.testing.assert_allclose(got, want, rtol=2e-3)
+
+
+def test_rounding_turns_no_photo_away(make_card, faces, tmp_path, monkeypatch):
+    network, card = with_statistics("tiny_detail"), make_card()
+    with torch.no_grad():
+        network.detail.score.weight.mul_(1000)
+        x = torch.from_numpy(preprocess(faces, card))
+        network.detail.threshold.copy_(network.detail.scores(x).median())
+    full = export_onnx(network, card, tmp_path / "model.onnx")
+    want = unit(TorchEngine(network, card, CPU).embed(faces))
+    far = []
+    for known in (half._exact, lambda steps: set()):
+        monkeypatch.setattr(half, "_exact", known)
+        onnx.save(half.to_half(onnx.load(full.path)), tmp_path / "half.onnx")
+        far.append(np.abs(unit(half.stepwise(tmp_path / "half.onnx", card, CPU).embed(faces)) - want).max())
+    assert far[0] < 2e-3 and far[1] > 2 * far[0]
