@@ -18,7 +18,7 @@ from faceverify.models.card import METADATA_KEY, ModelCard
 from faceverify.models.engine_onnx import OnnxEngine
 from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import Engine
-from faceverify.models.parity import CPU, FLOAT16, FLOAT32, PairFaces, Tolerance
+from faceverify.models.parity import CPU, FLOAT16, FLOAT32, PairFaces, Tolerance, float32_of
 
 OPSET = 20
 HALF_NOTE = "Weights and arithmetic are float16; input and outputs are float32."
@@ -73,14 +73,15 @@ def export_onnx(module: nn.Module, card: ModelCard, path: Path) -> Exported:
     metadata under `faceverify.card`. The module itself is left as it is.
 
     Raises:
-        PlatformError: ONNX Runtime deviates from PyTorch by more than `parity.FLOAT32`; nothing is kept then.
+        PlatformError: ONNX Runtime deviates from PyTorch by more than `parity.float32_of` allows; nothing is kept then.
     """
     inside = replace(card, norm_output=True, sha256=None)
     network = _on_cpu(module)
     with _kept_if_proven(path) as partial:
         _write(network, inside, partial)
-        deviation = _proven(network, Exported(partial, inside, 0.0), path)
-    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation)
+        tolerance = float32_of(card)
+        deviation = _proven(network, Exported(partial, inside, 0.0, tolerance), path)
+    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation, tolerance)
 
 
 def export_half(module: nn.Module, exported: Exported, path: Path) -> Exported:

@@ -15,6 +15,7 @@ from faceverify.models.export import export_half, export_onnx, prove_eer
 from faceverify.models.parity import (
     FLOAT16,
     FLOAT32,
+    FLOAT32_DETAIL,
     PairFaces,
     check_deviation,
     check_eer,
@@ -84,6 +85,7 @@ def test_a_deviation_beyond_the_tolerance_is_refused(tolerance):
 
 def test_the_eer_may_differ_by_a_tenth_of_a_point_or_one_pair_in_half_and_not_at_all_in_full():
     assert FLOAT32.of_eer(10) == 0
+    assert FLOAT32_DETAIL.deviation > FLOAT32.deviation and FLOAT32_DETAIL.of_eer(10) == 0
     assert FLOAT16.of_eer(5000) == 0.001 and FLOAT16.of_eer(200) == 1 / 200
     check_eer("m.onnx", 0.018, 0.018, 200, FLOAT32)
     check_eer("m.onnx", 0.025, 0.02, 200, FLOAT16)
