@@ -59,7 +59,7 @@ def reckon(network: nn.Module, card: ModelCard, steps: int, faces_per_step: int,
         shape(face)
     weights = sum(p.numel() for p in shape.parameters())
     learnt = sum(p.numel() for p in shape.parameters() if p.requires_grad)
-    activations = max(0, sum(kept.values()) - 4 * weights) / 2  # of one face; the hooks see the weights too
+    activations = max(0, sum(kept.values()) - 4 * learnt) / 2  # of one face; the hooks see the weights that learn too
     per_face = counter.get_total_flops() / 2
     memory = 4 * weights + 4 * learnt * (1 + STATES) + activations * (faces_per_step / workers) / (2 if half else 1)
     faces = steps * faces_per_step

@@ -23,3 +23,15 @@ def test_arithmetic_is_twice_the_published_multiply_adds(architecture: str, giga
     freeze(network, 1)
     assert reckon(network, card, 10, 64, 2, False).memory < cost.memory
     assert "10 steps, 640 faces" in str(cost)
+
+
+def test_a_branch_that_learns_alone_still_needs_memory() -> None:
+    network = checkpoints.build("mobilefacenet_detail", 128)
+    freeze(network, 1)
+    card = cards.build(
+        name="n", architecture="mobilefacenet_detail", colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=128
+    )
+    maps = (
+        4 * 28 * 28 * (50 + 5 * 64)
+    )  # bytes of the widest maps alone: those of the energies, and of five convolutions
+    assert reckon(network, card, 10, 64, 1, False).memory > 64 * maps
