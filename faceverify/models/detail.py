@@ -6,10 +6,10 @@ pixels as logarithms, and of those what differs from the mean of the photo, so t
 a whole says nothing. Residuals of fixed filters are what steganalysis rests on (Fridrich & Kodovsky, "Rich Models for
 Steganalysis of Digital Images", 2012).
 
-Layers lead from there to one number, the score d. The embedding z becomes z + s (T z - z), s = sigmoid(d - d0), with an
-orthogonal T by lot: a photo that looks whole stays, one that does not goes to where the person is not. Genuine pairs
-lose nothing if both photos are turned, nor do impostors come near each other. T and d0 are not learnt, but lie beside
-the weights.
+Layers lead from there to one number, the score d. The embedding z becomes z + s (T z - z), s = sigmoid(4 (d - d0)),
+with an orthogonal T by lot: a photo that looks whole stays, one that does not goes to where the person is not. Genuine
+pairs lose nothing if both photos are turned, nor do impostors come near each other. T and d0 are not learnt, but lie
+beside the weights.
 """
 
 import math
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
 THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
+STEEPNESS = 4.0  # of the share: photos that are turned half match others that are, which a gentle slope makes of many
 WIDTHS = 64, 96
 _POOL = 4  # pixels, of the fields that energies are taken over
 _UNIT = 16.0  # levels of 255: with this scale energies fit float16
@@ -103,7 +104,7 @@ class Detail(nn.Module):
         """The embedding [B, dim], turned away as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B]
         in logits."""
         score = self.scores(x)
-        share = torch.sigmoid(score[:, None] - self.threshold)
+        share = torch.sigmoid(STEEPNESS * (score[:, None] - self.threshold))
         turned = nn.functional.linear(embedding, self.turn)
         return embedding + share * (turned - embedding), score
 

@@ -9,7 +9,7 @@ from faceverify.training.material import Material
 from faceverify.training.validation import look_at_rows
 from faceverify.training.world import World
 
-ASIDE = 4.0  # logits above the median at least: a branch that knows little turns everybody by 2 %, not by half
+ASIDE = 4.0  # logits above the median at least: a branch that knows little turns nobody, instead of everybody by half
 
 
 def calibrate(
