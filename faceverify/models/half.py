@@ -35,17 +35,20 @@ def to_half(model: ModelProto) -> ModelProto:
     steps, last = list(model.graph.node), _last_step(model.graph)
     floats = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     exact = _exact(steps[: last + 1])
+    plain = [
+        (step.output[0] in exact, node)
+        for step in steps[: last + 1]
+        for node in ([step] if step.output[0] in exact else map(copy.deepcopy, _without_batch_norm(step, floats)))
+    ]
     names = {name: f"{name}/half" for name in (INPUT, EMBEDDING, *floats, *exact)}
     nodes = [_cast(INPUT, names[INPUT], TensorProto.FLOAT16)]
-    for step in steps[: last + 1]:
-        if step.output[0] in exact:
-            nodes += [step, _cast(step.output[0], names[step.output[0]], TensorProto.FLOAT16)]
+    for stays, node in plain:
+        if stays:
+            nodes += [node, _cast(node.output[0], names[node.output[0]], TensorProto.FLOAT16)]
             continue
-        for node in map(copy.deepcopy, _without_batch_norm(step, floats)):
-            names |= {name: f"{name}/half" for name in floats}
-            node.input[:] = [names.get(name, name) for name in node.input]
-            node.output[:] = [names.get(name, name) for name in node.output]
-            nodes.append(node)
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        nodes.append(node)
     nodes += [_cast(names[EMBEDDING], EMBEDDING, TensorProto.FLOAT), *steps[last + 1 :]]
     used = {name for node in nodes for name in node.input}
     nodes = [node for node in nodes if node.op_type != "Cast" or node.output[0] in used or node.output[0] == EMBEDDING]
@@ -55,7 +58,7 @@ def to_half(model: ModelProto) -> ModelProto:
 
 
 def _exact(steps: list[NodeProto]) -> set[str]:
-    """What the steps produce that lead to the branch's share, and that share itself; none without the branch."""
+    """What the steps produce that lead to the score of the branch, and how far that lies from d0; none without it."""
     made = {out: step for step in steps for out in step.output}
     compared = [step.output[0] for step in steps if any(name.endswith("detail.threshold") for name in step.input)]
     found, todo = set[str](), [out for step in steps if {*step.input} & {*compared} for out in step.output]

@@ -1,4 +1,4 @@
-"""A training whose workers find no room says what they wait for, and goes on when there is room."""
+"""A training whose workers find no room says what they wait for."""
 
 import re
 

@@ -31,7 +31,5 @@ def test_a_branch_that_learns_alone_still_needs_memory() -> None:
     card = cards.build(
         name="n", architecture="mobilefacenet_detail", colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=128
     )
-    maps = (
-        4 * 28 * 28 * (50 + 5 * 64)
-    )  # bytes of the widest maps alone: those of the energies, and of five convolutions
+    maps = 4 * 28 * 28 * (50 + 5 * 64)  # bytes, of the energies and of five convolutions
     assert reckon(network, card, 10, 64, 1, False).memory > 64 * maps
