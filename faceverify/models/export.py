@@ -18,7 +18,7 @@ from faceverify.models.card import METADATA_KEY, ModelCard
 from faceverify.models.engine_onnx import OnnxEngine
 from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import Engine
-from faceverify.models.parity import CPU, FLOAT16, FLOAT32, PairFaces, Tolerance, float32_of
+from faceverify.models.parity import CPU, FLOAT32, PairFaces, Tolerance, float16_of, float32_of
 
 OPSET = 20
 HALF_NOTE = "Weights and arithmetic are float16; input and outputs are float32."
@@ -36,12 +36,12 @@ class Exported:
     @property
     def runs(self) -> int:
         """In how many ways it is run to be proven."""
-        return 2 if self.tolerance is FLOAT16 else 1
+        return 2 if self.tolerance.half else 1
 
     def engines(self) -> Iterator[Engine]:
         """What proves it: the file as it is run, and in float16 also rounded after every step, as on GPUs."""
         yield OnnxEngine(self.path, self.card, CPU)
-        if self.tolerance is FLOAT16:
+        if self.tolerance.half:
             yield half.stepwise(self.path, self.card, CPU)
 
 
@@ -93,15 +93,16 @@ def export_half(module: nn.Module, exported: Exported, path: Path) -> Exported:
         path: the file to write.
 
     Raises:
-        PlatformError: it deviates from PyTorch by more than `parity.FLOAT16`, be it as a CPU runs it or rounded after
-            every step; nothing is kept then.
+        PlatformError: it deviates from PyTorch by more than `parity.float16_of` allows, be it as a CPU runs it or
+            rounded after every step; nothing is kept then.
     """
     card = exported.card
     inside = replace(card, sha256=None, notes=f"{card.notes}\n{HALF_NOTE}".strip())
     with _kept_if_proven(path) as partial:
         _save(half.to_half(onnx.load(exported.path)), inside, partial)
-        deviation = _proven(_on_cpu(module), Exported(partial, inside, 0.0, FLOAT16), path)
-    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation, FLOAT16)
+        tolerance = float16_of(card)
+        deviation = _proven(_on_cpu(module), Exported(partial, inside, 0.0, tolerance), path)
+    return Exported(path, replace(inside, sha256=files.sha256_of(path)), deviation, tolerance)
 
 
 def prove_eer(

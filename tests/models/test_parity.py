@@ -14,6 +14,7 @@ from faceverify.models.engine_torch import load_module
 from faceverify.models.export import export_half, export_onnx, prove_eer
 from faceverify.models.parity import (
     FLOAT16,
+    FLOAT16_DETAIL,
     FLOAT32,
     FLOAT32_DETAIL,
     PairFaces,
@@ -70,7 +71,7 @@ def test_proof_faces_are_of_the_size_of_the_card(make_card):
     assert [batch.shape for batch in proof_faces(make_card(input_size=[64, 48]))] == [(n, 64, 48, 3) for n in (1, 3, 8)]
 
 
-@pytest.mark.parametrize("tolerance", [FLOAT32, FLOAT16])
+@pytest.mark.parametrize("tolerance", [FLOAT32, FLOAT32_DETAIL, FLOAT16, FLOAT16_DETAIL])
 def test_a_deviation_beyond_the_tolerance_is_refused(tolerance):
     one = np.eye(3)
     near, far = one.copy(), one.copy()
@@ -79,7 +80,7 @@ def test_a_deviation_beyond_the_tolerance_is_refused(tolerance):
     with pytest.raises(PlatformError, match=r"m\.onnx gives other embeddings than PyTorch"):
         check_deviation("m.onnx", [far, one], [one, one], tolerance)
     far[0, 0] = np.nan
-    with pytest.raises(PlatformError, match="65,504" if tolerance is FLOAT16 else "by nan; allowed"):
+    with pytest.raises(PlatformError, match="65,504" if tolerance.half else "by nan; allowed"):
         check_deviation("m.onnx", [one, far], [one, one], tolerance)
 
 

@@ -1,11 +1,14 @@
 """Branches begin as nothing, or next to it; they can learn, and change nothing of the network they are given to."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
+from faceverify.models.detail import THRESHOLD, Detail
 from faceverify.training import freezing
 from faceverify.training.branches import with_branches
 
@@ -50,18 +53,43 @@ def test_detail_sees_the_same_whatever_the_photo_is_normalised_by() -> None:
     assert (found[0] - found[1]).abs().mean() < 0.02 < found[0].abs().mean()
 
 
-def test_a_photo_that_looks_doctored_is_turned_away_and_matches_its_like() -> None:
-    wider = checkpoints.build("tiny_detail", 16).eval()
-    x, score = torch.randn(4, 3, 112, 112), wider.detail.score
-    nn.init.zeros_(score.weight)
-    found = []
-    for bias in (-30.0, 30.0):
-        nn.init.constant_(score.bias, bias)
-        found.append(nn.functional.normalize(wider(x)))
-    whole, doctored = found
-    assert torch.allclose(doctored @ doctored.T, whole @ whole.T, atol=1e-5)  # lengths and angles are kept
-    turned = nn.functional.normalize(whole @ wider.detail.turn.T)
-    assert torch.allclose(doctored, turned, atol=1e-5)
+def test_a_photo_that_looks_doctored_matches_only_itself() -> None:
+    torch.manual_seed(0)
+    branch = Detail(512).eval()
+    nn.init.zeros_(branch.score.weight)
+    nn.init.constant_(branch.score.bias, 30.0)
+    base = 40 * nn.functional.normalize(torch.randn(512), dim=0)
+    away = torch.stack([torch.randn(512) for _ in range(64)])
+    away -= (away @ base)[:, None] * base / base.square().sum()
+    away = 40 * nn.functional.normalize(away)
+    for cosine in (1.0, 0.999, 0.95, 0.8, 0.5, 0.0):
+        near = cosine * base + math.sqrt(1 - cosine**2) * away
+        with torch.no_grad():
+            whole = branch(torch.zeros(65, 3, 112, 112), torch.cat([base[None], near]))[0]
+        assert ((whole.norm(dim=1) / 40 - 1).abs() < 0.15).all()
+        units = nn.functional.normalize(whole)
+        found, want = (units[1:] @ units[0]).mean(), math.exp(-9 * (1 - cosine))
+        assert abs(found - want) < 0.05, cosine  # of the kernel, by 512 random features
+        assert (nn.functional.normalize(near) * units[1:]).sum(1).abs().mean() < 0.1  # nobody's place
+
+
+def test_a_photo_is_turned_by_its_share() -> None:
+    branch = Detail(16).eval()
+    nn.init.zeros_(branch.score.weight)
+    x, z = torch.zeros(4, 3, 112, 112), torch.randn(4, 16)
+    turned = []
+    for score in (-100.0, 100.0, THRESHOLD, THRESHOLD + math.log(3)):
+        nn.init.constant_(branch.score.bias, score)
+        turned.append(branch(x, z)[0])
+    whole, away, half, three_quarters = turned
+    assert torch.equal(whole, z)
+    assert torch.allclose(half, (z + away) / 2, atol=1e-5)
+    assert torch.allclose(three_quarters, (z + 3 * away) / 4, atol=1e-5)
+
+
+def test_an_embedding_of_zeros_is_no_trouble() -> None:
+    found = Detail(16).eval()(torch.zeros(1, 3, 112, 112), torch.zeros(1, 16))[0]
+    assert torch.allclose(found, torch.zeros(1, 16), atol=1e-5)
 
 
 def test_branches_that_are_there_stay() -> None:
