@@ -7,12 +7,11 @@ a whole says nothing. Residuals of fixed filters are what steganalysis rests on 
 Steganalysis of Digital Images", 2012).
 
 Layers lead from there to one number, the score d. The embedding z becomes z + s (|z| t - z), s = sigmoid(d - d0): a
-photo that looks whole stays, one that does not goes to where it matches nothing. For that, t = sqrt(2/D) cos(W z/|z| +
-b), random Fourier features (Rahimi & Recht, "Random Features for Large-Scale Kernel Machines", 2007), W normal with a
-standard deviation of 3 and b uniform by lot: of unit embeddings u and v, t(u) t(v) is about exp(-9 |u - v|^2 / 2). Two
-photos that were both turned match only if they are nearly the same photo. An orthogonal matrix in the place of t would
-let a deepfake match every real photo of the person that looks doctored too. W, b and d0 are not learnt, but lie beside
-the weights.
+photo that looks whole stays, one that does not goes to where it matches nothing. For that, t = sqrt(2/D) [cos W u, sin
+W u] with u = z/|z|, random Fourier features (Rahimi & Recht, "Random Features for Large-Scale Kernel Machines", 2007),
+W normal by lot with a standard deviation of 4: t(u) t(v) is about exp(-16 |u - v|^2 / 2), so two photos that were both
+turned match only if they are nearly the same photo. An orthogonal matrix in the place of t would let a deepfake match
+every real photo of the person that looks doctored too. W and d0 are not learnt, but lie beside the weights.
 """
 
 import math
@@ -24,7 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
 THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
-_APART = 3.0  # standard deviation of W: of a cosine of 0.8 are 0.17 left, of 0.6 are 0.03; it magnifies roundings too
+_APART = 4.0  # standard deviation of W: of a cosine of 0.8 are 0.04 left; it magnifies roundings too
 WIDTHS = 64, 96
 _POOL = 4  # pixels, of the fields that energies are taken over
 _UNIT = 16.0  # levels of 255: with this scale energies fit float16
@@ -83,7 +82,6 @@ class Detail(nn.Module):
     """The branch, of a network whose embeddings have `dim` numbers."""
 
     waves: Tensor
-    phases: Tensor
     threshold: Tensor
 
     def __init__(self, dim: int) -> None:
@@ -101,8 +99,7 @@ class Detail(nn.Module):
         )
         self.drop = nn.Dropout(0.2)
         self.score = nn.Linear(2 * wide, 1)
-        self.register_buffer("waves", _APART * torch.randn(dim, dim))
-        self.register_buffer("phases", torch.rand(dim) * 2 * math.pi)
+        self.register_buffer("waves", _APART * torch.randn((dim + 1) // 2, dim))
         self.register_buffer("threshold", torch.full((1,), THRESHOLD))
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
@@ -113,18 +110,32 @@ class Detail(nn.Module):
         return embedding + share * (self._elsewhere(embedding) - embedding), score
 
     def _elsewhere(self, embedding: Tensor) -> Tensor:
-        """A vector [B, dim] of about the same length that is near only to that of nearly the same embedding."""
+        """A vector [B, dim] of the same length that is near only to that of nearly the same embedding."""
         largest = embedding.abs().amax(1, keepdim=True).clamp(min=1e-6)
         scaled = embedding / largest  # squares of the embedding itself may be too large for float16
         length = scaled.square().sum(1, keepdim=True).sqrt().clamp(min=1.0)
-        angles = nn.functional.linear(scaled / length, self.waves, self.phases)
-        return largest * length * math.sqrt(2 / embedding.shape[1]) * torch.cos(angles)
+        angles = nn.functional.linear(scaled / length, self.waves)
+        dim = embedding.shape[1]
+        return largest * length * math.sqrt(2 / dim) * torch.cat([angles.cos(), angles.sin()], 1)[:, :dim]
 
     def scores(self, x: Tensor) -> Tensor:
         """The scores alone, which no embedding has a part in."""
         found = self.body(self.energies(x))
         pooled = torch.cat([found.mean((2, 3)), found.amax((2, 3))], 1)
         return self.score(self.drop(pooled)).flatten()
+
+
+def threshold_of(scores: Tensor, mistaken: float) -> float:
+    """The d0 with which real photos of these scores are turned away by the share `mistaken`, 0..1, on average: many a
+    little, few wholly. Equal scores, of a branch that knows nothing, are far below it."""
+    low, high = (float(edge) for edge in scores.double().aminmax())
+    spare = math.log(1 / mistaken - 1)  # sigmoid(-spare) = mistaken
+    low, high = low + spare, high + spare
+    for _ in range(60):
+        middle = (low + high) / 2
+        more = torch.sigmoid(scores.double() - middle).mean().item() > mistaken
+        low, high = (middle, high) if more else (low, middle)
+    return high
 
 
 class Residual(nn.Module):

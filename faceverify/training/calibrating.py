@@ -1,15 +1,14 @@
-"""From which score on the branch `detail` turns a photo away: it may be wrong about so many real people, no more."""
+"""From which score on the branch `detail` turns a photo away: real ones may be turned so much on average, no more."""
 
 import numpy as np
+import torch
 
-from faceverify.models.detail import Detail
+from faceverify.models.detail import Detail, threshold_of
 from faceverify.training.batches import GetImages
 from faceverify.training.learner import Learner
 from faceverify.training.material import Material
 from faceverify.training.validation import look_at_rows
 from faceverify.training.world import World
-
-ASIDE = 4.0  # logits above the median at least: a branch that knows little turns nobody, instead of everybody by half
 
 
 def calibrate(
@@ -21,7 +20,7 @@ def calibrate(
         learner: its network has the branch, or nothing happens.
         material: of the training.
         images: pictures of the faces.
-        mistaken: share of the real faces whose score may lie above d0; 0 = d0 stays as it is.
+        mistaken: share by which the real faces may be turned away on average; 0 = d0 stays as it is.
         world: the workers.
 
     Returns:
@@ -33,6 +32,6 @@ def calibrate(
     if not isinstance(branch, Detail) or not mistaken or not len(rows):
         return {}
     scores = look_at_rows(learner, rows, images, world, lambda x: branch.scores(x)[:, None])
-    d0 = max(float(np.quantile(scores, 1 - mistaken, method="higher")), float(np.median(scores)) + ASIDE)
+    d0 = threshold_of(torch.from_numpy(scores), mistaken)
     branch.threshold.fill_(d0)
     return {"detail_threshold": d0}

@@ -109,9 +109,9 @@ class ValidationConfig:
     """Validation pairs at most, drawn by lot, the kinds in their shares; 0 = all."""
     threshold: float = 0.2
     """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
-    mistaken: float = 0.003
-    """Share of the real validation faces that the branch `detail` may take for deepfakes: from the score that so many
-    reach, it turns photos away; 0 = from the score that it came with."""
+    mistaken: float = 0.01
+    """Share by which the branch `detail` may turn real validation faces away on average, which sets the score from
+    which it does; 0 = the score that it came with."""
     replicates: int = 200
     """Bootstrap replicates behind the interval of the EER; 0 = none."""
     keep: int = 5

@@ -1,10 +1,14 @@
-"""Energies of fine patterns: which filters, what they tell of a photo and what they leave out."""
+"""Energies of fine patterns: which filters, what they tell of a photo and what they leave out; the threshold."""
 
 import numpy as np
+import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy import fft
+from scipy.special import expit
 
-from faceverify.models.detail import Energies, cosines
+from faceverify.models.detail import Energies, cosines, threshold_of
 
 
 def energies(photo: torch.Tensor) -> torch.Tensor:
@@ -41,3 +45,15 @@ def test_a_smooth_part_stands_out() -> None:
 def test_flat_and_black_photos_are_finite() -> None:
     for level in (0.0, 127.5, 255.0):
         assert energies(torch.full((1, 3, 112, 112), level)).isfinite().all()
+
+
+@given(st.lists(st.floats(-40, 40, width=32), min_size=1, max_size=50), st.floats(1e-4, 0.9))
+def test_the_threshold_turns_real_photos_so_much_on_average(scores: list[float], mistaken: float) -> None:
+    d0 = threshold_of(torch.tensor(scores), mistaken)
+    assert expit(np.array(scores) - d0).mean() == pytest.approx(mistaken, rel=1e-9)
+
+
+def test_one_odd_photo_does_not_set_the_threshold() -> None:
+    scores = torch.full((1000,), -5.0)
+    scores[0] = 30.0
+    assert threshold_of(scores, 0.01) == pytest.approx(threshold_of(torch.full((1000,), -5.0), 0.01), abs=0.2)

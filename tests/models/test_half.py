@@ -175,7 +175,8 @@ def test_statistics_beyond_half_do_no_harm(make_card, faces, tmp_path):
 def test_rounding_turns_no_photo_away(make_card, faces, tmp_path, monkeypatch):
     network, card = with_statistics("tiny_detail"), make_card(architecture="tiny_detail")
     with torch.no_grad():
-        network.detail.score.weight.mul_(1000)
+        network.detail.score.weight.mul_(2000)
+        network.detail.waves.zero_()  # they would magnify the roundings of the embedding
         x = torch.from_numpy(preprocess(faces, card))
         network.detail.threshold.copy_(network.detail.scores(x).median())
     full = export_onnx(network, card, tmp_path / "model.onnx")
@@ -185,4 +186,4 @@ def test_rounding_turns_no_photo_away(make_card, faces, tmp_path, monkeypatch):
         monkeypatch.setattr(half, "_exact", known)
         onnx.save(half.to_half(onnx.load(full.path)), tmp_path / "half.onnx")
         far.append(np.abs(unit(half.stepwise(tmp_path / "half.onnx", card, CPU).embed(faces)) - want).max())
-    assert far[0] < 4e-3 and far[1] > 2 * far[0]
+    assert far[0] < 2e-3 and far[1] > 2 * far[0], far
