@@ -141,7 +141,8 @@ def reckon(config: TrainConfig, ready: Ready, workers: int) -> "Cost":
     whole = config.batches.epochs * order.per_epoch
     steps = min(config.batches.max_steps or whole, whole)
     half = config.network.precision in ("bf16", "fp16")
-    return cost.reckon(ready.network, ready.card, steps, 2 * config.batches.size, workers, half)
+    faces = 2 * config.batches.size
+    return cost.reckon(ready.network, ready.card, steps, faces, workers, half, config.losses.needs_embeddings)
 
 
 def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:

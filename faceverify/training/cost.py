@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from faceverify.models.card import ModelCard
+from faceverify.models.detail import Detail
 
 BACKWARD = 2  # times the arithmetic of the forward pass
 STATES = 2  # numbers that AdamW keeps per weight
@@ -35,7 +36,15 @@ class Cost:
         )
 
 
-def reckon(network: nn.Module, card: ModelCard, steps: int, faces_per_step: int, workers: int, half: bool) -> Cost:
+def reckon(
+    network: nn.Module,
+    card: ModelCard,
+    steps: int,
+    faces_per_step: int,
+    workers: int,
+    half: bool,
+    whole: bool = True,
+) -> Cost:
     """Reckon with a copy of the network that holds no numbers.
 
     Args:
@@ -45,10 +54,13 @@ def reckon(network: nn.Module, card: ModelCard, steps: int, faces_per_step: int,
         faces_per_step: over all workers.
         workers: that share them.
         half: whether activations are of two bytes.
+        whole: whether the network is computed, and not the branch `detail` alone.
     """
     with torch.device("meta"):
         shape = copy.deepcopy(network).to("meta").eval()
         face = torch.empty(2, 3, *card.input_size)
+    branch = getattr(shape, "detail", None)
+    run = shape if whole or not isinstance(branch, Detail) else branch.scores
     kept: dict[int, int] = {}
 
     def keep(tensor: Tensor) -> Tensor:
@@ -56,7 +68,7 @@ def reckon(network: nn.Module, card: ModelCard, steps: int, faces_per_step: int,
         return tensor
 
     with FlopCounterMode(display=False) as counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
-        shape(face)
+        run(face)
     weights = sum(p.numel() for p in shape.parameters())
     learnt = sum(p.numel() for p in shape.parameters() if p.requires_grad)
     activations = max(0, sum(kept.values()) - 4 * learnt) / 2  # of one face; the hooks see the weights that learn too

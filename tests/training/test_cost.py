@@ -33,3 +33,12 @@ def test_a_branch_that_learns_alone_still_needs_memory() -> None:
     )
     maps = 4 * 28 * 28 * (50 + 5 * 64)  # bytes, of the energies and of five convolutions
     assert reckon(network, card, 10, 64, 1, False).memory > 64 * maps
+
+
+def test_a_branch_that_learns_alone_costs_its_own_arithmetic() -> None:
+    network = checkpoints.build("ir_18_detail", 512)
+    card = cards.build(name="n", architecture="ir_18_detail", colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=512)
+    whole, alone = (reckon(network, card, 10, 64, 1, False, whole) for whole in (True, False))
+    assert alone.flops_per_face / 1e9 == pytest.approx(0.41, abs=0.01)
+    assert whole.flops_per_face - alone.flops_per_face == pytest.approx(2e9 * 2.597, rel=2e-3)
+    assert alone.memory < whole.memory
