@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile --max-worker-restart 2
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 thorough: $(READY)
 	$(BIN)/pytest -m thorough
