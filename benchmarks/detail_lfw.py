@@ -4,7 +4,7 @@ As `finetune_lfw`: the same start, people and test. But the branch needs no reco
 computed; every fake is new; and each comes with the photo that it was made in, cut out and altered in the same way, so
 that the one difference between the two is what was done to the face. Fakes are by the project's generators, and cruder
 swaps (`crude_swap`) that are not in the test. Of each pair it sees every second pixel too, or else real photos of a
-high resolution look doctored. d0 is set by crops of the people of validation, which are turned away by 1 % on average.
+high resolution look doctored. d0 is set by crops of the people of validation: they are turned away by 0.5 % on average.
 """
 
 import argparse
@@ -42,7 +42,7 @@ FINENESS = 1, 2  # of so many pixels in each direction one is seen
 PLAIN = 0.35  # share of pairs whose colours and sharpness stay as they are
 SHARPER = 0.3  # of the others, share that is sharpened strongly, as photos of high resolution are once cut out
 DECAY = 0.02
-MISTAKEN = 0.01  # by so much real crops may be turned away on average
+MISTAKEN = 0.005  # by so much real crops may be turned away on average
 
 
 class Beside(IterableDataset[tuple[np.ndarray, ...]]):

@@ -6,7 +6,7 @@ pixels as logarithms, and of those what differs from the mean of the photo, so t
 a whole says nothing. Residuals of fixed filters are what steganalysis rests on (Fridrich & Kodovsky, "Rich Models for
 Steganalysis of Digital Images", 2012).
 
-Layers lead from there to one number, the score d. The embedding z becomes z + s (|z| t - z), s = sigmoid(d - d0): a
+Layers lead from there to one number, the score d. The embedding z becomes z + s (|z| t - z), s = sigmoid(2 (d - d0)): a
 photo that looks whole stays, one that does not goes to where it matches nothing. For that, t = sqrt(2/D) [cos W u, sin
 W u] with u = z/|z|, random Fourier features (Rahimi & Recht, "Random Features for Large-Scale Kernel Machines", 2007),
 W normal by lot with a standard deviation of 4: t(u) t(v) is about exp(-16 |u - v|^2 / 2), so two photos that were both
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
 THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
+STEEPNESS = 2.0  # of the share s: gentler, more real photos lose a little; steeper, roundings decide
 _APART = 4.0  # standard deviation of W: of a cosine of 0.8 are 0.04 left; it magnifies roundings too
 WIDTHS = 64, 96
 _POOL = 4  # pixels, of the fields that energies are taken over
@@ -106,7 +107,7 @@ class Detail(nn.Module):
         """The embedding [B, dim], turned away as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B]
         in logits."""
         score = self.scores(x)
-        share = torch.sigmoid(score[:, None] - self.threshold)
+        share = share_of(score, self.threshold)[:, None]
         return embedding + share * (self._elsewhere(embedding) - embedding), score
 
     def _elsewhere(self, embedding: Tensor) -> Tensor:
@@ -125,15 +126,20 @@ class Detail(nn.Module):
         return self.score(self.drop(pooled)).flatten()
 
 
+def share_of(score: Tensor, threshold: Tensor | float) -> Tensor:
+    """The share s [B] by which photos of these scores [B] are turned away."""
+    return torch.sigmoid(STEEPNESS * (score - threshold))
+
+
 def threshold_of(scores: Tensor, mistaken: float) -> float:
     """The d0 with which real photos of these scores are turned away by the share `mistaken`, 0..1, on average: many a
     little, few wholly. Equal scores, of a branch that knows nothing, are far below it."""
     low, high = (float(edge) for edge in scores.double().aminmax())
-    spare = math.log(1 / mistaken - 1)  # sigmoid(-spare) = mistaken
+    spare = math.log(1 / mistaken - 1) / STEEPNESS  # where the share of one photo is `mistaken`
     low, high = low + spare, high + spare
     for _ in range(60):
         middle = (low + high) / 2
-        more = torch.sigmoid(scores.double() - middle).mean().item() > mistaken
+        more = share_of(scores.double(), middle).mean().item() > mistaken
         low, high = (middle, high) if more else (low, middle)
     return high
 

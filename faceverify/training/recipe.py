@@ -109,7 +109,7 @@ class ValidationConfig:
     """Validation pairs at most, drawn by lot, the kinds in their shares; 0 = all."""
     threshold: float = 0.2
     """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
-    mistaken: float = 0.01
+    mistaken: float = 0.005
     """Share by which the branch `detail` may turn real validation faces away on average, which sets the score from
     which it does; 0 = the score that it came with."""
     replicates: int = 200

@@ -6,9 +6,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import fft
-from scipy.special import expit
 
-from faceverify.models.detail import Energies, cosines, threshold_of
+from faceverify.models.detail import Energies, cosines, share_of, threshold_of
 
 
 def energies(photo: torch.Tensor) -> torch.Tensor:
@@ -50,7 +49,7 @@ def test_flat_and_black_photos_are_finite() -> None:
 @given(st.lists(st.floats(-40, 40, width=32), min_size=1, max_size=50), st.floats(1e-4, 0.9))
 def test_the_threshold_turns_real_photos_so_much_on_average(scores: list[float], mistaken: float) -> None:
     d0 = threshold_of(torch.tensor(scores), mistaken)
-    assert expit(np.array(scores) - d0).mean() == pytest.approx(mistaken, rel=1e-9)
+    assert share_of(torch.tensor(scores).double(), d0).mean().item() == pytest.approx(mistaken, rel=1e-9)
 
 
 def test_one_odd_photo_does_not_set_the_threshold() -> None:

@@ -8,7 +8,7 @@ from torch import nn
 
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
-from faceverify.models.detail import THRESHOLD, Detail
+from faceverify.models.detail import STEEPNESS, THRESHOLD, Detail
 from faceverify.training import freezing
 from faceverify.training.branches import with_branches
 
@@ -78,7 +78,7 @@ def test_a_photo_is_turned_by_its_share() -> None:
     nn.init.zeros_(branch.score.weight)
     x, z = torch.zeros(4, 3, 112, 112), torch.randn(4, 16)
     turned = []
-    for score in (-100.0, 100.0, THRESHOLD, THRESHOLD + math.log(3)):
+    for score in (-100.0, 100.0, THRESHOLD, THRESHOLD + math.log(3) / STEEPNESS):
         nn.init.constant_(branch.score.bias, score)
         turned.append(branch(x, z)[0])
     whole, away, half, three_quarters = turned

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from scipy.special import expit
 from training import small
 
 from faceverify.errors import UserError
+from faceverify.models.detail import share_of
 from faceverify.training.batches import decode_face
 from faceverify.training.calibrating import calibrate
 from faceverify.training.loop import Training
@@ -42,14 +42,14 @@ def test_real_faces_are_turned_so_much_on_average(data: small.Data, tmp_path: Pa
     found = calibrate(job.learner, job.recipe.material, job.images, mistaken, job.world)
     d0 = float(job.learner.network.detail.threshold)
     assert found == {"detail_threshold": pytest.approx(d0)}
-    assert expit(scores - d0).mean() == pytest.approx(mistaken, rel=1e-3)
+    assert share_of(torch.from_numpy(scores), d0).mean().item() == pytest.approx(mistaken, rel=1e-3)
 
 
 def test_a_branch_that_knows_nothing_turns_nobody(data: small.Data, tmp_path: Path) -> None:
     job = small.make(data, tmp_path, small.Asked(**small.BRANCH))
     scores = scored(job, 1.0)
     calibrate(job.learner, job.recipe.material, job.images, 0.01, job.world)
-    assert expit(scores - float(job.learner.network.detail.threshold)).max() < 0.02
+    assert share_of(torch.from_numpy(scores), job.learner.network.detail.threshold).max() < 0.02
 
 
 def test_what_has_no_branch_or_is_not_asked_stays(data: small.Data, tmp_path: Path) -> None:
