@@ -1,5 +1,4 @@
-"""Swaps as simple programs make them: a hard edge, colours that do not match, or a Poisson blend without bounds; the
-face from the brows down to the edge of the jaw, or less or more of it.
+"""Swaps as simple programs make them: a hard edge, colours that do not match, or a Poisson blend without bounds.
 
 To learn from beside those of `faceverify.fakes`, which take pains to look whole; a generator like any other.
 """
@@ -33,7 +32,7 @@ def crude_swap(source: FaceInput, target: FaceInput, rng: np.random.Generator) -
     check_face(target, "target")
     warp, landmarks = face_warp(source.landmarks, target.landmarks, rng.uniform(0.0, 0.9))
     wobble = draw_variation(rng).wobble
-    extent = Variation(rng.uniform(0.9, 1.3), rng.uniform(0.7, 1.3), rng.uniform(0.95, 1.08), wobble)
+    extent = Variation(rng.uniform(0.9, 1.15), rng.uniform(0.9, 1.3), rng.uniform(0.95, 1.08), wobble)
     shape = outline(target.landmarks.astype(np.float64), extent)
     box = x0, y0, x1, y1 = bounding_box(shape, target.image.shape)
     face, known = sample(source.image, warp, box)

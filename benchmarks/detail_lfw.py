@@ -3,8 +3,8 @@
 As `finetune_lfw`: the same start, people and test. But the branch needs no recogniser to learn from, so only itself is
 computed; every fake is new; and each comes with the photo that it was made in, cut out and altered in the same way, so
 that the one difference between the two is what was done to the face. Fakes are by the project's generators, and cruder
-swaps (`crude_swap`) that are not in the test. Of each pair it sees every second pixel too, or else real photos of a
-high resolution look doctored. d0 is set by crops of the people of validation: they are turned away by 0.5 % on average.
+swaps (`crude_swap`) that are not in the test. d0 is set by crops of the people of validation: they are turned away by
+0.5 % on average.
 """
 
 import argparse
@@ -37,41 +37,38 @@ from faceverify.models.mobilefacenet import MobileFaceNet
 from faceverify.training.recipe import NetworkConfig
 from faceverify.training.starting import begin
 
-SHARES = 0.15, 0.55, 0.3  # of the fakes: landmark swaps, self-blends, crude swaps
-FINENESS = 1, 2  # of so many pixels in each direction one is seen
+SELF_BLENDS, CRUDE = 0.6, 0.16  # shares of the fakes; the rest are landmark swaps
 PLAIN = 0.35  # share of pairs whose colours and sharpness stay as they are
 SHARPER = 0.3  # of the others, share that is sharpened strongly, as photos of high resolution are once cut out
 DECAY = 0.02
 MISTAKEN = 0.005  # by so much real crops may be turned away on average
 
 
-class Beside(IterableDataset[tuple[np.ndarray, ...]]):
-    """Endless pairs [2,112,112,3] of uint8 RGB, and the same [2,56,56,3]: a photo, and what a fake made of it. One
-    process, one sequence."""
+class Beside(IterableDataset[np.ndarray]):
+    """Endless pairs [2,112,112,3] of uint8 RGB: a photo, and what a fake made of it. One process, one sequence."""
 
     def __init__(self, photos: Photos, seed: int) -> None:
         self.photos, self.seed = photos, seed
 
-    def __iter__(self) -> Iterator[tuple[np.ndarray, ...]]:
+    def __iter__(self) -> Iterator[np.ndarray]:
         cv2.setNumThreads(1)
         ours: list[Generator] = generators()
         makers = [*ours, CrudeSwap(Description(name="crude_swap", home="", target=True))]
         rng, crowd = np.random.default_rng(self.seed), len(self.photos.crowd.names)
         while True:
-            person, index = int(rng.integers(crowd)), int(rng.integers(1 << 30))
-            kind = int(rng.choice(len(SHARES), p=SHARES))
-            host, fake = self.photos.fake(person, kind, index, makers)
+            person, index, kind = int(rng.integers(crowd)), int(rng.integers(1 << 30)), rng.random()
+            turn = 1 if kind < SELF_BLENDS else 2 if kind < SELF_BLENDS + CRUDE else 0
+            host, fake = self.photos.fake(person, turn, index, makers)
             assert fake.landmarks is not None
-            faces = self.photos.face(host), FaceInput(fake.image, fake.landmarks)
-            yield tuple(pair(*faces, (self.seed, person, index, every), every) for every in FINENESS)
+            yield pair(self.photos.face(host), FaceInput(fake.image, fake.landmarks), (self.seed, person, index))
 
 
-def pair(real: FaceInput, fake: FaceInput, seed: tuple[int, ...], every: int) -> np.ndarray:
-    """Both cut out and altered in the same way: [2,112/every,112/every,3]."""
+def pair(real: FaceInput, fake: FaceInput, seed: tuple[int, ...]) -> np.ndarray:
+    """Both cut out and altered in the same way: [2,112,112,3]."""
     rng = np.random.default_rng((*seed, 0))
     if rng.random() < PLAIN:
-        return np.stack([plainly(face.image, face.landmarks, seed, every) for face in (real, fake)])
-    crops = np.stack([varied(face.image, face.landmarks, seed, every) for face in (real, fake)])
+        return np.stack([plainly(face.image, face.landmarks, seed) for face in (real, fake)])
+    crops = np.stack([varied(face.image, face.landmarks, seed) for face in (real, fake)])
     if rng.random() < SHARPER:
         reach, strength = rng.uniform(0.6, 1.2), rng.uniform(0.5, 3)
         blurred = np.stack([cv2.GaussianBlur(crop, (0, 0), reach) for crop in crops]).astype(np.float32)
@@ -89,18 +86,17 @@ def train(chosen: argparse.Namespace, work: Path) -> tuple[nn.Module, ModelCard]
     pairs = DataLoader(Beside(Photos.read(people(work, "train"), 0), 0), chosen.pairs, num_workers=1)
     optimiser = torch.optim.AdamW(decayed(branch), lr=chosen.learning_rate, fused=True)
     loss, begun, mean_loss, flips = Detection(), time.perf_counter(), 0.7, np.random.default_rng(0)
-    for step, batches in zip(range(chosen.steps), pairs, strict=False):
+    for step, batch in zip(range(chosen.steps), pairs, strict=False):
         for group in optimiser.param_groups:
             group["lr"] = chosen.learning_rate * rate(step, chosen.steps)
+        mirrored = torch.from_numpy(flips.random(len(batch)) < 0.5)[:, None, None, None, None]
+        faces = torch.where(mirrored, batch.flip(3), batch).flatten(0, 1)
+        value = loss(scores(branch, card, faces), torch.tensor([False, True]).repeat(len(batch)))
         optimiser.zero_grad()
-        for batch in batches:
-            mirrored = torch.from_numpy(flips.random(len(batch)) < 0.5)[:, None, None, None, None]
-            faces = torch.where(mirrored, batch.flip(3), batch).flatten(0, 1)
-            value = loss(scores(branch, card, faces), torch.tensor([False, True]).repeat(len(batch)))
-            value.backward()
-            mean_loss += 0.01 * (value.item() - mean_loss)
+        value.backward()
         nn.utils.clip_grad_norm_(branch.parameters(), 5.0)
         optimiser.step()
+        mean_loss += 0.02 * (value.item() - mean_loss)
         if (step + 1) % 50 == 0:
             print(f"step {step + 1:,}: {time.perf_counter() - begun:.0f} s, loss {mean_loss:.3f}", flush=True)
     branch.threshold.fill_(threshold(branch.eval(), card, Photos.read(people(work, "val"), 0)))

@@ -91,27 +91,19 @@ def generators() -> list[Generator]:
     return [build(GENERATORS[name]) for name in NAMES]
 
 
-def varied(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...], every: int = 1) -> np.ndarray:
+def varied(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     """A crop cut out a little turned, scaled, shifted and bent, its colours and sharpness altered as a whole."""
     rng = np.random.default_rng(seed)
-    face = _cut(image, landmarks, rng, every)
+    face = bent(image, shaken(fit_similarity(landmarks[None])[0], rng), rng)
     if rng.random() < 0.5:
-        face = altered_copy(face, FACE_SIZE / every, rng)[0]
+        face = altered_copy(face, FACE_SIZE, rng)[0]
     return augment(face, VARIED, seed)
 
 
-def plainly(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...], every: int = 1) -> np.ndarray:
+def plainly(image: np.ndarray, landmarks: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     """A crop cut out as in `varied`, its pixels left as they are."""
-    return _cut(image, landmarks, np.random.default_rng(seed), every)
-
-
-def _cut(image: np.ndarray, landmarks: np.ndarray, rng: np.random.Generator, every: int) -> np.ndarray:
-    """Of `every` pixels of a crop in each direction one: as fine as photos of a higher resolution are once cut out."""
-    crop = bent(image, shaken(fit_similarity(landmarks[None])[0], rng), rng)
-    if every == 1:
-        return crop
-    y, x = rng.integers(0, every, 2)
-    return np.ascontiguousarray(crop[y::every, x::every])
+    rng = np.random.default_rng(seed)
+    return bent(image, shaken(fit_similarity(landmarks[None])[0], rng), rng)
 
 
 def shaken(matrix: np.ndarray, rng: np.random.Generator) -> np.ndarray:
