@@ -3,8 +3,7 @@
 As `finetune_lfw`: the same start, people and test. But the branch needs no recogniser to learn from, so only itself is
 computed; every fake is new; and each comes with the photo that it was made in, cut out and altered in the same way, so
 that the one difference between the two is what was done to the face. Fakes are by the project's generators, and cruder
-swaps (`crude_swap`) that are not in the test. d0 is set by crops of the people of validation: they are turned away by
-0.5 % on average.
+swaps (`crude_swap`) that are not in the test. d0 is set as by the job, by crops of the people of validation.
 """
 
 import argparse
@@ -34,14 +33,13 @@ from faceverify.losses.detection import Detection
 from faceverify.models.card import ModelCard
 from faceverify.models.detail import Detail, threshold_of
 from faceverify.models.mobilefacenet import MobileFaceNet
-from faceverify.training.recipe import NetworkConfig
+from faceverify.training.recipe import NetworkConfig, ValidationConfig
 from faceverify.training.starting import begin
 
 SELF_BLENDS, CRUDE = 0.6, 0.16  # shares of the fakes; the rest are landmark swaps
 PLAIN = 0.35  # share of pairs whose colours and sharpness stay as they are
 SHARPER = 0.3  # of the others, share that is sharpened strongly, as photos of high resolution are once cut out
 DECAY = 0.02
-MISTAKEN = 0.005  # by so much real crops may be turned away on average
 
 
 class Beside(IterableDataset[np.ndarray]):
@@ -109,7 +107,7 @@ def threshold(branch: Detail, card: ModelCard, photos: Photos) -> float:
     crops = np.stack([plainly(face.image, face.landmarks, (1, number)) for number, face in enumerate(faces)])
     with torch.inference_mode():
         found = scores(branch, card, torch.from_numpy(crops))
-    return threshold_of(found, MISTAKEN)
+    return threshold_of(found, ValidationConfig().mistaken)
 
 
 def mistakes(network: nn.Module, card: ModelCard, judge: Judge) -> str:

@@ -20,6 +20,8 @@ from faceverify.models.parity import (
     PairFaces,
     check_deviation,
     check_eer,
+    float16_of,
+    float32_of,
     proof_faces,
     unit_embeddings,
 )
@@ -162,3 +164,10 @@ def test_real_faces(shared_data, tmp_path):
     assert max(full.max_deviation, one.deviation) < 2e-6
     assert 1e-4 < max(halved.max_deviation, other.deviation) < 3e-3
     assert dataclasses.replace(full.card, sha256=None) == dataclasses.replace(card, sha256=None, norm_output=True)
+
+
+@pytest.mark.parametrize("architecture, detail", [("ir_18", False), ("ir_18_attention", False), ("tiny_detail", True)])
+def test_only_the_branch_is_allowed_more(make_card, architecture, detail):
+    card = make_card(architecture=architecture)
+    assert float32_of(card) is (FLOAT32_DETAIL if detail else FLOAT32)
+    assert float16_of(card) is (FLOAT16_DETAIL if detail else FLOAT16)
