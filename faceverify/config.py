@@ -13,13 +13,17 @@ import sys
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
 
 from faceverify.errors import UserError
 
 T = TypeVar("T")
+
+# The type of a field that names an input: a path, an address, a published name. What lies there decides what comes out,
+# and not how it was named: see `plan_of`.
+Input = Annotated[str, "input"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -145,10 +149,44 @@ def require(config: object, *names: str) -> None:
         raise UserError(f"Required and not given: {', '.join(missing)} (on the command line or in the YAML file).")
 
 
+def plan_of(job: str, config: Any, inputs: Mapping[str, Any], run_only: Sequence[str] = ()) -> dict[str, Any]:
+    """What decides the output of a run: the job, the options, and what lies at the places that the inputs name.
+
+    Args:
+        job: its name.
+        config: its configuration.
+        inputs: a digest of what was found, for every field of the type `Input` that is given, by its dotted name.
+        run_only: fields that do not change the output, besides those of JobConfig.
+    """
+    forgotten = [name for name in named_inputs(config) if name not in inputs and name not in run_only]
+    assert not forgotten, f"{job} has no digest of {', '.join(forgotten)}"
+    options = {name: value for name, value in identity(config).items() if name not in run_only}
+    return {"job": job, "config": options, "inputs": dict(inputs)}
+
+
 def identity(config: Any) -> dict[str, Any]:
-    """The part of a configuration that decides what comes out: all but the fields of JobConfig."""
+    """The options that decide what comes out: all but the fields of JobConfig and those of the type `Input`."""
     run_only = {field.name for field in dataclasses.fields(JobConfig)}
-    return {key: value for key, value in dataclasses.asdict(config).items() if key not in run_only}
+    options = dataclasses.asdict(config)
+    for name in named_inputs(config, empty=True):
+        *groups, field = name.split(".")
+        inner = options
+        for group in groups:
+            inner = inner[group]
+        del inner[field]
+    return {key: value for key, value in options.items() if key not in run_only}
+
+
+def named_inputs(config: Any, empty: bool = False) -> list[str]:
+    """Dotted names of the fields of the type `Input`, here and in the parts; the empty ones only if asked for."""
+    found = []
+    for name, kind in typing.get_type_hints(type(config), include_extras=True).items():
+        value = getattr(config, name, None)
+        if kind == Input:
+            found += [name] if value or empty else []
+        elif dataclasses.is_dataclass(value):
+            found += [f"{name}.{inner}" for inner in named_inputs(value, empty)]
+    return found
 
 
 def digest(value: Any) -> str:

@@ -59,13 +59,15 @@ class BadData(FaceverifyError):
     Args:
         reason: why, from the closed list.
         detail: free text for a person to read; holds no secrets and no pixels.
+        version: of the file that is at fault (`faceverify.provenance`), if it got as far as being opened.
     """
 
-    def __init__(self, reason: Reason, detail: str = "") -> None:
+    def __init__(self, reason: Reason, detail: str = "", version: str | None = None) -> None:
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
         self.detail = detail
+        self.version = version
 
-    def __reduce__(self) -> tuple[type["BadData"], tuple[Reason, str]]:
+    def __reduce__(self) -> tuple[type["BadData"], tuple[Reason, str, str | None]]:
         # The default would rebuild from the formatted text and break when it crosses process borders.
-        return type(self), (self.reason, self.detail)
+        return type(self), (self.reason, self.detail, self.version)

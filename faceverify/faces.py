@@ -18,12 +18,12 @@ from faceverify import tables
 from faceverify.align import AlignedFace, Aligner
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.images import ImageLimits, decode, encode_png
+from faceverify.provenance import SIDE, Origin, PhotoIdentity, column_or_null, photo_versions, read_photo
 from faceverify.storage import Location
 
 if TYPE_CHECKING:
     from faceverify.models.engines import Engine
 
-SIDE = 112
 GROUP_PHOTOS = 32  # aligned at a time, so that batched aligners have a batch
 GROUP_PIXELS = 32_000_000  # decoded photos are handed on before they fill the memory
 OUTAGE_PHOTOS = 8  # a whole shard of at least that many unreadable photos is not the photos' fault
@@ -50,7 +50,8 @@ class Stopwatch:
 class Pictures:
     """Decoded photos, consecutive ones of a shard.
 
-    rows: the photos' rows; pixels: for each row [H, W, 3] RGB uint8, or why there are none.
+    rows: the photos' rows, `photo_version` of the file that was read among them; pixels: for each row [H, W, 3] RGB
+    uint8, or why there are none.
     """
 
     rows: pa.Table
@@ -61,8 +62,8 @@ class Pictures:
 class Crops:
     """Aligned faces of one shard.
 
-    rows: the photos' rows, one per face; faces [N,112,112,3] RGB uint8; found: columns `landmarks`,
-    `detection_score`, `faces_found`, `aligner`, one row per face; rejects: tables.REJECTS.
+    rows: the photos' rows, one per face, with `photo_version`; faces [N,112,112,3] RGB uint8; found: columns
+    `landmarks`, `detection_score`, `faces_found`, `aligner`, `crop`, one row per face; rejects: tables.REJECTS.
     """
 
     rows: pa.Table
@@ -71,15 +72,19 @@ class Crops:
     rejects: pa.Table
 
 
+Read = tuple[bytes | BadData, str | None]  # of a photo: its bytes, or why there are none; the version of its file
+
+
 class Rejects:
     """Collects rows of `rejects`."""
 
     def __init__(self) -> None:
-        self._rows: list[dict[str, str]] = []
+        self._rows: list[dict[str, str | None]] = []
 
-    def add(self, photo: str, stage: str, fault: BadData) -> None:
-        """Note one photo."""
-        self._rows.append({"photo": photo, "stage": stage, "reason": fault.reason.value, "detail": fault.detail})
+    def add(self, photo: str, stage: str, fault: BadData, version: str | None = None) -> None:
+        """Note one photo, with the version of its file that is at fault."""
+        row = {"photo": photo, "stage": stage, "reason": fault.reason.value, "detail": fault.detail}
+        self._rows.append(row | {"photo_version": version})
 
     def table(self) -> pa.Table:
         """All that was noted."""
@@ -87,18 +92,25 @@ class Rejects:
 
 
 def crop_photos(
-    rows: pa.Table, aligner: Aligner, limits: ImageLimits, watch: Stopwatch, batch: int = GROUP_PHOTOS
+    rows: pa.Table,
+    aligner: Aligner,
+    limits: ImageLimits,
+    watch: Stopwatch,
+    batch: int = GROUP_PHOTOS,
+    origin: Origin = Origin(),  # noqa: B008 - frozen
 ) -> Crops:
     """Read, decode and align the photos of `rows` (columns photo, uri, landmarks), `batch` at a time.
 
     Raises:
         PlatformError: storage refuses all of them.
     """
-    groups = decode_photos(rows, limits, watch, batch)
-    return join_crops([align_pictures(group, aligner, watch, batch) for group in groups])
+    groups = decode_photos(rows, limits, watch, batch, origin.identity)
+    return join_crops([align_pictures(group, aligner, watch, batch, origin.crop) for group in groups])
 
 
-def decode_photos(rows: pa.Table, limits: ImageLimits, watch: Stopwatch, photos: int) -> Iterator[Pictures]:
+def decode_photos(
+    rows: pa.Table, limits: ImageLimits, watch: Stopwatch, photos: int, identity: PhotoIdentity = "stat"
+) -> Iterator[Pictures]:
     """Read and decode the photos of `rows`, in groups of at most `photos` that end where they reach GROUP_PIXELS.
 
     Every row is in one group, in order; no rows give one empty group.
@@ -106,33 +118,45 @@ def decode_photos(rows: pa.Table, limits: ImageLimits, watch: Stopwatch, photos:
     Raises:
         PlatformError: storage refuses all of them.
     """
-    start, refused, held, pixels = 0, [], [], 0
-    for picture in _decoded(rows["uri"].to_pylist(), limits, watch):
+    start, refused, held, versions, pixels = 0, [], [], [], 0
+    for picture, version in _decoded(rows["uri"].to_pylist(), limits, identity, watch):
         held.append(picture)
+        versions.append(version)
         if isinstance(picture, BadData):
             refused.append(picture)
         else:
             pixels += picture.shape[0] * picture.shape[1]
         if len(held) >= photos or pixels >= GROUP_PIXELS:
-            yield Pictures(rows.slice(start, len(held)), held)
-            start, held, pixels = start + len(held), [], 0
+            yield Pictures(_versioned(rows.slice(start, len(held)), versions), held)
+            start, held, versions, pixels = start + len(held), [], [], 0
     _check_storage(refused, rows.num_rows)
     if held or start == 0:
-        yield Pictures(rows.slice(start), held)
+        yield Pictures(_versioned(rows.slice(start), versions), held)
 
 
-def align_pictures(pictures: Pictures, aligner: Aligner, watch: Stopwatch, batch: int = GROUP_PHOTOS) -> Crops:
-    """Align decoded photos, `batch` at a time."""
+def _versioned(rows: pa.Table, versions: list[str | None]) -> pa.Table:
+    kept = rows.drop_columns(["photo_version"]) if "photo_version" in rows.column_names else rows
+    return kept.append_column("photo_version", pa.array(versions, pa.string()))
+
+
+def align_pictures(
+    pictures: Pictures, aligner: Aligner, watch: Stopwatch, batch: int = GROUP_PHOTOS, crop: str | None = None
+) -> Crops:
+    """Align decoded photos, `batch` at a time; `crop` says how in the rows (see `faceverify.provenance`)."""
+    files = pictures.rows["photo_version"].to_pylist()
+    versions = photo_versions(pictures.rows, files, by_landmarks=aligner.name == "annotated")
+    pictures = Pictures(_versioned(pictures.rows, versions.to_pylist()), pictures.pixels)
     photos, kept, faces, rejects = pictures.rows["photo"].to_pylist(), [], [], Rejects()
     with watch("align"):
         results = _aligned(pictures, aligner, batch)
     for i, (picture, result) in enumerate(zip(pictures.pixels, results, strict=True)):
         if isinstance(result, BadData):
-            rejects.add(photos[i], "read" if isinstance(picture, BadData) else "align", result)
+            stage = "read" if isinstance(picture, BadData) else "align"
+            rejects.add(photos[i], stage, result, versions[i].as_py())
         else:
             kept.append(i)
             faces.append(result)
-    found = _found(faces, aligner.name)
+    found = _found(faces, aligner.name, crop)
     return Crops(_taken(pictures.rows, kept), _stack([face.image for face in faces]), found, rejects.table())
 
 
@@ -170,6 +194,7 @@ def _check_storage(refused: list[BadData], photos: int) -> None:
 def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
     """The faces of a `faces` table as pixels again."""
     rejects, kept, faces = Rejects(), [], []
+    versions = column_or_null(rows, "photo_version").to_pylist()
     limits = ImageLimits()
     for i, (photo, data) in enumerate(zip(rows["photo"].to_pylist(), rows["image"].to_pylist(), strict=True)):
         try:
@@ -178,7 +203,7 @@ def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
             if face.shape != (SIDE, SIDE, 3):
                 raise BadData(Reason.NOT_ALIGNED, f"{face.shape[1]}x{face.shape[0]}, not {SIDE}x{SIDE}")
         except BadData as fault:
-            rejects.add(photo, "read", fault)
+            rejects.add(photo, "read", fault, versions[i])
             continue
         kept.append(i)
         faces.append(face)
@@ -195,12 +220,14 @@ def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Ta
     rejects = Rejects()
     photos = crops.rows["photo"].to_pylist()
     for i in np.flatnonzero(~usable):
-        rejects.add(photos[i], "embed", BadData(Reason.BAD_EMBEDDING, f"norm {norms[i]}"))
+        fault = BadData(Reason.BAD_EMBEDDING, f"norm {norms[i]}")
+        rejects.add(photos[i], "embed", fault, _known(crops, "photo_version")[i].as_py())
     columns = {
         "photo": crops.rows["photo"].filter(pa.array(usable)),
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors[usable].reshape(-1)), dim),
         "norm": pa.array(norms[usable], pa.float32()),
         "model": pa.repeat(engine.card.digest, int(usable.sum())),
+        **{name: _known(crops, name).filter(pa.array(usable)) for name in ("photo_version", "crop")},
     }
     table = pa.table(columns, schema=tables.embeddings(dim))
     if "row" in crops.rows.column_names:
@@ -208,60 +235,71 @@ def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Ta
     return table, pa.concat_tables([crops.rejects, rejects.table()])
 
 
+def _known(crops: Crops, name: str) -> pa.ChunkedArray:
+    """What is known of the crops' origin: from the aligner, or from the table that they were read from."""
+    table = crops.found if name in crops.found.column_names else crops.rows
+    return column_or_null(table, name)
+
+
 def encode_faces(crops: Crops, watch: Stopwatch) -> pa.Table:
     """The crops as a `faces` table, pictures losslessly encoded (PNG)."""
     with watch("encode"):
         images = [encode_png(face) for face in crops.faces]
-    columns = {name: crops.rows[name] for name in ("photo", "person", "is_fake", "generator", "split")}
+    columns = {name: crops.rows[name] for name in ("photo", "person", "is_fake", "generator", "split", "photo_version")}
     columns |= {"image": pa.array(images, pa.binary())}
     columns |= {name: crops.found[name] for name in crops.found.column_names}
     return pa.table(columns, schema=tables.FACES)
 
 
-def _decoded(uris: list[str | None], limits: ImageLimits, watch: Stopwatch) -> Iterator[np.ndarray | BadData]:
-    for data in _read_ahead(uris, limits, watch):
+def _decoded(
+    uris: list[str | None], limits: ImageLimits, identity: PhotoIdentity, watch: Stopwatch
+) -> Iterator[tuple[np.ndarray | BadData, str | None]]:
+    """Pixels, or why there are none, and the version of the file."""
+    for data, version in _read_ahead(uris, limits, identity, watch):
         if isinstance(data, BadData):
-            yield data
+            yield data, version
             continue
         try:
             with watch("decode"):
                 picture = decode(data, limits)
         except BadData as fault:
-            yield fault
+            yield fault, version
         else:
-            yield picture
+            yield picture, version
 
 
-def _read_ahead(uris: list[str | None], limits: ImageLimits, watch: Stopwatch) -> Iterator[bytes | BadData]:
+def _read_ahead(
+    uris: list[str | None], limits: ImageLimits, identity: PhotoIdentity, watch: Stopwatch
+) -> Iterator[Read]:
     """The photos' bytes in order; remote ones are requested up to READ_AHEAD in advance."""
     if all(uri is None or Location(uri).is_local for uri in uris):
         for uri in uris:
             with watch("read"):
-                data = _read(uri, limits)
-            yield data
+                read = _read(uri, limits, identity)
+            yield read
         return
     with ThreadPoolExecutor(READ_AHEAD) as pool:
-        waiting: deque[Future[bytes | BadData]] = deque()
+        waiting: deque[Future[Read]] = deque()
         for uri in uris:
-            waiting.append(pool.submit(_read, uri, limits))
+            waiting.append(pool.submit(_read, uri, limits, identity))
             if len(waiting) > READ_AHEAD:
                 yield _wait(waiting, watch)
         while waiting:
             yield _wait(waiting, watch)
 
 
-def _wait(waiting: deque[Future[bytes | BadData]], watch: Stopwatch) -> bytes | BadData:
+def _wait(waiting: deque[Future[Read]], watch: Stopwatch) -> Read:
     with watch("read"):
         return waiting.popleft().result()
 
 
-def _read(uri: str | None, limits: ImageLimits) -> bytes | BadData:
+def _read(uri: str | None, limits: ImageLimits, identity: PhotoIdentity) -> Read:
     if uri is None:
-        return BadData(Reason.UNKNOWN_PHOTO, "not in the photos table")
+        return BadData(Reason.UNKNOWN_PHOTO, "not in the photos table"), None
     try:
-        return Location(uri).read_bytes(limits.max_bytes)
+        return read_photo(Location(uri), limits.max_bytes, identity)
     except BadData as fault:
-        return fault
+        return fault, fault.version if identity == "stat" else None
 
 
 def _landmarks(rows: pa.Table) -> list[np.ndarray | None]:
@@ -282,12 +320,13 @@ def _stack(faces: list[np.ndarray]) -> np.ndarray:
     return np.stack(faces) if faces else np.zeros((0, SIDE, SIDE, 3), np.uint8)
 
 
-def _found(faces: list[AlignedFace], aligner: str) -> pa.Table:
+def _found(faces: list[AlignedFace], aligner: str, crop: str | None) -> pa.Table:
     points = [None if f.landmarks is None else f.landmarks.reshape(10).tolist() for f in faces]
     columns = {
         "landmarks": pa.array(points, tables.LANDMARKS),
         "detection_score": pa.array([f.score for f in faces], pa.float32()),
         "faces_found": pa.array([f.faces_found for f in faces], pa.int32()),
         "aligner": pa.array([aligner] * len(faces), pa.string()),
+        "crop": pa.array([crop] * len(faces), pa.string()),
     }
     return pa.table(columns)

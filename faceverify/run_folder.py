@@ -91,6 +91,32 @@ class RunFolder:
             os.close(self._lock)
             self._lock = None
 
+    def reopen(self) -> None:
+        """Make a complete run unfinished, because its inputs are no longer what they were.
+
+        Its tables stay until the commit replaces them; without a manifest nobody reads them meanwhile.
+        """
+        self.complete, self.resumed = False, False
+        (self.work / "plan.json").write_bytes(_to_json(self.plan))
+        self._lock = self._acquire_lock()
+        (self.out / MANIFEST).delete()
+
+    def put_aside(self, stage: str) -> None:
+        """Take the parts of a stage out of it, so that all its shards are to be made again; see `aside`."""
+        number = len(self.aside(stage))
+        for place in self.parts(stage):
+            target = self.work / f"{stage}.aside" / f"{number:04d}" / place.name
+            target.make_parent()
+            place.fs.move(place.path, target.path)
+        (self.work / f"{stage}.rejects").delete()
+
+    def aside(self, stage: str) -> list[list[Location]]:
+        """The parts that were put aside, the latest first, each time's together."""
+        times: dict[str, list[Location]] = {}
+        for entry in (self.work / f"{stage}.aside").files():
+            times.setdefault(entry.path.split("/")[0], []).append(self.work / f"{stage}.aside" / entry.path)
+        return [times[number] for number in sorted(times, reverse=True)]
+
     @contextmanager
     def planning(self) -> Iterator[None]:
         """Around what comes before the work: a user's mistake found there ends the run as if it had never begun.

@@ -7,12 +7,13 @@ A `Location` travels between processes as its URI alone: credentials never leave
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.fs as pafs
 
@@ -64,6 +65,11 @@ class Location:
     def path(self) -> str:
         """The path as its file system wants it (`bucket/key` for S3)."""
         return self.uri if self.is_local else self.uri.split("://", 1)[1]
+
+    @property
+    def real(self) -> str:
+        """The one name of what has several, by links or `..`."""
+        return os.path.realpath(self.uri) if self.is_local else self.uri
 
     @property
     def fs(self) -> pafs.FileSystem:
@@ -147,19 +153,43 @@ class Location:
             BadData: missing, unreadable, or longer than `max_bytes` (checked before reading).
             PlatformError: the storage did not give it, though tried again and again: that is no fault of the file.
         """
+        return self.read_with_version(max_bytes)[0]
+
+    def read_with_version(self, max_bytes: int | None = None) -> tuple[bytes, str]:
+        """The whole file, and which version of it that is (see `faceverify.provenance`).
+
+        Raises:
+            BadData, PlatformError: see `read_bytes`.
+        """
         try:
+            if self.is_local:
+                return self._read_file(max_bytes)
             with self.open_input() as stream:
-                if max_bytes is not None and stream.size() > max_bytes:
-                    raise BadData(Reason.TOO_MANY_BYTES, f"{stream.size()} bytes, the limit is {max_bytes}")
-                return stream.read()
+                facts = {name.lower(): value for name, value in stream.metadata().items()}
+                version = object_version(facts.get("etag", b"").decode(), stream.size())
+                _check_size(stream.size(), max_bytes, version)
+                return stream.read(), version
         except FileNotFoundError:
             raise BadData(Reason.MISSING, self.uri) from None
+        except ValueError as error:  # a NUL in the name
+            raise BadData(Reason.UNREADABLE, first_line(error)) from None
         except OSError as error:
             if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
             raise PlatformError(
                 f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
             ) from None
+
+    def _read_file(self, max_bytes: int | None) -> tuple[bytes, str]:
+        """The version is that of the file that is open, and not of one that may have taken its place meanwhile."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
+        with os.fdopen(handle, "rb") as stream:
+            found = os.fstat(handle)
+            if not stat.S_ISREG(found.st_mode):
+                raise BadData(Reason.UNREADABLE, "not a regular file")
+            version = file_version(self.path, found)
+            _check_size(found.st_size, max_bytes, version)
+            return stream.read(), version
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file; it appears complete or not at all."""
@@ -204,6 +234,11 @@ class Location:
         return digest.hexdigest()
 
 
+def _check_size(size: int, most: int | None, version: str) -> None:
+    if most is not None and size > most:
+        raise BadData(Reason.TOO_MANY_BYTES, f"{size} bytes, the limit is {most}", version)
+
+
 @functools.cache
 def _umask() -> int:
     mask = os.umask(0)
@@ -214,6 +249,36 @@ def _umask() -> int:
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, at most 300 characters."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+
+
+def file_version(path: str, found: os.stat_result) -> str:
+    """What tells a local file's content from another's, short of reading it: place, size, time of change (ns)."""
+    place = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    return f"file:{found.st_size}-{found.st_mtime_ns}@{place}"
+
+
+def object_version(etag: str, size: int) -> str:
+    """The same for an object in S3, whose ETag follows from its content."""
+    return f"etag:{etag.strip(chr(34))}-{size}"
+
+
+def objects_from(client: Any, bucket: str, key: str, most: int) -> list[dict[str, Any]]:
+    """The first objects of a bucket from `key` on in the order of their keys, as S3 lists them: at most 1,000.
+
+    Raises:
+        PlatformError: the storage refuses.
+    """
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    # S3 lists what comes behind a key: the greatest that comes before `key` is not far from this one.
+    before = key[:-1] + (chr(ord(key[-1]) - 1) + "\U0010fffd" if key and ord(key[-1]) > ord(" ") else "")
+    try:
+        answer = client.list_objects_v2(Bucket=bucket, StartAfter=before, MaxKeys=min(most, 1000))
+    except ClientError as error:
+        raise PlatformError(_s3_sentence(error.response["Error"]["Code"], bucket)) from None
+    except BotoCoreError as error:
+        raise PlatformError(f"cannot reach the bucket '{bucket}' ({first_line(error)}).") from None
+    return answer.get("Contents", [])
 
 
 def open_location(uri: str) -> Location:
@@ -282,17 +347,22 @@ def _refusal(error: OSError) -> str:
     return error.strerror or first_line(error)
 
 
-def _check_bucket(location: Location, field: str) -> None:
-    """Ask S3 for the bucket with boto3, whose error codes tell the causes apart."""
+def s3_client(attempts: int = ATTEMPTS) -> Any:
+    """A client of boto3, which tells what Arrow does not: ETags in lists, and error codes. Threads may share it."""
     import boto3
     from botocore.config import Config
+
+    patience = Config(retries={"max_attempts": attempts}, connect_timeout=5, read_timeout=20, max_pool_connections=16)
+    return boto3.Session().client("s3", config=patience)
+
+
+def _check_bucket(location: Location, field: str) -> None:
+    """Ask S3 for the bucket with boto3, whose error codes tell the causes apart."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     bucket = location.path.split("/", 1)[0]
     try:
-        patience = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=20)
-        client = boto3.Session().client("s3", config=patience)
-        client.list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=location.path.partition("/")[2])
+        s3_client(attempts=2).list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=location.path.partition("/")[2])
     except ClientError as error:
         raise PlatformError(f"{field}: {_s3_sentence(error.response['Error']['Code'], bucket)}") from None
     except BotoCoreError as error:

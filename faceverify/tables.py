@@ -28,6 +28,9 @@ PHOTOS = pa.schema(
     ]
 )
 
+# What a row was made of (faceverify.provenance): tables of other programs may lack these columns, or hold nulls there.
+PROVENANCE = ("photo_version", "crop", "scored_with")
+
 FACES = pa.schema(
     [
         pa.field("photo", pa.string(), nullable=False),
@@ -40,6 +43,8 @@ FACES = pa.schema(
         ("detection_score", pa.float32()),  # null where the aligner detects nothing (annotated, none)
         ("faces_found", pa.int32()),
         ("aligner", pa.string()),
+        ("photo_version", pa.string()),  # of the file when the face was cut out of it
+        ("crop", pa.string()),  # how: JSON
     ]
 )
 
@@ -52,6 +57,8 @@ def embeddings(dim: int) -> pa.Schema:
             pa.field("embedding", pa.list_(pa.float32(), dim), nullable=False),
             pa.field("norm", pa.float32(), nullable=False),
             ("model", pa.string()),  # digest of the model card
+            ("photo_version", pa.string()),
+            ("crop", pa.string()),
         ]
     )
 
@@ -76,6 +83,7 @@ SCORES = pa.schema(
         ("similarity", pa.float32()),  # cosine in [-1, 1]; null if a photo failed
         ("accepted", pa.bool_()),  # similarity >= threshold; null without a calibration or a similarity
         pa.field("status", pa.string(), nullable=False),  # "ok" or a Reason
+        ("scored_with", pa.string()),  # JSON: the model, and the crop of both photos
     ]
 )
 
@@ -126,6 +134,7 @@ REJECTS = pa.schema(
         pa.field("stage", pa.string(), nullable=False),  # ingest | read | align | embed | score | clean | fake
         pa.field("reason", pa.string(), nullable=False),  # a Reason
         ("detail", pa.string()),
+        ("photo_version", pa.string()),  # of the file that was rejected; null where there was none
     ]
 )
 
@@ -146,12 +155,16 @@ def _is_unique(kind: pa.DataType) -> bool:
 def validate(schema: pa.Schema, want: pa.Schema, what: str) -> None:
     """Check that `schema` holds every field of `want` with its type (strings and lists in either width).
 
+    The columns of PROVENANCE may be missing.
+
     Raises:
         UserError: names the table `what` and every missing or mistyped column at once.
     """
     faults = []
     for field in want:
         index = schema.get_field_index(field.name)
+        if index < 0 and field.name in PROVENANCE:
+            continue
         if index < 0:
             faults.append(f"column '{field.name}' is missing")
         elif not _same_type(schema.field(index).type, field.type):

@@ -12,9 +12,10 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.align import AlignConfig, build
 from faceverify.align.cards import card
-from faceverify.config import JobConfig
+from faceverify.config import Input, JobConfig
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_photos, stream_table
+from faceverify.provenance import describe_crop
 from faceverify.storage import Location, check_readable, open_location
 from ray_jobs.resources import AlignResources, describe
 from ray_jobs.session import run_job
@@ -26,7 +27,7 @@ from ray_jobs.table_job import TableJob
 class AlignJobConfig(JobConfig):
     """Find the face in each photo and cut it out, aligned to the 112x112 template."""
 
-    photos: str = ""
+    photos: Input = ""
     """A photos table (the output of ingest), or a folder of photos. Required."""
     align: AlignConfig = field(default_factory=AlignConfig)
     images: ImageLimits = field(default_factory=ImageLimits)
@@ -46,7 +47,7 @@ def run(config: AlignJobConfig) -> None:
     TableJob(
         job="align",
         config=config,
-        digests={"photos": fingerprint(place), "aligner": aligner.name},
+        digests={"photos": fingerprint(place), "align.weights": describe_crop(config.align, aligner.name)},
         rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened),
         stages=lambda _: (PhotoSource(config.align, config.images, config.resources), FaceSink()),
         table="faces",

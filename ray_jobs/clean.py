@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from faceverify import tables
-from faceverify.config import JobConfig, digest, identity
+from faceverify.config import Input, JobConfig, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 class CleanConfig(JobConfig):
     """Find photos under a wrong name, say whose they are, and yield a cleaned list of photos. Copies no files."""
 
-    photos: str = ""
+    photos: Input = ""
     """A photos table (the output of ingest). Required."""
-    embeddings: str = ""
+    embeddings: Input = ""
     """The embeddings of these photos (the output of embed); photos that it lacks are held for review. Required."""
-    decisions: str = ""
+    decisions: Input = ""
     """Reviewers' decisions, which win: files made by review, or folders of them, separated by commas."""
     threshold: float | None = None
     """Cosine from which on two photos are linked; empty = chosen from the data, and the choice explained."""
@@ -63,8 +63,7 @@ def run(config: CleanConfig) -> None:
         return
     from faceverify.cleaning.commit import OUTPUTS
 
-    chosen = identity(config)
-    plan = {"job": "clean", "config": {k: v for k, v in chosen.items() if k != "materialise"}, "inputs": inputs.digests}
+    plan = plan_of("clean", config, inputs.digests, run_only=("materialise",))
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)

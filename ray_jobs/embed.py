@@ -8,7 +8,7 @@ import sys
 from dataclasses import dataclass, field
 
 from faceverify import tables
-from faceverify.config import JobConfig
+from faceverify.config import Input, JobConfig
 from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.models import EngineConfig
 from faceverify.storage import check_readable, open_location
@@ -21,9 +21,9 @@ from ray_jobs.table_job import TableJob
 class EmbedConfig(JobConfig):
     """Turn each face into an embedding."""
 
-    faces: str = ""
+    faces: Input = ""
     """A faces table (the output of align). Required."""
-    model: str = ""
+    model: Input = ""
     """Name of a published model (see `python -m ray_jobs.models list`) or a weights file. Required."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     faces_per_shard: int = 256
@@ -42,10 +42,10 @@ def run(config: EmbedConfig) -> None:
         job="embed",
         config=config,
         digests={"faces": fingerprint(place), "model": card.digest},
-        rows=lambda: stream_table(files, ["photo", "image"], rows=4096),
+        rows=lambda: stream_table(files, ["photo", "image", "photo_version", "crop"], rows=4096),
         stages=lambda cluster: (
             FaceSource(),
-            EmbeddingSink(config.model, engine_for(config.engine, cluster, config.workers)),
+            EmbeddingSink(config.model, engine_for(config.engine, cluster, config.workers), card.digest),
         ),
         table="embeddings",
         schema=tables.embeddings(card.dim),

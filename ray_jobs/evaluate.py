@@ -15,7 +15,7 @@ from typing import Any
 import pyarrow as pa
 
 from faceverify import tables
-from faceverify.config import JobConfig, command_line, identity
+from faceverify.config import Input, JobConfig, command_line, plan_of
 from faceverify.errors import BadData
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
@@ -44,13 +44,13 @@ PROGRAMS = (
 class EvaluateConfig(JobConfig, EvaluationConfig):
     """Measure scored pairs. Needs no cluster."""
 
-    scores: str = ""
+    scores: Input = ""
     """Scores table: the output of score. Required."""
-    before: str = ""
+    before: Input = ""
     """Scores of the same pairs by the network before (before fine-tuning, say); the report then tells what changed."""
-    calibration: str = ""
+    calibration: Input = ""
     """calibration.json whose threshold is judged here; without one the threshold is found on these very pairs."""
-    photos: str = ""
+    photos: Input = ""
     """Folder or table of the photos, for the pictures in the report; empty = where score found them."""
     title: str = ""
     """Headline of the report."""
@@ -89,13 +89,10 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     if config.dry_run:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    judged = calibration.to_json() if calibration else ""
-    plan = {
-        "job": "evaluate",
-        "config": identity(config),
-        "inputs": {"calibration": judged} | {name: fingerprint(one) for name, one in places.items()},
-    }
-    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    inputs = {name: fingerprint(one) for name, one in places.items()}
+    inputs |= {"calibration": calibration.to_json() if calibration else ""}
+    inputs |= {"photos": open_location(config.photos).real if config.photos else ""}
+    folder = RunFolder(out, plan_of("evaluate", config, inputs), OUTPUTS, config.overwrite)
     if not folder.complete:
         with folder.planning():  # a mistake found while measuring leaves nothing behind
             table = pa.concat_tables(stream_table(files["scores"]))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faceverify import tables
-from faceverify.config import JobConfig, identity
+from faceverify.config import Input, JobConfig, plan_of
 from faceverify.errors import FaceverifyError, UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table
@@ -37,14 +37,14 @@ OUTPUTS = tuple(place.name for name in (FULL, HALF) for place in (Path(name), ca
 class ExportConfig(JobConfig):
     """Turn a trained network into ONNX files, and prove that they are the same network."""
 
-    checkpoint: str = ""
+    checkpoint: Input = ""
     """A checkpoint, the output of train (its best checkpoint by EER), a weights file, or a name of
     `python -m ray_jobs.models list`. Required."""
     half: bool = True
     """Write model.fp16.onnx too: half the size, made for GPUs."""
-    faces: str = ""
+    faces: Input = ""
     """A faces table to compare the EER on, with `pairs`; without it embeddings alone are compared."""
-    pairs: str = ""
+    pairs: Input = ""
     """A pairs table to compare the EER on, with `faces`."""
     split: str = "val"
     """Which split of the pairs."""
@@ -79,8 +79,7 @@ def run(config: ExportConfig) -> None:
     if config.dry_run:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    plan = {"job": "export", "config": identity(config), "inputs": inputs.digests}
-    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    folder = RunFolder(out, plan_of("export", config, inputs.digests), OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)
     summarise(folder)
@@ -102,7 +101,7 @@ def check_inputs(config: ExportConfig) -> Inputs:
     from faceverify.training.taking import take
 
     taken = take(config.checkpoint)
-    digests = {"model": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
+    digests = {"checkpoint": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
     if not places:
         return Inputs(taken, [], None, digests)
     from faceverify.training.pair_faces import choose

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from faceverify import tables
-from faceverify.config import JobConfig, identity
+from faceverify.config import Input, JobConfig, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
@@ -34,9 +34,9 @@ PICTURES = "pictures"
 class FakesConfig(JobConfig):
     """Make deepfakes that claim to be the people of the photos."""
 
-    photos: str = ""
+    photos: Input = ""
     """A photos table (the output of clean or ingest); all its photos go on into the output. Required."""
-    faces: str = ""
+    faces: Input = ""
     """A faces table (the output of align), for the landmarks; without it those of the photos table are taken."""
     generators: str = "landmark_swap,self_blend"
     """Who makes the fakes, separated by commas; they take turns."""
@@ -76,7 +76,7 @@ def run(config: FakesConfig) -> None:
     if config.dry_run:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    plan = {"job": "fakes", "config": identity(config), "inputs": inputs.digests}
+    plan = plan_of("fakes", config, inputs.digests)
     folder = RunFolder(out, plan, ("photos", PICTURES, "rejects"), config.overwrite)
     if not folder.complete:
         finish(config, inputs, generators, folder)

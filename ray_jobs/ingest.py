@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict, dataclass
 
 from faceverify import tables
-from faceverify.config import JobConfig, identity
+from faceverify.config import Input, JobConfig, plan_of
 from faceverify.datasets import DatasetConfig, read
 from faceverify.inputs import fingerprint
 from faceverify.run_folder import RunFolder
@@ -21,7 +21,7 @@ SLOTS_PER_TASK = 16
 class IngestConfig(JobConfig, DatasetConfig):
     """List a data set: what photos there are, of whom, which are fakes. No photo is opened."""
 
-    source: str = ""
+    source: Input = ""
     """Folder of the data set (the file, for insightface_bin; where to draw, for rendered). Required."""
 
 
@@ -36,9 +36,11 @@ def run(config: IngestConfig) -> None:
     if config.dry_run:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    digest = "" if config.layout == "rendered" else fingerprint(source)
-    plan = {"job": "ingest", "config": identity(config), "inputs": {"source": digest}}
-    folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
+    # The place is part of it: the tables say where each photo is.
+    inputs = {"source": [source.real, "" if config.layout == "rendered" else fingerprint(source)]}
+    if config.folders.fake_csv:
+        inputs["folders.fake_csv"] = [fingerprint(open_location(config.folders.fake_csv))]
+    folder = RunFolder(out, plan_of("ingest", config, inputs), ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
         with folder.planning():
             if config.layout == "rendered":

@@ -32,6 +32,7 @@ class PairJob:
     dim: int
     facts: PhotoFacts
     threshold: float | None
+    scored_with: str
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,8 @@ def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> tuple[int, int]:
     else:
         take = take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
     pairs = read_shard(job.work / "pairs", shard, DICTIONARIES)
-    scores = score_rows(pairs, take, job.facts, job.threshold, CHUNK if blocks.rows_each == 0 else FETCHED)
+    chunk = CHUNK if blocks.rows_each == 0 else FETCHED
+    scores = score_rows(pairs, take, job.facts, job.threshold, chunk, job.scored_with)
     write_part(job.work, STAGE, shard, scores)
     return scores.num_rows, 0
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from faceverify import tables
-from faceverify.config import JobConfig, identity
+from faceverify.config import Input, JobConfig, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table, stream_table
@@ -28,9 +28,9 @@ STAGE = "pairs"
 class PairsConfig(JobConfig):
     """Form pairs of photos: 50 % genuine, 25 % with another person, 25 % with the person's own deepfakes."""
 
-    photos: str = ""
+    photos: Input = ""
     """A photos table: of ingest, clean or fakes. Required."""
-    faces: str = ""
+    faces: Input = ""
     """A faces table (the output of align): only photos that have a face there are paired."""
     seed: int = 0
     """Of everything random: the same photos and seed give the same pairs, on any number of workers."""
@@ -68,8 +68,7 @@ def run(config: PairsConfig) -> None:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
     digests = {name: fingerprint(place) for name, place in places.items()}
-    plan = {"job": "pairs", "config": identity(config), "inputs": digests}
-    folder = RunFolder(out, plan, (STAGE, "pairs.csv"), config.overwrite)
+    folder = RunFolder(out, plan_of("pairs", config, digests), (STAGE, "pairs.csv"), config.overwrite)
     if not folder.complete:
         finish(config, photos, faces, folder)
     summarise(folder)

@@ -13,19 +13,30 @@ from typing import Any
 import pyarrow as pa
 
 from faceverify.align import AlignConfig, build
-from faceverify.config import JobConfig, identity
+from faceverify.config import Input, JobConfig, plan_of
 from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
-from faceverify.evaluation.calibration import Calibration, check_model
+from faceverify.evaluation.calibration import Calibration, check_fits
 from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
+from faceverify.provenance import (
+    NAMES,
+    Identifier,
+    PhotoIdentity,
+    describe_crop,
+    describe_scoring,
+    one_origin,
+    outdated,
+    told,
+)
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.scoring.csv_output import CsvConfig, write_csv
-from faceverify.scoring.photos import STAGE, photo_facts, published_rows
+from faceverify.scoring.photos import STAGE, photo_facts, planned_versions, published_rows, published_versions
 from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
+from faceverify.scoring.reuse import Wanted
 from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
@@ -40,16 +51,20 @@ OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 class ScoreConfig(JobConfig):
     """Score pairs of photos. Each photo is read, aligned and embedded once, however many pairs name it."""
 
-    photos: str = ""
+    photos: Input = ""
     """Folder of photos, or a photos table (the output of ingest). May be left out if `embeddings` holds all photos."""
-    pairs: str = ""
+    pairs: Input = ""
     """CSV or Parquet with photo_a, photo_b[, label, ...], a pairs table, or LFW's pairs.txt. Required."""
-    model: str = ""
+    model: Input = ""
     """Name of a published model (see `python -m ray_jobs.models list`) or a file: .onnx, .pt, .ckpt, .safetensors."""
-    embeddings: str = ""
-    """Embeddings table to re-use (the output of an earlier score or embed); photos that it lacks are embedded."""
-    calibration: str = ""
+    embeddings: Input = ""
+    """Embeddings table to re-use (the output of an earlier score or embed): rows of the same photo, alignment and model
+    are taken, all other photos are embedded."""
+    calibration: Input = ""
     """calibration.json of `evaluate`: decides `accepted`. Without one nothing is decided."""
+    photo_identity: PhotoIdentity = "stat"
+    """How it is found out whether a photo is still what it was: stat = its place, size and time of change (of objects
+    in S3: ETag and size); content = the SHA-256 of its bytes, which reads every photo whose embedding is re-used."""
     align: AlignConfig = field(default_factory=AlignConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     images: ImageLimits = field(default_factory=ImageLimits)
@@ -72,12 +87,20 @@ class Inputs:
     embeddings: list[Location]
     model: ModelCard | None
     calibration: Calibration | None
+    crop: str | None  # how faces are or were cut out (faceverify.provenance); None if unknown
     digests: dict[str, str]
     shared: list[str | Location]  # what every node has to see
 
     def dim(self, plan: ScorePlan) -> int:
         """Numbers in an embedding."""
         return self.model.dim if self.model else plan.dim
+
+    def wanted(self, config: ScoreConfig) -> Wanted | None:
+        """What an embedding must be made of to be taken; None where all are, because no photos are given."""
+        if self.model is None:
+            return None
+        photos = Identifier(config.photo_identity, config.align.method == "annotated", config.images.max_bytes)
+        return Wanted(self.model.digest, self.model.dim, self.crop or "", photos)
 
 
 def run(config: ScoreConfig) -> None:
@@ -89,8 +112,8 @@ def run(config: ScoreConfig) -> None:
     if config.dry_run:
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    plan = {"job": "score", "config": identity(config), "inputs": inputs.digests}
-    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
+    folder = RunFolder(out, plan_of("score", config, inputs.digests), OUTPUTS, config.overwrite)
+    look_again(config, inputs, folder)
     if not folder.complete:
         finish(config, inputs, folder)
     summarise(folder, inputs.calibration)
@@ -119,12 +142,19 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     photos: list[Location] | Location | None = None
     if config.photos:
         photos = open_photos(places["photos"])
-        digests["photos"] = fingerprint(places["photos"]) if isinstance(photos, list) else photos.uri
-        build(config.align)  # checks the weights
-    digest = model_digest(model, embeddings)
-    calibration = read_calibration(config.calibration, digest)
+        digests["photos"] = fingerprint(places["photos"]) if isinstance(photos, list) else photos.real
+    if model:
+        digest, crop = model.digest, describe_crop(config.align, build(config.align).name)
+    else:
+        digest, crop = one_origin(embeddings, "embeddings")
+    calibration = read_calibration(config.calibration, digest, crop)
+    digests |= {
+        "model": digest,
+        "align.weights": crop or "",
+        "calibration": calibration.to_json() if calibration else "",
+    }
     shared = [*([one_photo(photos)] if photos else []), config.align.weights, config.model]
-    return Inputs(photos, embeddings, model, calibration, digests | {"model": digest}, shared)
+    return Inputs(photos, embeddings, model, calibration, crop, digests, shared)
 
 
 def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
@@ -141,28 +171,33 @@ def card_of_model(model: str) -> ModelCard:
     return resolve(model)[1]
 
 
-def model_digest(model: ModelCard | None, embeddings: list[Location]) -> str:
-    """The digest of the card of the model at work.
-
-    Raises:
-        UserError: the embeddings to re-use were made with another model.
-    """
-    first = next(stream_table(embeddings, ["model"], rows=1), None)
-    made_with = first["model"][0].as_py() if first is not None and first.num_rows else None
-    if model and made_with not in (None, model.digest):
-        raise UserError(
-            f"embeddings: they are of another model (card {made_with}), not of --model (card {model.digest})."
-        )
-    return model.digest if model else made_with or ""
-
-
-def read_calibration(uri: str, digest: str) -> Calibration | None:
-    """The calibration the user named, if it fits the model."""
+def read_calibration(uri: str, digest: str, crop: str | None) -> Calibration | None:
+    """The calibration the user named, if it fits model and crop."""
     if not uri:
         return None
     calibration = Calibration.read(open_location(uri))
-    check_model(calibration, digest)
+    check_fits(calibration, digest, json.loads(crop) if crop else None)
     return calibration
+
+
+def look_again(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
+    """Have a run begin again whose photos have changed since it dealt with them; what still holds will be re-used."""
+    wanted, noted = inputs.wanted(config), folder.noted("plan_of_work")
+    if wanted is None or inputs.photos is None or not (folder.complete or noted):
+        return
+    if folder.complete:
+        seen = published_versions(folder.out, inputs.photos)
+    else:
+        seen = planned_versions(folder.work, ScorePlan(**noted or {}), folder.done(STAGE))
+    if not (changed := outdated(seen, wanted.photos)):
+        return
+    print(f"Photos are not what they were: {told(changed)}. What depends on them is made again.")
+    if folder.complete:
+        folder.reopen()
+    else:
+        folder.put_aside(STAGE)
+        for name in (pair_tasks.STAGE, "plan_of_work.json"):
+            (folder.work / name).delete()
 
 
 def print_plan(config: ScoreConfig, inputs: Inputs) -> None:
@@ -189,7 +224,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):
-        workers = embed_photos(config, plan, folder, cluster) if inputs.model else {}
+        workers = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else {}
     with clock("score"):
         score_pairs(config, inputs, plan, folder, cluster)
     commit(config, inputs, plan, folder, {**clock.seconds, "workers": workers})
@@ -200,23 +235,28 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
     for name in ("pairs", "photos"):
         (folder.work / name).delete()
     cut = config.pairs_per_shard, config.photos_per_shard
-    plan = make_plan(read_pairs(config), inputs.photos, inputs.embeddings, folder.work, *cut)
-    if inputs.model and plan.dim not in (0, inputs.model.dim):
-        raise UserError(
-            f"embeddings: they have {plan.dim} numbers, the model gives {inputs.model.dim}; they are of another model."
-        )
+    wanted, given = inputs.wanted(config), [inputs.embeddings]
+    if wanted is not None:  # what this very run made before its photos changed is as good as any
+        earlier = folder.out / "embeddings"
+        own = [earlier / entry.path for entry in earlier.files(recursive=False) if entry.path.endswith(".parquet")]
+        given = [*folder.aside(STAGE), own, inputs.embeddings]
+    plan = make_plan(read_pairs(config), inputs.photos, list(filter(None, given)), wanted, folder.work, *cut)
+    if reuse := reuse_line(plan.reused, plan.not_reused):
+        print(f"Embeddings: {reuse}")
     folder.note("plan_of_work", plan.as_json())
     return plan
 
 
-def embed_photos(config: ScoreConfig, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> dict[str, float]:
+def embed_photos(
+    config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
+) -> dict[str, float]:
     """Embed the photos that have no embedding yet; seconds per stage, summed over workers."""
     done = folder.done(STAGE)
     todo = [shard for shard in range(plan.photo_shards) if shard not in done]
     engine = engine_for(config.engine, cluster, config.workers)
-    chain = Chain(
-        folder.work, "photos", STAGE, PhotoSource(config.align, config.images), EmbeddingSink(config.model, engine)
-    )
+    crop, digest = inputs.crop or "", inputs.digests["model"]
+    source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop)
+    chain = Chain(folder.work, "photos", STAGE, source, EmbeddingSink(config.model, engine, digest))
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos)
     progress = Progress("photos", plan.photos - plan.reused, done=ready)
     seconds = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
@@ -235,7 +275,8 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
     facts = photo_facts(folder.work, plan, rejects, embedded=inputs.model is not None)
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
     threshold = inputs.calibration.threshold if inputs.calibration else None
-    job = pair_tasks.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold)
+    scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
+    job = pair_tasks.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
     pair_tasks.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
 
@@ -263,6 +304,9 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
             "rows_in": {"pairs": plan.pairs, "photos": plan.photos},
             "rows_out": {"scores": scored, "embeddings": embedded},
             "rejects": reasons,
+            "reused": plan.reused,
+            "not_reused": plan.not_reused,
+            "photo_identity": NAMES[config.photo_identity],
             "statuses": dict(statuses),
             "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
             "photos_table": config.photos if isinstance(inputs.photos, list) else None,
@@ -271,11 +315,22 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
     )
 
 
+def reuse_line(reused: int, not_reused: dict[str, int], embeddings: int | None = None) -> str:
+    """What became of given embeddings, for people; empty if there were none: "re-used 9; embedded 3: 2 other model"."""
+    if not reused and not not_reused:
+        return ""
+    why = f": {told(Counter(not_reused))}" if not_reused else ""
+    rest = f"; {'not taken' if embeddings is None else f'embedded {embeddings - reused:,}'}{why}"
+    return f"re-used {reused:,}" + (rest if not_reused or embeddings is not None else "")
+
+
 def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
     """The last lines: how many, what failed and why, the threshold, where."""
     facts = folder.manifest()
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
     print(f"{pairs:,} pairs scored over {facts['rows_in']['photos']:,} photos.")
+    if reuse := reuse_line(facts["reused"], facts["not_reused"], facts["rows_out"]["embeddings"]):
+        print(f"Embeddings: {reuse}")
     if failed:
         print(
             f"{sum(failed.values()):,} pairs have no similarity: "

@@ -21,7 +21,8 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from faceverify.align import AlignConfig, build
+from faceverify.align import AlignConfig, Aligner, build
+from faceverify.errors import UserError
 from faceverify.faces import (
     GROUP_PHOTOS,
     Pictures,
@@ -35,6 +36,7 @@ from faceverify.faces import (
 )
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
+from faceverify.provenance import Origin, PhotoIdentity, crop_difference, describe_crop
 from faceverify.storage import Location
 from ray_jobs.resources import AlignResources, Placement, fitted, place
 from ray_jobs.session import Cluster, Progress
@@ -83,6 +85,8 @@ class PhotoSource:
     limits: ImageLimits
     resources: AlignResources = field(default_factory=AlignResources)
     batch: int = GROUP_PHOTOS
+    identity: PhotoIdentity = "stat"
+    crop: str = ""  # what the aligner must come to, on every node; empty = whatever it comes to
 
     def at(self, placement: Placement) -> "PhotoSource":
         """The same for workers that have what was settled."""
@@ -90,17 +94,33 @@ class PhotoSource:
 
     def open(self) -> MakeCrops:
         """Build the aligner."""
-        aligner = build(self.align)
-        return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch, self.batch)
+        aligner, crop = self._aligner()
+        origin = Origin(crop, self.identity)
+        return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch, self.batch, origin)
 
     def read(self, rows: pa.Table, watch: Stopwatch) -> Iterator[Pictures]:
         """The first half of it: read and decode, in pieces bounded by memory only."""
-        return decode_photos(rows, self.limits, watch, rows.num_rows + 1)
+        return decode_photos(rows, self.limits, watch, rows.num_rows + 1, self.identity)
 
     def open_aligner(self) -> AlignPictures:
         """The second half of it: build the aligner."""
+        aligner, crop = self._aligner()
+        return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch, crop)
+
+    def _aligner(self) -> tuple[Aligner, str]:
+        """The aligner, and what it is: the weights that were loaded here may not be those that were checked.
+
+        Raises:
+            UserError: they are not.
+        """
         aligner = build(self.align)
-        return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch)
+        crop = describe_crop(self.align, aligner.name)
+        if self.crop and crop != self.crop:
+            raise UserError(
+                f"align.weights {self.align.weights!r} changed after the job began, or is another file on this node "
+                f"({crop_difference(json.loads(crop), json.loads(self.crop))}); run the same command again."
+            )
+        return aligner, crop
 
 
 @dataclass(frozen=True)
@@ -127,12 +147,22 @@ class EmbeddingSink:
 
     model: str
     engine: EngineConfig
+    digest: str = ""  # of the card that the model must have, on every node; empty = whatever it has
 
     def open(self) -> UseCrops:
-        """Load the network."""
+        """Load the network.
+
+        Raises:
+            UserError: it is not the one that was checked when the job began.
+        """
         from faceverify.models import load_engine
 
         engine = load_engine(self.model, self.engine)
+        if self.digest and engine.card.digest != self.digest:
+            raise UserError(
+                f"model '{self.model}' changed after the job began, or is another file on this node (card "
+                f"{engine.card.digest[:12]}, not {self.digest[:12]}); run the same command again."
+            )
         return lambda crops, watch: embed_crops(crops, engine, watch)
 
 

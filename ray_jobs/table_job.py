@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from faceverify.config import JobConfig, identity
+from faceverify.config import JobConfig, plan_of
 from faceverify.faces import Stopwatch
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.shards import write_shards
@@ -54,8 +54,7 @@ class TableJob:
         if self.config.dry_run:
             print("Dry run: all that can be checked beforehand is in order; nothing was started.")
             return
-        decisive = {name: value for name, value in identity(self.config).items() if name not in self.run_only}
-        plan = {"job": self.job, "config": decisive, "inputs": self.digests}
+        plan = plan_of(self.job, self.config, self.digests, self.run_only)
         folder = RunFolder(out, plan, (self.table, "rejects"), self.config.overwrite)
         if not folder.complete:
             self._finish(folder)

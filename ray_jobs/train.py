@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from faceverify import tables
-from faceverify.config import JobConfig, digest, identity
+from faceverify.config import Input, JobConfig, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table
@@ -35,11 +35,11 @@ RUN_ONLY = ("track", "max_failures", "decoders", "tell_every")
 class TrainConfig(JobConfig):
     """Train or fine-tune a face-verification network."""
 
-    faces: str = ""
+    faces: Input = ""
     """The faces table made by align. Required."""
-    pairs: str = ""
+    pairs: Input = ""
     """The pairs table made by pairs. Required."""
-    start: str = ""
+    start: Input = ""
     """The network to begin with: a published name, a weights file, a checkpoint, or the folder of an earlier training
     (its best checkpoint); empty = a fresh one of `network.architecture`."""
     batches: BatchConfig = field(default_factory=BatchConfig)
@@ -65,8 +65,7 @@ def run(config: TrainConfig) -> None:
         print(reckon(config, ready, 1))
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
-    plan = {"job": "train", "config": decisive, "inputs": ready.inputs}
+    plan = plan_of("train", config, ready.inputs, RUN_ONLY)
     folder = RunFolder(open_location(config.out), plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, ready)

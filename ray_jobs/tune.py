@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from faceverify.config import command_line, identity, replaced
+from faceverify.config import command_line, plan_of, replaced
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.run_folder import RunFolder, parquet_bytes
@@ -60,8 +60,7 @@ def run(config: TuneConfig) -> None:
         print(train.reckon(training, ready, 1))
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
-    plan = {"job": "tune", "config": decisive, "inputs": ready.inputs}
+    plan = plan_of("tune", config, ready.inputs, RUN_ONLY)
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, training, dimensions, ready)

@@ -148,10 +148,12 @@ def test_groups_keep_every_row_in_order(kinds: list[str], photos: int, pixels: i
     pictures = [BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3)) for kind in kinds]
     table = pa.table({"uri": pa.array(kinds, pa.string()), "photo": pa.array(map(str, range(len(kinds))), pa.string())})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faces, "_decoded", lambda *_: iter(pictures))
+        patch.setattr(faces, "_decoded", lambda *_: ((one, f"v{i}") for i, one in enumerate(pictures)))
         patch.setattr(faces, "GROUP_PIXELS", pixels)
         groups = list(decode_photos(table, ImageLimits(), Stopwatch(), photos))
-    assert pa.concat_tables([group.rows for group in groups]).equals(table)
+    versions = pa.array([f"v{i}" for i in range(len(kinds))], pa.string())
+    want = table.append_column("photo_version", versions)
+    assert pa.concat_tables([group.rows for group in groups]).equals(want)
     assert [one for group in groups for one in group.pixels] == pictures
     assert all(len(group.pixels) == group.rows.num_rows <= photos for group in groups)
     assert len(groups) == 1 or all(group.pixels for group in groups)

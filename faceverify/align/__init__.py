@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
+from faceverify.config import Input
 from faceverify.errors import BadData, UserError
 
 Method = Literal["yunet", "scrfd", "retinaface", "mtcnn", "dfa", "annotated", "none"]
@@ -28,7 +29,7 @@ class AlignConfig:
     """Where the five landmarks come from: yunet, scrfd, retinaface or mtcnn (detectors), dfa (a network that gives one
     face per photo), annotated (the photos table), none (the photos are aligned faces already)."""
 
-    weights: str = ""
+    weights: Input = ""
     """Published weights of the method, a local path or s3://: an ONNX file for yunet and scrfd, a state dict for
     retinaface and dfa, a folder with *pnet.pt, *rnet.pt and *onet.pt for mtcnn; not read by annotated and none."""
 

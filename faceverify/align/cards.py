@@ -4,11 +4,39 @@ The preprocessing of `retinaface`, `mtcnn` and `dfa` reads its numbers here; YuN
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
-from faceverify.align import Method
+from faceverify.align import AlignConfig, Method
 
 Triple = tuple[float, float, float]
+
+
+class Settings(NamedTuple):
+    """How a method looks for faces; see the fields of `AlignConfig`."""
+
+    min_score: float
+    nms_iou: float
+    detect_side: int
+
+
+# What a method takes where the configuration leaves it open. dfa gives one face and always looks at 160 pixels.
+OWN: dict[Method, Settings] = {
+    "yunet": Settings(0.6, 0.3, 640),
+    "scrfd": Settings(0.5, 0.4, 640),
+    "retinaface": Settings(0.6, 0.4, 640),
+    "mtcnn": Settings(0.7, 0.7, 640),
+    "dfa": Settings(0.5, 0.0, 160),
+}
+
+
+def settings(config: AlignConfig) -> Settings:
+    """What `config.method` works with: the values of `config`, and the method's own where it has -1 or 0."""
+    own = OWN[config.method]
+    return Settings(
+        own.min_score if config.min_score == -1 else config.min_score,
+        own.nms_iou if config.nms_iou == -1 else config.nms_iou,
+        config.detect_side or own.detect_side,
+    )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

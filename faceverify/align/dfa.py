@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from faceverify.align import AlignConfig, AlignedFace
-from faceverify.align.cards import card
+from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import unfit
 from faceverify.align.device import torch_device
 from faceverify.align.dfa_network import DfaNetwork
@@ -23,7 +23,7 @@ from faceverify.align.retinaface_network import architecture_of
 from faceverify.align.weights import load_strictly, not_weights_of, read_weights, state_dict
 from faceverify.errors import BadData, Reason, UserError
 
-MIN_SCORE = 0.5
+MIN_SCORE = OWN["dfa"].min_score
 _BATCH = {"cpu": 8, "cuda": 128}
 
 
@@ -115,5 +115,4 @@ def build(config: AlignConfig) -> DfaAligner:
         load_strictly(network, tensors, torch_device(config))
     except ValueError as error:
         raise not_weights_of(config, str(error)) from error
-    min_score = MIN_SCORE if config.min_score == -1 else config.min_score
-    return DfaAligner(network, f"dfa-{digest[:12]}", min_score, config.crop_from)
+    return DfaAligner(network, f"dfa-{digest[:12]}", settings(config).min_score, config.crop_from)

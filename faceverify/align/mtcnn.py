@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from faceverify.align import AlignConfig
-from faceverify.align.cards import card
+from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections
 from faceverify.align.device import torch_device
@@ -39,11 +39,10 @@ from faceverify.align.weights import load_strictly, not_weights_of, read_file, r
 from faceverify.errors import UserError
 from faceverify.storage import open_location
 
-FIRST_SIDE = 640
 MIN_FACE = 20  # pixels of the searched copy
 FACTOR = 0.709  # from one level of the pyramid to the next
-THRESHOLDS = (0.6, 0.7, 0.7)
-NMS_IOU = 0.7
+MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["mtcnn"]
+THRESHOLDS = (0.6, 0.7)  # of the first two networks; `min_score` is the third's
 _LEVEL_IOU, _PHOTO_IOU = 0.5, 0.7  # after the first network within one level and within a photo; after the second
 _MAX_LEVELS = 64
 _STEP = 16  # pixels; levels whose sides agree in steps of this size share a batch
@@ -90,7 +89,7 @@ class Mtcnn:
     """
 
     def __init__(
-        self, networks: Networks, name: str, min_score: float = THRESHOLDS[2], nms_iou: float = NMS_IOU, side: int = 0
+        self, networks: Networks, name: str, min_score: float = MIN_SCORE, nms_iou: float = NMS_IOU, side: int = 0
     ) -> None:
         self.name = name
         self._networks, self._side = networks, side
@@ -239,8 +238,6 @@ def build(config: AlignConfig) -> DetectingAligner:
     detector = Mtcnn(
         networks,
         f"mtcnn-{digest[:12]}",
-        THRESHOLDS[2] if config.min_score == -1 else config.min_score,
-        NMS_IOU if config.nms_iou == -1 else config.nms_iou,
-        config.detect_side or FIRST_SIDE,
+        *settings(config),
     )
     return DetectingAligner(detector, config.policy)

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from faceverify.align import AlignConfig, Variant
-from faceverify.align.cards import card
+from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections
 from faceverify.align.device import torch_device
@@ -26,8 +26,7 @@ from faceverify.align.suppression import suppress
 from faceverify.align.weights import load_strictly, not_weights_of, read_weights, state_dict
 from faceverify.errors import UserError
 
-FIRST_SIDE = 640
-MIN_SCORE, NMS_IOU = 0.6, 0.4
+MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["retinaface"]
 _TOP_K = 5000  # candidates per photo, best first, as published
 _BATCH_PIXELS = {"cpu": 1 << 20, "cuda": 1 << 24}
 
@@ -160,9 +159,8 @@ def build(config: AlignConfig) -> DetectingAligner:
     detector = RetinaFace(
         network,
         kind,
-        f"retinaface-{digest[:12]}",
-        MIN_SCORE if config.min_score == -1 else config.min_score,
-        NMS_IOU if config.nms_iou == -1 else config.nms_iou,
-        config.detect_side or FIRST_SIDE,
+        # Weights of one's own fit two networks: which one it is decides the crops as much as they do.
+        f"retinaface-{digest[:12]}" + ("" if digest in _PUBLISHED else f"-{config.variant}"),
+        *settings(config),
     )
     return DetectingAligner(detector, config.policy)

@@ -15,14 +15,13 @@ import numpy as np
 import onnxruntime
 
 from faceverify.align import AlignConfig
+from faceverify.align.cards import OWN, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
 from faceverify.align.weights import not_weights_of, read_weights
 
-FIRST_SIDE = 640
 SECOND_SIDE = 128
-MIN_SCORE = 0.5
-NMS_IOU = 0.4
+MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["scrfd"]
 _STRIDES = (8, 16, 32)
 _ANCHORS = 2
 
@@ -146,9 +145,7 @@ def build(config: AlignConfig) -> DetectingAligner:
         detector = Scrfd(
             data,
             f"scrfd-{digest[:12]}",
-            MIN_SCORE if config.min_score == -1 else config.min_score,
-            NMS_IOU if config.nms_iou == -1 else config.nms_iou,
-            config.detect_side or FIRST_SIDE,
+            *settings(config),
         )
     except ValueError as error:
         raise not_weights_of(config) from error

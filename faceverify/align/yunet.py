@@ -12,14 +12,13 @@ import cv2
 import numpy as np
 
 from faceverify.align import AlignConfig
+from faceverify.align.cards import OWN, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
 from faceverify.align.weights import not_weights_of, read_weights
 
-FIRST_SIDE = 640
 SECOND_SIDE = 192
-MIN_SCORE = 0.6
-NMS_IOU = 0.3
+MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["yunet"]
 _TOP_K = 5000
 
 
@@ -91,9 +90,7 @@ def build(config: AlignConfig) -> DetectingAligner:
         detector = YuNet(
             data,
             f"yunet-{digest[:12]}",
-            MIN_SCORE if config.min_score == -1 else config.min_score,
-            NMS_IOU if config.nms_iou == -1 else config.nms_iou,
-            config.detect_side or FIRST_SIDE,
+            *settings(config),
         )
     except cv2.error as error:
         raise not_weights_of(config) from error

@@ -10,6 +10,7 @@ import importlib
 from dataclasses import dataclass, field
 from typing import Literal
 
+from faceverify.config import Input
 from faceverify.datasets.listing import Listing
 from faceverify.datasets.rendered import RenderedConfig
 from faceverify.errors import UserError
@@ -40,7 +41,7 @@ class FoldersConfig:
     generator_pattern: str = ""
     """Regular expression searched in a fake's file name, with a group named generator, e.g.
     fake_(?P<generator>[a-z_]+?)(_[0-9]+)?[.]; empty = the generator is not in the file name."""
-    fake_csv: str = ""
+    fake_csv: Input = ""
     """CSV that names every photo: columns photo (path relative to the source), is_fake (0 or 1) and, if known,
     generator; empty = none."""
 

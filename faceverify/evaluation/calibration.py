@@ -1,6 +1,7 @@
 """A decision threshold with its meaning: by what rule, on which data, for which model, and what errors it makes there.
 
-A threshold is a file and never a constant in code. It belongs to one model: `check_model` refuses any other.
+A threshold is a file and never a constant in code. It belongs to one model and one way of cutting out faces:
+`check_fits` refuses any other.
 """
 
 import dataclasses
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from faceverify.errors import BadData, UserError
+from faceverify.provenance import crop_difference
 from faceverify.storage import Location
 
 _MAX_BYTES = 1 << 20
@@ -36,6 +38,8 @@ class Calibration:
     """Impostor pairs (real people) behind these numbers; deepfakes take no part."""
     model: str
     """Digest of the model card."""
+    crop: dict[str, Any] | None
+    """How the faces were cut out: aligner, its weights and options (see `faceverify.provenance`); null if unknown."""
     data: str
     """Which pairs: a path, a URI or a name."""
     created: str
@@ -96,16 +100,26 @@ class Calibration:
         return cls(**values)
 
 
-def check_model(calibration: Calibration, digest: str) -> None:
-    """Refuse a threshold that was found with another model than the one whose card has `digest`.
+def check_fits(calibration: Calibration, digest: str, crop: dict[str, Any] | None) -> None:
+    """Refuse a threshold that was found with another model, or with faces cut out in another way.
+
+    Args:
+        calibration: the threshold.
+        digest: of the model card behind the scores.
+        crop: of the photos behind the scores; None if unknown.
 
     Raises:
-        UserError: names both models.
+        UserError: names both models, or what of the crop differs.
     """
     if calibration.model != digest:
         raise UserError(
             f"The calibration was made for model {calibration.model[:12] or 'unknown'} and the scores come from "
             f"{digest[:12] or 'an unknown model'}: a threshold means nothing for another model, so calibrate this one."
+        )
+    if differs := crop_difference(crop, calibration.crop):
+        raise UserError(
+            f"The calibration was made with faces cut out in another way ({differs}): its threshold means nothing "
+            "here; set the alignment to what it was, or calibrate with this one."
         )
 
 
@@ -137,6 +151,10 @@ def _is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
+def _is_crop(value: object) -> bool:
+    return value is None or (isinstance(value, dict) and isinstance(value.get("aligner"), str))
+
+
 def _is_date(value: object) -> bool:
     try:
         return isinstance(value, str) and bool(datetime.date.fromisoformat(value))
@@ -154,6 +172,7 @@ _FIELDS = {
     "n_genuine": ("a whole number >= 0", _is_count),
     "n_impostor": ("a whole number >= 0", _is_count),
     "model": ("text", _is_text),
+    "crop": ("null or an object with an aligner", _is_crop),
     "data": ("text", _is_text),
     "created": ("an ISO date such as 2026-11-24", _is_date),
     "version": ("text", _is_text),

@@ -11,7 +11,7 @@ Only pairs with status `ok` and a label enter a rate. Pairs without a score are 
 
 import datetime
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ import pyarrow as pa
 import faceverify
 from faceverify.errors import UserError
 from faceverify.evaluation import metrics, scored_pairs, uncertainty
-from faceverify.evaluation.calibration import Calibration, check_model
+from faceverify.evaluation.calibration import Calibration, check_fits
 from faceverify.evaluation.result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
 from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
 from faceverify.evaluation.uncertainty import Uncertainty
@@ -64,15 +64,19 @@ def evaluate(
         scores: a table of `tables.SCORES`; an extra column `fold` adds k-fold accuracy.
         config: what to measure.
         calibration: sets the operating threshold; without it the threshold is found on these very pairs.
-        model: digest of the model card behind the scores; if given, `calibration` has to be of the same model.
+        model: digest of the model card behind the scores, where their column `scored_with` does not say; if known,
+            `calibration` has to be of the same model, and of the same crop.
         data: what these pairs are, for the calibration that is written.
         created: ISO date of the calibration that is written; today if empty.
 
     Raises:
-        UserError: no usable pair, an unusable row, a calibration of another model, `calibrate_at` not supported.
+        UserError: no usable pair, an unusable row, a calibration that does not fit, `calibrate_at` not supported,
+            scores of several models or crops.
     """
+    noted, crop = scored_pairs.scored_with(scores)
+    model = noted or model
     if calibration is not None and model:
-        check_model(calibration, model)
+        check_fits(calibration, model, crop)
     pairs = scored_pairs.read(scores)
     notes = list(pairs.notes)
     every, real = _sorted_classes(pairs, notes)
@@ -118,7 +122,7 @@ def evaluate(
         replicates=config.replicates if spread.samples else 0,
         seed=config.seed,
         notes=tuple(notes),
-        calibration=_calibration(own, real, config, spread, model, data, created),
+        calibration=_calibration(own, real, config, spread, model, crop, data, created),
         used_calibration=calibration,
         histograms=histograms(pairs),
         curves=det_curves(pairs),
@@ -182,6 +186,7 @@ def _calibration(
     config: EvaluationConfig,
     spread: Uncertainty,
     model: str,
+    crop: dict[str, Any] | None,
     data: str,
     created: str,
 ) -> Calibration | None:
@@ -196,6 +201,7 @@ def _calibration(
         n_genuine=real.genuine.size,
         n_impostor=real.negative.size,
         model=model,
+        crop=crop,
         data=data,
         created=created or datetime.date.today().isoformat(),
         version=faceverify.__version__,

@@ -1,6 +1,8 @@
 """The scores table as arrays: which pairs enter the error rates, of which group, and which fell out."""
 
+import json
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +10,7 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.errors import UserError
 from faceverify.evaluation.intervals import Persons
+from faceverify.provenance import column_or_null, crop_difference
 
 KINDS = ("genuine", "impostor", "deepfake")
 GENUINE, IMPOSTOR, DEEPFAKE = range(3)
@@ -92,6 +95,25 @@ def read(scores: pa.Table) -> ScoredPairs:
         failures=_failures(scores, ok, labelled, kind),
         notes=notes,
     )
+
+
+def scored_with(scores: pa.Table) -> tuple[str, dict[str, Any] | None]:
+    """The model and the crop behind the scores, as their column `scored_with` has them; "" and None if it does not say.
+
+    Raises:
+        UserError: they were made in several ways, so that no threshold means anything for all of them.
+    """
+    kinds = column_or_null(scores, "scored_with").unique().drop_null().to_pylist()
+    found = [json.loads(kind) for kind in kinds]
+    if len(found) > 1:
+        one, other = found[:2]
+        models = f"model {one['model'][:12]} and {other['model'][:12]}" if one["model"] != other["model"] else ""
+        how = models or crop_difference(other["crop"], one["crop"])
+        raise UserError(
+            f"The scores table holds similarities made in {len(found)} ways ({how}), which no error rate may mix: "
+            "score all pairs with one model and one aligner."
+        )
+    return (found[0]["model"], found[0]["crop"]) if found else ("", None)
 
 
 def _codes(column: pa.ChunkedArray, names: tuple[str, ...]) -> np.ndarray:

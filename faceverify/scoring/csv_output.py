@@ -34,7 +34,8 @@ def chosen_columns(config: CsvConfig, available: list[str]) -> dict[str, str]:
     Raises:
         UserError: a column that the scores do not have.
     """
-    asked = config.columns or (CHALLENGE if config.preset == "challenge" else tuple(available))
+    whole = tuple(name for name in available if name != "scored_with")  # the same in every row, and long
+    asked = config.columns or (CHALLENGE if config.preset == "challenge" else whole)
     chosen = dict((column.partition("=")[0], column.partition("=")[2] or column) for column in asked)
     unknown = [name for name in chosen if name not in available]
     if unknown:

@@ -1,15 +1,19 @@
 """The distinct photos of a scoring run after embedding: their unit vectors, their states, the rows to publish."""
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 
 from faceverify import tables
 from faceverify.errors import Reason
+from faceverify.inputs import stream_table, table_files
+from faceverify.provenance import noted_versions
 from faceverify.run_folder import part, read_part
-from faceverify.scoring.plan import ScorePlan
-from faceverify.scoring.similarity import STATES, PhotoFacts, fill_matrix, mark_states
+from faceverify.scoring.plan import ScorePlan, photo_rows
+from faceverify.scoring.reuse import Reused
+from faceverify.scoring.similarity import STATES, PhotoFacts, PhotoIndex, fill_matrix, mark_states
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
 
@@ -31,10 +35,32 @@ def shard_embeddings(work: Location, plan: ScorePlan, shard: int) -> Iterator[pa
     """The embeddings of one shard of photos, with their `row` numbers: those given, then those computed."""
     if plan.reused:
         rows = read_shard(work / "photos", shard)
-        yield rows.filter(rows["embedding"].is_valid()).select(["photo", "embedding", "row"])
+        yield rows.filter(rows["embedding"].is_valid()).select(["photo", "embedding", "photo_version", "crop", "row"])
     computed = part(work, STAGE, shard)
     if computed.is_file():
         yield read_part(computed)
+
+
+def planned_versions(work: Location, plan: ScorePlan, done: set[int]) -> Iterator[tuple[pa.Table, list[str | None]]]:
+    """The photos that an unfinished run has dealt with: their rows, and the versions of which embeddings were made or
+    taken, or that were rejected."""
+    for shard in range(plan.photo_shards):
+        rows = read_shard(work / "photos", shard)
+        given = [rows.filter(rows["embedding"].is_valid())] if plan.dim else []
+        places = [part(work, stage, shard) for stage in (STAGE, f"{STAGE}.rejects")] if shard in done else []
+        seen = noted_versions([*given, *(read_part(place) for place in places if place.is_file())])
+        known = rows.filter(pa.array([photo in seen for photo in rows["photo"].to_pylist()], pa.bool_()))
+        yield known, [seen[photo] for photo in known["photo"].to_pylist()]
+
+
+def published_versions(out: Location, photos: list[Location] | Location) -> Iterator[tuple[pa.Table, list[str | None]]]:
+    """The same of a finished run."""
+    made = (stream_table(table_files(out / name, name), ["photo", "photo_version"]) for name in (STAGE, "rejects"))
+    seen = noted_versions(chain.from_iterable(made))
+    index = PhotoIndex()
+    index.encode(pa.array(list(seen), pa.string()))
+    for rows in photo_rows(index, photos, Reused(index.numbers, None)):
+        yield rows, [seen[photo] for photo in rows["photo"].to_pylist()]
 
 
 def published_rows(work: Location, plan: ScorePlan, dim: int, digest: str) -> Iterator[pa.Table]:
@@ -54,7 +80,7 @@ def _complete(table: pa.Table, dim: int, digest: str) -> pa.Table:
     vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, dim)
     norms = pa.array(np.linalg.norm(vectors, axis=1), pa.float32())
     table = table.append_column("norm", norms).append_column("model", pa.repeat(digest, len(vectors)))
-    return table.select(["photo", "embedding", "norm", "model", "row"])
+    return table.select(["photo", "embedding", "norm", "model", "photo_version", "crop", "row"])
 
 
 def photo_facts(work: Location, plan: ScorePlan, rejects: list[Location], embedded: bool) -> PhotoFacts:

@@ -6,8 +6,9 @@
 Pairs are streamed, so memory grows with the number of distinct photos and not with the number of pairs.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,9 @@ import pyarrow.compute as pc
 
 from faceverify import tables
 from faceverify.errors import UserError
-from faceverify.inputs import read_schema, stream_table
+from faceverify.inputs import stream_table
 from faceverify.scoring.csv_output import CsvConfig, chosen_columns
+from faceverify.scoring.reuse import Reused, Wanted
 from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import write_shards
 from faceverify.storage import Location
@@ -35,8 +37,9 @@ class ScorePlan:
     rows_per_photo_shard: int
     dim: int  # of re-used embeddings, 0 if there are none
     reused: int  # photos whose embedding was given
+    not_reused: dict[str, int]  # of the others that have a row: why it was not taken, and how many
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         """For `RunFolder.note`."""
         return asdict(self)
 
@@ -44,7 +47,8 @@ class ScorePlan:
 def make_plan(
     pairs: Iterable[pa.Table],
     photos: list[Location] | Location | None,
-    embeddings: list[Location],
+    embeddings: Sequence[list[Location]],
+    wanted: Wanted | None,
     work: Location,
     pairs_per_shard: int,
     photos_per_shard: int,
@@ -54,7 +58,8 @@ def make_plan(
     Args:
         pairs: tables.PAIRS + extra columns + `fault`, in input order.
         photos: the files of a photos table, or the root folder of the photos, or None if embeddings hold all.
-        embeddings: the files of an embeddings table to re-use; may be empty.
+        embeddings: embeddings tables to re-use, each as its files; of rows that fit, the first table's is taken.
+        wanted: what a row must be made of to be taken; None takes all rows, where no photos are given.
         work: the run's working folder.
         pairs_per_shard: rows per shard of pairs.
         photos_per_shard: rows per shard of photos.
@@ -78,9 +83,12 @@ def make_plan(
     pair_shards = write_shards(work / "pairs", numbered(), pairs_per_shard)
     if count == 0:
         raise UserError("pairs: the list is empty; there is nothing to score.")
-    reused = Reused(embeddings, index.numbers)
+    reused = Reused(index.numbers, wanted)
+    for files in embeddings:
+        reused.add(files)
     photo_shards = write_shards(work / "photos", photo_rows(index, photos, reused), photos_per_shard)
-    return ScorePlan(count, len(index.numbers), pair_shards, photo_shards, photos_per_shard, reused.dim, reused.count)
+    cut = (count, len(index.numbers), pair_shards, photo_shards, photos_per_shard)
+    return ScorePlan(*cut, reused.dim, reused.taken, dict(reused.why_not))
 
 
 def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
@@ -96,43 +104,9 @@ def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
     chosen_columns(csv, list(dict.fromkeys([*columns, *tables.SCORES.names])))
 
 
-class Reused:
-    """The rows of an existing embeddings table that the pairs need and that point somewhere.
-
-    dim: of the embeddings, 0 if there are none; count: how many. They are held in memory until the plan is written.
-    """
-
-    def __init__(self, files: list[Location], numbers: dict[str, int]) -> None:
-        self.dim = read_schema(files[0]).field("embedding").type.list_size if files else 0
-        self.count = end = 0
-        # Room for all; the system gives only what is written to.
-        self._vectors = np.empty((len(numbers), self.dim), np.float32)
-        self._position = np.full(len(numbers), -1, np.int64)
-        for table in stream_table(files, ["photo", "embedding"]):
-            found = np.array([numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
-            column = table["embedding"].combine_chunks()
-            use = np.flatnonzero((found >= 0) & column.is_valid().to_numpy(zero_copy_only=False))
-            vectors = column.take(pa.array(use)).flatten().to_numpy().reshape(-1, self.dim)
-            norms = np.linalg.norm(vectors, axis=1)
-            pointing = np.isfinite(norms) & (norms > 0)
-            use, end = use[pointing], self.count + int(pointing.sum())
-            if end > len(numbers):
-                break  # more rows than photos
-            self._vectors[self.count : end] = vectors[pointing]
-            self._position[found[use]] = np.arange(self.count, end)
-            self.count = end
-        if end != np.count_nonzero(self._position >= 0):
-            raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
-
-    def column(self, start: int, stop: int) -> pa.Array:
-        """Embeddings of the photos numbered start ... stop-1, null where there is none."""
-        position = self._position[start:stop]
-        values = self._vectors[np.maximum(position, 0)]  # of those without one whatever lies there: the mask hides it
-        return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), self.dim, mask=pa.array(position < 0))
-
-
 def photo_rows(index: PhotoIndex, photos: list[Location] | Location | None, reused: Reused) -> Iterator[pa.Table]:
-    """One row per distinct photo in the order of their numbers: `row` (the number), tables.PHOTOS, and `embedding`."""
+    """One row per distinct photo in the order of their numbers: `row` (the number), tables.PHOTOS, and, where
+    embeddings are re-used, `embedding`, `photo_version` and `crop`."""
     names = list(index.numbers)
     known = _from_table(photos, index.numbers) if isinstance(photos, list) else None
     for start in range(0, len(names), PLANNED_ROWS):
@@ -142,8 +116,11 @@ def photo_rows(index: PhotoIndex, photos: list[Location] | Location | None, reus
         else:
             uris = [f"{photos.uri}/{name}" for name in part] if isinstance(photos, Location) else [None] * len(part)
             rows = _bare(part, uris)
+        given = reused.columns(rows, start) if reused.dim else {}
         rows = rows.add_column(0, "row", pa.array(np.arange(start, start + len(part))))
-        yield rows.append_column("embedding", reused.column(start, start + len(part))) if reused.dim else rows
+        for name, values in given.items():
+            rows = rows.append_column(name, values)
+        yield rows
 
 
 # A photo that no table knows has no uri: scoring says so in the status of its pairs.

@@ -68,7 +68,14 @@ def cosines(take: Take, a: np.ndarray, b: np.ndarray, chunk: int = CHUNK) -> np.
     return np.clip(out, -1, 1, out=out)  # rounding may pass 1 by some 1e-7; nothing is clipped to [0, 1]
 
 
-def score_rows(pairs: pa.Table, take: Take, facts: PhotoFacts, threshold: float | None, chunk: int = CHUNK) -> pa.Table:
+def score_rows(
+    pairs: pa.Table,
+    take: Take,
+    facts: PhotoFacts,
+    threshold: float | None,
+    chunk: int = CHUNK,
+    scored_with: str | None = None,
+) -> pa.Table:
     """Rows of `scores` for rows of `pairs`, one for one and in the same order.
 
     Args:
@@ -78,9 +85,10 @@ def score_rows(pairs: pa.Table, take: Take, facts: PhotoFacts, threshold: float 
         facts: states and labels of the photos.
         threshold: accepted = similarity >= threshold; None decides nothing.
         chunk: pairs multiplied at a time.
+        scored_with: model and crop of the embeddings, see `faceverify.provenance`.
 
     Returns:
-        The pairs' columns without a, b, fault; then similarity, accepted, status.
+        The pairs' columns without a, b, fault; then similarity, accepted, status, scored_with.
     """
     a, b = (pairs[name].to_numpy() for name in ("a", "b"))
     state = np.zeros(len(a), np.uint8)
@@ -95,7 +103,8 @@ def score_rows(pairs: pa.Table, take: Take, facts: PhotoFacts, threshold: float 
     accepted = pa.nulls(len(a), pa.bool_()) if threshold is None else pa.array(similarity >= threshold, mask=blank)
     out = _labelled(pairs.drop_columns(["a", "b", "fault"]), a, b, facts)
     out = out.append_column("similarity", pa.array(similarity, mask=blank))
-    return out.append_column("accepted", accepted).append_column("status", status)
+    out = out.append_column("accepted", accepted).append_column("status", status)
+    return out.append_column("scored_with", pa.array([scored_with] * len(a), pa.string()))
 
 
 def _labelled(pairs: pa.Table, a: np.ndarray, b: np.ndarray, facts: PhotoFacts) -> pa.Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceverify.errors import UserError
-from faceverify.evaluation.calibration import Calibration, check_model
+from faceverify.evaluation.calibration import Calibration, check_fits
 from faceverify.storage import open_location
 
 EXAMPLE = Calibration(
@@ -19,6 +19,7 @@ EXAMPLE = Calibration(
     n_genuine=3000,
     n_impostor=3000,
     model="ab" * 32,
+    crop={"aligner": "yunet-0123456789ab", "policy": "most_central", "min_score": 0.6},
     data="lfw view 2",
     created="2026-11-24",
     version="0.1.0",
@@ -49,6 +50,7 @@ def test_what_is_written_is_read_back(interval: tuple[float, float] | None) -> N
         ("n_genuine", 2.5),
         ("n_impostor", -1),
         ("model", None),
+        ("crop", "yunet"),
         ("data", []),
         ("created", "yesterday"),
         ("version", 1),
@@ -97,6 +99,21 @@ def test_the_sentence_says_what_the_threshold_means() -> None:
 
 
 def test_a_threshold_of_another_model_is_refused() -> None:
-    check_model(EXAMPLE, "ab" * 32)
+    check_fits(EXAMPLE, "ab" * 32, EXAMPLE.crop)
     with pytest.raises(UserError, match=r"for model abababababab and the scores come from cdcdcdcdcdcd"):
-        check_model(EXAMPLE, "cd" * 32)
+        check_fits(EXAMPLE, "cd" * 32, EXAMPLE.crop)
+
+
+@pytest.mark.parametrize(
+    ("crop", "said"),
+    [
+        ({"aligner": "none"}, "aligner none, not yunet-0123456789ab"),
+        ({**EXAMPLE.crop, "policy": "largest"}, "(policy largest, not most_central)"),
+        ({**EXAMPLE.crop, "min_score": 0.5}, "(min_score 0.5, not 0.6)"),
+        (None, "crop unknown"),
+    ],
+)
+def test_a_threshold_of_another_crop_is_refused_by_what_differs(crop: dict | None, said: str) -> None:
+    with pytest.raises(UserError) as refused:
+        check_fits(EXAMPLE, "ab" * 32, crop)
+    assert said in str(refused.value)

@@ -55,7 +55,7 @@ def planned(
     """The plan, all planned pairs and all planned photos."""
     work = Location(str(folder / "work"))
     work.delete()
-    plan = make_plan(pieces, photos, list(embeddings), work, pairs, each)
+    plan = make_plan(pieces, photos, [list(embeddings)] if embeddings else [], None, work, pairs, each)
     shards = {"pairs": plan.pair_shards, "photos": plan.photo_shards}
     whole = [pa.concat_tables(read_shard(work / name, i) for i in range(n)) for name, n in shards.items() if n]
     return plan, *whole
@@ -99,7 +99,7 @@ def test_forbidden_pairs_get_no_numbers_and_their_photos_no_row(tmp_path: Path) 
 
 def test_only_forbidden_pairs(tmp_path: Path) -> None:
     work = Location(str(tmp_path / "work"))
-    plan = make_plan([pairs_of(("../x", "a"), fault=[0])], Location("/root"), [], work, 10, 10)
+    plan = make_plan([pairs_of(("../x", "a"), fault=[0])], Location("/root"), [], None, work, 10, 10)
     assert (plan.pairs, plan.photos, plan.photo_shards) == (1, 0, 0)
     assert read_column(work / "photos", "photo").to_pylist() == []
 

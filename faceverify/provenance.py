@@ -1,0 +1,302 @@
+"""What a number was made of, and whether that is still so: the photo, the crop, the model.
+
+An embedding is decided by the photo's bytes, the way its face was cut out, and the network. Each has a short
+description that travels with the row in its table:
+
+    photo_version   which bytes the photo had: `file:<size>-<time of change>@<place>`, `etag:<tag>-<size>` for an object
+                    of S3, `sha256:<digest>` where the content itself is asked for; null if nobody knows
+    crop            how the face was cut out, as JSON: aligner and its weights, and every option that moves the crop
+    model           digest of the model card, which holds the SHA-256 of the weights
+    scored_with     of a similarity: the model and the crop of its embeddings, as JSON
+
+A row is used again only where all of them agree with what would be made now.
+"""
+
+import hashlib
+import json
+import os
+import struct
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from faceverify.align import AlignConfig
+from faceverify.errors import BadData, UserError
+from faceverify.inputs import stream_table
+from faceverify.storage import Location, file_version, object_version, objects_from, s3_client
+
+PhotoIdentity = Literal["stat", "content"]
+NAMES = {
+    "stat": "place, size and time of change (of objects in S3: ETag and size)",
+    "content": "SHA-256 of the content",
+}
+SIDE = 112  # pixels of a crop
+LISTINGS = 8  # requests for lists of objects in flight
+READERS = 16  # photos read at a time for their digest
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is noted of crops: `describe_crop` of the aligner at work, and how photos are identified."""
+
+    crop: str | None = None
+    identity: PhotoIdentity = "stat"
+
+
+def content_version(data: bytes) -> str:
+    """The version of a photo with these bytes, by its content."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def read_photo(location: Location, max_bytes: int, identity: PhotoIdentity) -> tuple[bytes, str]:
+    """The bytes of a photo, and the version they are.
+
+    Raises:
+        BadData, PlatformError: see `Location.read_bytes`.
+    """
+    data, version = location.read_with_version(max_bytes)
+    return data, content_version(data) if identity == "content" else version
+
+
+def versions_now(uris: Sequence[str | None], identity: PhotoIdentity, max_bytes: int) -> list[str | None]:
+    """The versions that photos have now, in the order of `uris`; None where there is none or it cannot be read.
+
+    Costs a look at the directory per local photo and a listing request per 1,000 objects that lie side by side; with
+    `identity` "content" every photo is read.
+
+    Raises:
+        PlatformError: the storage refuses to list objects.
+    """
+    if identity == "content":
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(lambda uri: _content_now(uri, max_bytes), uris))
+    remote = sorted({uri for uri in uris if uri is not None and "://" in uri})
+    of_objects = dict(_objects_now(remote)) if remote else {}
+    return [None if uri is None else of_objects.get(uri) if "://" in uri else _file_now(uri) for uri in uris]
+
+
+def _file_now(path: str) -> str | None:
+    try:
+        return file_version(path, os.stat(path))
+    except (OSError, ValueError):  # the latter: a name that cannot be
+        return None
+
+
+def _content_now(uri: str | None, max_bytes: int) -> str | None:
+    if uri is None:
+        return None
+    try:
+        return content_version(Location(uri).read_bytes(max_bytes))
+    except BadData:
+        return None
+
+
+def _objects_now(uris: list[str]) -> Iterator[tuple[str, str]]:
+    """(uri, version) of the objects that exist, of sorted distinct addresses."""
+    size = max(1000, -(-len(uris) // LISTINGS))
+    slices = [uris[start : start + size] for start in range(0, len(uris), size)]
+    client = s3_client()
+    with ThreadPoolExecutor(LISTINGS) as pool:
+        for found in pool.map(lambda some: _listed(client, some), slices):
+            yield from found
+
+
+def _listed(client: Any, uris: list[str]) -> list[tuple[str, str]]:
+    """The same for a slice: each listing begins at the next wanted key, so no more are made than keys are wanted."""
+    found, at = [], 0
+    while at < len(uris):
+        bucket, _, key = uris[at].removeprefix("s3://").partition("/")
+        last = ""
+        for entry in objects_from(client, bucket, key, 2 * (len(uris) - at)):
+            last = f"s3://{bucket}/{entry['Key']}"
+            while at < len(uris) and uris[at].encode() < last.encode():
+                at += 1  # passed: there is no such object
+            if at < len(uris) and uris[at] == last:
+                found.append((last, object_version(entry["ETag"], entry["Size"])))
+                at += 1
+        if not last:  # nothing at or behind this key in its bucket
+            at = next((i for i in range(at, len(uris)) if not uris[i].startswith(f"s3://{bucket}/")), len(uris))
+    return found
+
+
+def photo_versions(rows: pa.Table, versions: Sequence[str | None], by_landmarks: bool) -> pa.Array:
+    """The column `photo_version` of rows of a photos table whose files have these versions.
+
+    Where the crop follows the landmarks of the table (`by_landmarks`), these are part of the version.
+    """
+    if not by_landmarks or "landmarks" not in rows.column_names:
+        return pa.array(versions, pa.string())
+    points = rows["landmarks"].to_pylist()
+    return pa.array(
+        [None if v is None else f"{v};landmarks:{_short(p)}" for v, p in zip(versions, points, strict=True)],
+        pa.string(),
+    )
+
+
+@dataclass(frozen=True)
+class Identifier:
+    """How photos are told from what they were.
+
+    Args:
+        identity: by what.
+        by_landmarks: whether the crop follows the landmarks of the photos table.
+        max_bytes: of a photo.
+    """
+
+    identity: PhotoIdentity
+    by_landmarks: bool
+    max_bytes: int
+
+    def versions(self, rows: pa.Table) -> pa.Array:
+        """The versions that the photos of `rows` (columns uri, landmarks) have now."""
+        now = versions_now(rows["uri"].to_pylist(), self.identity, self.max_bytes)
+        return photo_versions(rows, now, self.by_landmarks)
+
+
+def outdated(seen: Iterable[tuple[pa.Table, list[str | None]]], photos: Identifier) -> Counter[str]:
+    """How many photos are no longer what they were when a run dealt with them, and why.
+
+    Args:
+        seen: rows of photos (columns uri, landmarks), and the version that each had then.
+        photos: how they are identified.
+    """
+    changed: Counter[str] = Counter()
+    for rows, versions in seen:
+        changed.update(filter(None, map(why_photo, versions, photos.versions(rows).to_pylist())))
+    return changed
+
+
+def noted_versions(tables: Iterable[pa.Table]) -> dict[str, str | None]:
+    """The versions of photos as tables of what was made of them, and of rejects, have them."""
+    seen = dict[str, str | None]()
+    for table in tables:
+        named = table.filter(table["photo"].is_valid())  # a reject may be a pair
+        seen |= zip(named["photo"].to_pylist(), column_or_null(named, "photo_version").to_pylist(), strict=True)
+    return seen
+
+
+def file_part(version: str) -> str:
+    """A version without the landmarks: what it says of the file alone."""
+    return version.partition(";")[0]
+
+
+def _short(points: list[float | None] | None) -> str:
+    values = [float("nan") if value is None else value for value in points or ()]
+    return hashlib.sha256(struct.pack(f"<{len(values)}f", *values)).hexdigest()[:16]
+
+
+def describe_crop(config: AlignConfig, aligner: str) -> str:
+    """How faces are cut out by `config`, as JSON with one entry per thing that decides a crop.
+
+    Args:
+        config: the alignment.
+        aligner: `Aligner.name`, which holds the method and the digest of its weights.
+    """
+    from faceverify.align.cards import OWN, settings
+
+    facts: dict[str, Any] = {"aligner": aligner, "size": SIDE}
+    if config.method in OWN:
+        used = settings(config)
+        facts["min_score"] = used.min_score
+        if config.method == "dfa":
+            facts["crop_from"] = config.crop_from
+        else:
+            facts |= {"policy": config.policy, "nms_iou": used.nms_iou, "detect_side": used.detect_side}
+    return json.dumps(facts, sort_keys=True)
+
+
+def describe_scoring(model: str, crop: str | None) -> str:
+    """The value of the column `scored_with`."""
+    return json.dumps({"model": model, "crop": json.loads(crop) if crop else None}, sort_keys=True)
+
+
+def crop_difference(have: dict[str, Any] | None, want: dict[str, Any] | None) -> str:
+    """In which entries two crops differ, for people: "policy largest, not most_central"; empty if in none."""
+    if have == want:
+        return ""
+    if have is None or want is None:
+        return "crop unknown, not " + json.dumps(want if have is None else have)
+    names = [*want, *(name for name in have if name not in want)]
+    differing = [name for name in names if have.get(name) != want.get(name)]
+    return ", ".join(f"{name} {have.get(name, 'unset')}, not {want.get(name, 'unset')}" for name in differing)
+
+
+def why_not(have: dict[str, str | None], want: dict[str, str]) -> str:
+    """Why an embedding cannot be taken for one that would be made now, in a word or two; empty if it can.
+
+    Args:
+        have: photo_version, crop and model of its row.
+        want: crop and model of what would be made.
+    """
+    if None in have.values():
+        return "of unknown origin"
+    if have["model"] != want["model"]:
+        return "other model"
+    if have["crop"] != want["crop"]:
+        aligners = [json.loads(one["crop"] or "{}").get("aligner") for one in (have, want)]
+        return "other aligner" if aligners[0] != aligners[1] else "other options of the aligner"
+    return ""
+
+
+def why_photo(have: str | None, now: str | None) -> str:
+    """Why a row made of a photo of version `have` is not what the photo gives in version `now`; empty if it is."""
+    if have == now:
+        return ""
+    if now is None:
+        return "photo gone"
+    if have is None:
+        return "photo there now"
+    if file_part(have) == file_part(now):
+        return "other landmarks"
+    if have.partition(":")[0] != now.partition(":")[0]:
+        return "photo identified in another way"
+    moved = "@" in now and have.partition("@")[0] == now.partition("@")[0]
+    return "photo elsewhere" if moved else "photo changed"
+
+
+def told(reasons: Counter[str]) -> str:
+    """The counts of `why_not`, for people, most frequent first: "12 photo changed, 3 other model"."""
+    return ", ".join(f"{count:,} {why}" for why, count in reasons.most_common())
+
+
+def digest_of_versions(photos: Iterable[tuple[str, str | None]]) -> str:
+    """One digest of which photos there are and which bytes they have, in their order."""
+    total = hashlib.sha256()
+    for photo, version in photos:
+        total.update(f"{photo}\0{version}\n".encode(errors="surrogatepass"))
+    return total.hexdigest()
+
+
+def one_origin(files: list[Location], field: str) -> tuple[str, str | None]:
+    """Model and crop of all rows of an embeddings table; "" and None where the table does not say.
+
+    Raises:
+        UserError: its rows were made in different ways, so that their similarities mean nothing.
+    """
+    counts: Counter[tuple[str | None, str | None]] = Counter()
+    for table in stream_table(files, ["model", "crop"]):
+        columns = [column_or_null(table, name).combine_chunks() for name in ("model", "crop")]
+        pairs = pa.table(columns, names=["model", "crop"]).group_by(["model", "crop"]).aggregate([([], "count_all")])
+        for row in pairs.to_pylist():
+            counts[row["model"], row["crop"]] += row["count_all"]
+    if len(counts) > 1:
+        (one, most), (other, fewer) = counts.most_common()[:2]
+        if one[0] != other[0]:
+            how = f"model {(one[0] or 'unknown')[:12]}, and {(other[0] or 'unknown')[:12]}"
+        else:
+            how = crop_difference(*(json.loads(crop) if crop else None for crop in (other[1], one[1])))
+        raise UserError(
+            f"{field}: its rows were made in {len(counts)} ways ({most:,} and {fewer:,} rows: {how}), and similarities "
+            "between them mean nothing; make them again with one model and one aligner."
+        )
+    model, crop = next(iter(counts), ("", None))
+    return model or "", crop
+
+
+def column_or_null(table: pa.Table, name: str) -> pa.ChunkedArray:
+    """A column of strings, or nulls where the table has no such column."""
+    return table[name] if name in table.column_names else pa.chunked_array([pa.nulls(table.num_rows, pa.string())])
