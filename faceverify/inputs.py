@@ -126,6 +126,11 @@ def fingerprint(location: Location) -> str:
     return digest([(entry.path, entry.size, entry.mtime_ns) for entry in location.files()])
 
 
+def names_in(folder: Location) -> str:
+    """A digest of which files there are below a folder, and where that is; not of what is in them."""
+    return digest([folder.real, [entry.path for entry in folder.files()]])
+
+
 def run_manifest(location: Location) -> dict[str, Any] | None:
     """The manifest of the run whose output folder, or a table in it, `location` is; None if there is none."""
     import json

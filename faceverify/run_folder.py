@@ -101,6 +101,11 @@ class RunFolder:
         self._lock = self._acquire_lock()
         (self.out / MANIFEST).delete()
 
+    def discard(self, stage: str, shards: Iterable[int]) -> None:
+        """Have shards of a stage made again; their rejects are replaced when they are."""
+        for shard in shards:
+            part(self.work, stage, shard).delete()
+
     def put_aside(self, stage: str) -> None:
         """Take the parts of a stage out of it, so that all its shards are to be made again; see `aside`."""
         number = len(self.aside(stage))

@@ -253,8 +253,14 @@ def first_line(error: BaseException) -> str:
 
 def file_version(path: str, found: os.stat_result) -> str:
     """What tells a local file's content from another's, short of reading it: place, size, time of change (ns)."""
-    place = hashlib.blake2b(os.fsencode(path), digest_size=8).hexdigest()
+    folder, _, name = path.rpartition("/")
+    place = hashlib.blake2b(os.fsencode(f"{_real(folder)}/{name}"), digest_size=8).hexdigest()
     return f"file:{found.st_size}-{found.st_mtime_ns}@{place}"
+
+
+@functools.lru_cache(maxsize=4096)
+def _real(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def object_version(etag: str, size: int) -> str:

@@ -3,6 +3,7 @@
 python -m ray_jobs.align configs/align.yaml --photos PHOTOS --align.weights yunet.onnx --out runs/faces
 """
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -14,8 +15,8 @@ from faceverify.align import AlignConfig, build
 from faceverify.align.cards import card
 from faceverify.config import Input, JobConfig
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, one_photo, open_photos, stream_table
-from faceverify.provenance import describe_crop
+from faceverify.inputs import fingerprint, names_in, one_photo, open_photos, stream_table
+from faceverify.provenance import Identifier, PhotoIdentity, describe_crop
 from faceverify.storage import Location, check_readable, open_location
 from ray_jobs.resources import AlignResources, describe
 from ray_jobs.session import run_job
@@ -32,6 +33,9 @@ class AlignJobConfig(JobConfig):
     align: AlignConfig = field(default_factory=AlignConfig)
     images: ImageLimits = field(default_factory=ImageLimits)
     resources: AlignResources = field(default_factory=AlignResources)
+    photo_identity: PhotoIdentity = "stat"
+    """By what a photo is known again: stat = its place, size and time of change (of objects in S3: ETag and size);
+    content = the SHA-256 of its bytes."""
     photos_per_shard: int = 128
     """Photos per unit of work: what a killed worker has to do again."""
 
@@ -44,18 +48,23 @@ def run(config: AlignJobConfig) -> None:
     aligner = build(replace(config.align, device="cpu"))  # checks the weights; the GPUs may be on other machines
     print(f"Aligner: {card(config.align.method)}, name {aligner.name}")
     print(describe(config.resources, config.align))
+    crop = describe_crop(config.align, aligner.name)
+    identity = config.photo_identity
+    source = PhotoSource(config.align, config.images, config.resources, identity=identity, crop=crop)
     TableJob(
         job="align",
         config=config,
-        digests={"photos": fingerprint(place), "align.weights": describe_crop(config.align, aligner.name)},
+        # A changed photo is noticed by itself: here only which photos there are.
+        digests={"photos": fingerprint(place) if isinstance(opened, list) else names_in(opened), "align.weights": crop},
         rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened),
-        stages=lambda _: (PhotoSource(config.align, config.images, config.resources), FaceSink()),
+        stages=lambda _: (source, FaceSink()),
         table="faces",
         schema=tables.FACES,
         rows_per_shard=config.photos_per_shard,
         shared=(one_photo(opened), config.align.weights),
         run_only=("resources",),
-        facts={"aligner": aligner.name},
+        facts={"aligner": aligner.name, "crop": json.loads(crop)},
+        photos=Identifier(identity, config.align.method == "annotated", config.images.max_bytes),
     ).run()
 
 

@@ -12,6 +12,7 @@ from faceverify.config import Input, JobConfig, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
+from faceverify.provenance import check_made_of, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
@@ -93,8 +94,12 @@ def check_inputs(config: CleanConfig) -> Inputs:
     for place in reviewed:
         check_readable(place, "decisions")
     digests = {name: fingerprint(place) for name, place in places.items()}
+    embeddings = open_embeddings(places["embeddings"])
+    one_origin(embeddings, "embeddings")
+    again = "make them again: python -m ray_jobs.align, then python -m ray_jobs.embed"
+    check_made_of(photos, embeddings, "embeddings", again)
     said = [(d.photo, d.outcome(), d.reviewer) for d in read_decisions(reviewed)]
-    return Inputs(photos, open_embeddings(places["embeddings"]), reviewed, digests | {"decisions": digest(said)})
+    return Inputs(photos, embeddings, reviewed, digests | {"decisions": digest(said)})
 
 
 def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:

@@ -17,6 +17,7 @@ from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
+from faceverify.provenance import check_made_of, digest_of_photos
 from faceverify.run_folder import RunFolder, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.resources import limit_threads
@@ -98,7 +99,10 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
     photos = open_table(places["photos"], "photos", tables.PHOTOS, "photos")
     faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
     extra = extra_columns(read_schema(photos[0]))
-    digests = {name: fingerprint(place) for name, place in places.items()}
+    if faces:
+        check_made_of(photos, faces, "faces", "make them again: python -m ray_jobs.align")
+    digests: dict[str, Any] = {name: fingerprint(place) for name, place in places.items()}
+    digests["bytes of the photos"] = digest_of_photos(photos)
     return Inputs(photos, faces, digests | {"generators": {one.name: decisive(one) for one in generators}}, extra)
 
 

@@ -63,8 +63,8 @@ class ScoreConfig(JobConfig):
     calibration: Input = ""
     """calibration.json of `evaluate`: decides `accepted`. Without one nothing is decided."""
     photo_identity: PhotoIdentity = "stat"
-    """How it is found out whether a photo is still what it was: stat = its place, size and time of change (of objects
-    in S3: ETag and size); content = the SHA-256 of its bytes, which reads every photo whose embedding is re-used."""
+    """By what a photo is known again: stat = its place, size and time of change (of objects in S3: ETag and size);
+    content = the SHA-256 of its bytes, which reads every photo whose embedding is re-used."""
     align: AlignConfig = field(default_factory=AlignConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     images: ImageLimits = field(default_factory=ImageLimits)

@@ -2,14 +2,18 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import pyarrow as pa
 
 from faceverify.config import JobConfig, plan_of
+from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.run_folder import RunFolder, read_part
-from faceverify.shards import write_shards
+from faceverify.inputs import stream_table, table_files
+from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, told
+from faceverify.run_folder import RunFolder, part, read_part
+from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect
 from ray_jobs.stages import Chain, Sink, Source, run_chain
@@ -32,6 +36,7 @@ class TableJob:
         gpu: whether the sink uses a GPU.
         shared: what workers read besides the rows; every node must see it.
         run_only: fields of the configuration that do not change the output, besides those of JobConfig.
+        photos: how it is found out whether the photos behind the rows are what they were; None if no photo is read.
     """
 
     job: str
@@ -46,6 +51,7 @@ class TableJob:
     gpu: bool = False
     shared: tuple[str | Location, ...] = ()
     run_only: tuple[str, ...] = ()
+    photos: Identifier | None = None
 
     def run(self) -> None:
         """Cut the rows into shards, run them through source and sink, commit the table and `rejects`."""
@@ -56,9 +62,39 @@ class TableJob:
             return
         plan = plan_of(self.job, self.config, self.digests, self.run_only)
         folder = RunFolder(out, plan, (self.table, "rejects"), self.config.overwrite)
+        if self.photos is not None:
+            self._look_again(folder, self.photos)
         if not folder.complete:
             self._finish(folder)
         summarise(folder, self.table)
+
+    def _look_again(self, folder: RunFolder, photos: Identifier) -> None:
+        """Have the parts of an unfinished run made again whose photos have changed meanwhile.
+
+        Raises:
+            UserError: the run is finished, and its photos have changed since.
+        """
+        if folder.complete:
+            columns = ["photo", "photo_version"]
+            made = (stream_table(table_files(folder.out / name, name), columns) for name in (self.table, "rejects"))
+            seen = noted_versions(chain.from_iterable(made))
+            known = ((some, [seen.get(photo) for photo in some["photo"].to_pylist()]) for some in self.rows())
+            if changed := outdated(known, photos):
+                raise UserError(
+                    f"photos: {folder.out} was made of photos that are not what they were ({told(changed)}); pass "
+                    "--overwrite to make it again, or choose another --out."
+                )
+        elif folder.noted("cut"):
+            stale = [shard for shard in sorted(folder.done(self.table)) if self._is_stale(folder, photos, shard)]
+            folder.discard(self.table, stale)
+            if stale:
+                print(f"Photos of {len(stale):,} finished units of work have changed; these are made again.")
+
+    def _is_stale(self, folder: RunFolder, photos: Identifier, shard: int) -> bool:
+        rows = read_shard(folder.work / "input", shard)
+        places = [part(folder.work, stage, shard) for stage in (self.table, f"{self.table}.rejects")]
+        seen = noted_versions(read_part(place) for place in places if place.is_file())
+        return bool(outdated([(rows, [seen.get(photo) for photo in rows["photo"].to_pylist()])], photos))
 
     def _finish(self, folder: RunFolder) -> None:
         if folder.resumed:
@@ -78,7 +114,9 @@ class TableJob:
         assert made + rejected == cut["rows"], f"{cut['rows']} rows became {made} + {rejected}"
         counts = {"rows_in": {"photos": cut["rows"]}, "rows_out": {self.table: made}, "rejects": reasons}
         seconds = {**clock.seconds, "workers": workers}
-        folder.finish({"job": self.job, "config": asdict(self.config), **self.facts, **counts, "seconds": seconds})
+        known = {"photo_identity": NAMES[self.photos.identity]} if self.photos else {}
+        facts = {"job": self.job, "config": asdict(self.config), **self.facts, **known}
+        folder.finish({**facts, **counts, "seconds": seconds})
 
     def _cut(self, folder: RunFolder) -> dict[str, Any]:
         """Write the input shards (anew, if that was interrupted)."""

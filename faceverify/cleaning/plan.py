@@ -22,6 +22,7 @@ from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.errors import UserError
 from faceverify.inputs import read_schema, stream_table
 from faceverify.pairs.chance import person_keys
+from faceverify.provenance import hash_names
 from faceverify.run_folder import parquet_bytes
 from faceverify.storage import Location
 
@@ -205,13 +206,6 @@ class _Encoder:
         rank[[self._numbers[name] for name in names]] = np.arange(len(names))
         rank[0] = len(names)
         return names, rank
-
-
-def hash_names(names: pa.ChunkedArray) -> np.ndarray:
-    """A 64-bit number per name, the same everywhere and always. Of 100 million names two agree once in 3,700 tries."""
-    from pandas.util import hash_array
-
-    return np.asarray(hash_array(names.to_numpy().astype(object), categorize=False))
 
 
 def cut(counts: np.ndarray, photos_per_shard: int) -> np.ndarray:

@@ -15,11 +15,12 @@ from faceverify.cleaning.bank import Bank, make_bank
 from faceverify.cleaning.cores import Cores, find_cores, own_similarity
 from faceverify.cleaning.duplicates import hash_file, signatures
 from faceverify.cleaning.linking import link
-from faceverify.cleaning.plan import CleanPlan, hash_names
+from faceverify.cleaning.plan import CleanPlan
 from faceverify.cleaning.resolve import Relations
 from faceverify.cleaning.rule import settle
 from faceverify.cleaning.shard import Shard, read_shard
 from faceverify.cleaning.thresholds import NEAR_DUPLICATE, Thresholds
+from faceverify.provenance import hash_names
 from faceverify.run_folder import part, read_part, write_part
 from faceverify.storage import Location
 
