@@ -156,7 +156,7 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
     if folder.complete:
         print(f"The files are in {target} already.")
         return
-    photos = open_table(out, "photos", tables.PHOTOS, "out")
+    photos = open_table(out, "photos", tables.PHOTOS, "out", optional=True)
     shards = materialise.plan_copies(folder, photos)
     cluster = connect(config)
     check_shared(cluster, folder.work, one_photo(photos))

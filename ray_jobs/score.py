@@ -18,10 +18,12 @@ from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_model
 from faceverify.faces import Stopwatch
+from faceverify.failures import kept, refuse, refuse_rejects
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, root_of, stream_table
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
+from faceverify.naming import told
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.scoring.csv_output import CsvConfig, write_csv
 from faceverify.scoring.photos import STAGE, photo_facts, published_rows
@@ -32,6 +34,7 @@ from faceverify.tables import embeddings as embeddings_schema
 from ray_jobs import pair_tasks
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
 from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
+from ray_jobs.watching import Watch, Watched
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 
@@ -113,7 +116,7 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     for name, place in places.items():
         check_readable(place, name)
     check_pairs(read_pairs(config), config.csv)
-    embeddings = open_embeddings(places["embeddings"]) if config.embeddings else []
+    embeddings = open_embeddings(places["embeddings"], bool(config.photos)) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     digests = {name: fingerprint(place) for name, place in places.items() if name != "photos"}
     photos: list[Location] | Location | None = None
@@ -127,11 +130,12 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     return Inputs(photos, embeddings, model, calibration, digests | {"model": digest}, shared)
 
 
-def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
-    """The list of pairs in pieces (importing what that needs only now)."""
+def read_pairs(config: ScoreConfig, root: Location | None = None) -> Iterator[pa.Table]:
+    """The list of pairs in pieces (importing what that needs only now); `root` is the folder of the photos."""
     from faceverify.datasets.pair_lists import open_pairs
 
-    return (pa.Table.from_batches([piece]) for piece in open_pairs(open_location(config.pairs), config.pair_list))
+    pieces = open_pairs(open_location(config.pairs), config.pair_list, root)
+    return (pa.Table.from_batches([piece]) for piece in pieces)
 
 
 def card_of_model(model: str) -> ModelCard:
@@ -200,7 +204,8 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
     for name in ("pairs", "photos"):
         (folder.work / name).delete()
     cut = config.pairs_per_shard, config.photos_per_shard
-    plan = make_plan(read_pairs(config), inputs.photos, inputs.embeddings, folder.work, *cut)
+    pairs = read_pairs(config, root_of(inputs.photos))
+    plan = make_plan(pairs, inputs.photos, inputs.embeddings, folder.work, *cut, config.max_failed)
     if inputs.model and plan.dim not in (0, inputs.model.dim):
         raise UserError(
             f"embeddings: they have {plan.dim} numbers, the model gives {inputs.model.dim}; they are of another model."
@@ -218,7 +223,8 @@ def embed_photos(config: ScoreConfig, plan: ScorePlan, folder: RunFolder, cluste
         folder.work, "photos", STAGE, PhotoSource(config.align, config.images), EmbeddingSink(config.model, engine)
     )
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos)
-    progress = Progress("photos", plan.photos - plan.reused, done=ready)
+    watch = Watch(folder, STAGE, plan.photos, config.max_failed, ready)
+    progress = Watched("photos", plan.photos - plan.reused, done=ready, watch=watch)
     seconds = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
     if todo:
         progress.finish()
@@ -243,6 +249,7 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
 def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, seconds: dict[str, Any]) -> None:
     """Publish the tables, the CSV and the manifest."""
     digest, dim = inputs.digests["model"], inputs.dim(plan)
+    refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
     embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
     reasons = folder.publish_rejects([STAGE])
     parts = folder.parts("scores")
@@ -250,6 +257,8 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
     if config.csv.preset != "none" or config.csv.columns:
         write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
     statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
+    failed = {status: count for status, count in statuses.items() if status != OK}
+    refuse(failed, plan.pairs, config.max_failed, what="pairs", end=kept(folder))
     scored = folder.publish("scores", map(read_part, parts), schema)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
     if inputs.model:
@@ -264,6 +273,7 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
             "rows_out": {"scores": scored, "embeddings": embedded},
             "rejects": reasons,
             "statuses": dict(statuses),
+            "found": plan.found,
             "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
             "photos_table": config.photos if isinstance(inputs.photos, list) else None,
             "seconds": seconds,
@@ -276,6 +286,8 @@ def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
     facts = folder.manifest()
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
     print(f"{pairs:,} pairs scored over {facts['rows_in']['photos']:,} photos.")
+    for line in told(facts.get("found", {})):
+        print(line)
     if failed:
         print(
             f"{sum(failed.values()):,} pairs have no similarity: "

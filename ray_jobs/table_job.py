@@ -8,11 +8,13 @@ import pyarrow as pa
 
 from faceverify.config import JobConfig, identity
 from faceverify.faces import Stopwatch
+from faceverify.failures import refuse_rejects
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.shards import write_shards
 from faceverify.storage import Location, check_writable, open_location
-from ray_jobs.session import Cluster, Progress, check_shared, connect
+from ray_jobs.session import Cluster, check_shared, connect
 from ray_jobs.stages import Chain, Sink, Source, run_chain
+from ray_jobs.watching import Watch, Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +75,7 @@ class TableJob:
         print(f"Ray: {cluster}")
         with clock(self.job):
             workers = self._work(folder, cluster, cut)
+        refuse_rejects(folder, [self.table], cut["rows"], self.config.max_failed)
         made = folder.publish(self.table, map(read_part, folder.parts(self.table)), self.schema)
         reasons = folder.publish_rejects([self.table])
         rejected = sum(reasons.values())
@@ -99,7 +102,9 @@ class TableJob:
 
     def _work(self, folder: RunFolder, cluster: Cluster, cut: dict[str, Any]) -> dict[str, float]:
         done = folder.done(self.table)
-        progress = Progress("photos", cut["rows"], done=min(len(done) * cut["rows_per_shard"], cut["rows"]))
+        ready = min(len(done) * cut["rows_per_shard"], cut["rows"])
+        watch = Watch(folder, self.table, cut["rows"], self.config.max_failed, ready)
+        progress = Watched("photos", cut["rows"], done=ready, watch=watch)
         source, sink = self.stages(cluster)
         chain = Chain(folder.work, "input", self.table, source, sink)
         todo = [shard for shard in range(cut["shards"]) if shard not in done]

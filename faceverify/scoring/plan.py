@@ -7,7 +7,8 @@ Pairs are streamed, so memory grows with the number of distinct photos and not w
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 from faceverify import tables
 from faceverify.errors import UserError
 from faceverify.inputs import read_schema, stream_table
+from faceverify.scoring import named
 from faceverify.scoring.csv_output import CsvConfig, chosen_columns
 from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import write_shards
@@ -35,8 +37,9 @@ class ScorePlan:
     rows_per_photo_shard: int
     dim: int  # of re-used embeddings, 0 if there are none
     reused: int  # photos whose embedding was given
+    found: dict[str, Any] = field(default_factory=dict)  # photos found under another name: Naming.ways
 
-    def as_json(self) -> dict[str, int]:
+    def as_json(self) -> dict[str, Any]:
         """For `RunFolder.note`."""
         return asdict(self)
 
@@ -48,6 +51,7 @@ def make_plan(
     work: Location,
     pairs_per_shard: int,
     photos_per_shard: int,
+    max_failed: float = 1.0,
 ) -> ScorePlan:
     """Stream the pairs into shards, then list the photos that they name.
 
@@ -58,17 +62,19 @@ def make_plan(
         work: the run's working folder.
         pairs_per_shard: rows per shard of pairs.
         photos_per_shard: rows per shard of photos.
+        max_failed: the share of pairs or photos that may be missing.
 
     Raises:
-        UserError: no pairs at all, or a table with a photo twice.
+        UserError: no pairs at all, a table with a photo twice, or too many photos that are not there.
     """
-    index = PhotoIndex()
+    index, strays = PhotoIndex(), named.Strays()
     count = 0
 
     def numbered() -> Iterator[pa.Table]:
         nonlocal count
         for piece in pairs:
             count += piece.num_rows
+            strays.see(piece)
             sound = pc.is_null(piece["fault"])  # a forbidden path is never looked at: it gets no number (-1)
             for name in ("a", "b"):
                 numbers = index.encode(pc.if_else(sound, piece[f"photo_{name}"], None))
@@ -79,8 +85,12 @@ def make_plan(
     if count == 0:
         raise UserError("pairs: the list is empty; there is nothing to score.")
     reused = Reused(embeddings, index.numbers)
-    photo_shards = write_shards(work / "photos", photo_rows(index, photos, reused), photos_per_shard)
-    return ScorePlan(count, len(index.numbers), pair_shards, photo_shards, photos_per_shard, reused.dim, reused.count)
+    naming = named.look_up(index.numbers, photos, embeddings, reused.given)
+    planned = [work / "pairs" / entry.path for entry in (work / "pairs").files(recursive=False)]
+    named.check(planned, count, index.numbers, naming, strays, photos, max_failed)
+    photo_shards = write_shards(work / "photos", photo_rows(index, photos, reused, naming.others), photos_per_shard)
+    cut = (count, len(index.numbers), pair_shards, photo_shards, photos_per_shard)
+    return ScorePlan(*cut, reused.dim, reused.count, naming.ways)
 
 
 def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
@@ -124,6 +134,11 @@ class Reused:
         if end != np.count_nonzero(self._position >= 0):
             raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
 
+    @property
+    def given(self) -> np.ndarray:
+        """Which photos have an embedding, [N] bool."""
+        return self._position >= 0
+
     def column(self, start: int, stop: int) -> pa.Array:
         """Embeddings of the photos numbered start ... stop-1, null where there is none."""
         position = self._position[start:stop]
@@ -131,19 +146,38 @@ class Reused:
         return pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), self.dim, mask=pa.array(position < 0))
 
 
-def photo_rows(index: PhotoIndex, photos: list[Location] | Location | None, reused: Reused) -> Iterator[pa.Table]:
-    """One row per distinct photo in the order of their numbers: `row` (the number), tables.PHOTOS, and `embedding`."""
+def photo_rows(
+    index: PhotoIndex, photos: list[Location] | Location | None, reused: Reused, others: dict[str, str]
+) -> Iterator[pa.Table]:
+    """One row per distinct photo in the order of their numbers: `row` (the number), tables.PHOTOS, and `embedding`.
+
+    A photo keeps the name that the list has for it; `others` holds the names under which some of them are there.
+    """
     names = list(index.numbers)
-    known = _from_table(photos, index.numbers) if isinstance(photos, list) else None
+    known = _from_table(photos, index.numbers, others) if isinstance(photos, list) else None
     for start in range(0, len(names), PLANNED_ROWS):
         part = names[start : start + PLANNED_ROWS]
         if known is not None:
             rows = known.slice(start, len(part))
         else:
-            uris = [f"{photos.uri}/{name}" for name in part] if isinstance(photos, Location) else [None] * len(part)
+            there = [others.get(name, name) for name in part]
+            uris = [f"{photos.uri}/{name}" for name in there] if isinstance(photos, Location) else [None] * len(part)
             rows = _bare(part, uris)
         rows = rows.add_column(0, "row", pa.array(np.arange(start, start + len(part))))
         yield rows.append_column("embedding", reused.column(start, start + len(part))) if reused.dim else rows
+
+
+def _renamed(pieces: Iterable[pa.Table], others: dict[str, str]) -> Iterator[pa.Table]:
+    """The rows, and once more, under the names that the list has for them, those that it names otherwise."""
+    names_of: dict[str, list[str]] = {}
+    for name, other in others.items():
+        names_of.setdefault(other, []).append(name)
+    for table in pieces:
+        yield table
+        if others:
+            again = [(row, n) for row, one in enumerate(table["photo"].to_pylist()) for n in names_of.get(one, ())]
+            rows = table.take(pa.array([row for row, _ in again], pa.int64()))
+            yield rows.set_column(0, "photo", pa.array([name for _, name in again], pa.string()))
 
 
 # A photo that no table knows has no uri: scoring says so in the status of its pairs.
@@ -156,10 +190,10 @@ def _bare(names: list[str], uris: list[str] | list[None]) -> pa.Table:
     return pa.table(columns | {"photo": pa.array(names), "uri": pa.array(uris, pa.string())}, schema=PLANNED)
 
 
-def _from_table(files: list[Location], numbers: dict[str, int]) -> pa.Table:
+def _from_table(files: list[Location], numbers: dict[str, int], others: dict[str, str]) -> pa.Table:
     """The rows of a photos table that the pairs name, in the order of their numbers; unknown ones without uri."""
     pieces, order = [], []
-    for table in stream_table(files, PLANNED.names):
+    for table in _renamed(stream_table(files, PLANNED.names), others):
         found = np.array([numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
         use = np.flatnonzero(found >= 0)
         pieces.append(table.take(pa.array(use)).select(PLANNED.names).cast(PLANNED))

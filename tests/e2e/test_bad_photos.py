@@ -93,14 +93,24 @@ def test_a_pair_list_cannot_leave_the_folder(run: Run, tiny: Path, tmp_path: Pat
     root.mkdir(parents=True)
     for place in (root / "in.png", tmp_path / "a" / "secret.png", tmp_path / "secret.png"):
         place.write_bytes(good(0))
-    left = [*ESCAPES, "../secret.png", str(root / "in.png"), "x/../in.png", ".//in.png", "in.png"]
+    left = [
+        *ESCAPES,
+        "../secret.png",
+        f"{root}/../secret.png",
+        str(root / "in.png"),
+        "x/../in.png",
+        ".//in.png",
+        "in.png",
+    ]
     pq.write_table(pa.table({"photo_a": ["in.png"] * len(left), "photo_b": left}), tmp_path / "pairs.parquet")
     options = ["--photos", root, "--pairs", tmp_path / "pairs.parquet", "--model", tiny, "--align.method", "none"]
     ended = run("score", *options, "--out", tmp_path / "out")
+    ended.refused(2, "11 of 15 pairs failed with outside_root", "'../../../../etc/passwd'", "--max-failed")
+    ended = run("score", *options, "--out", tmp_path / "out", "--max-failed", 1)
     assert ended.code == 0, ended.err
     made = without_work(tmp_path / "out")
-    assert [row["status"] for row in made["scores"]] == ["outside_root"] * (len(left) - 3) + ["ok"] * 3
-    assert [row["similarity"] for row in made["scores"][-3:]] == [pytest.approx(1, abs=1e-6)] * 3
+    assert [row["status"] for row in made["scores"]] == ["outside_root"] * (len(left) - 4) + ["ok"] * 4
+    assert [row["similarity"] for row in made["scores"][-4:]] == [pytest.approx(1, abs=1e-6)] * 4
     assert [row["photo"] for row in made["embeddings"]] == ["in.png"]
     assert [row["photo_b"] for row in made["scores"]][: len(ESCAPES)] == ESCAPES
 
