@@ -111,12 +111,14 @@ def _counted(others: dict[str, str], ways: dict[str, str]) -> dict[str, tuple[in
 # -- where names are looked for ----------------------------------------------------------------------------------------
 
 
-def in_table(names: Collection[str], files: list[Location]) -> Naming:
-    """The names of a list in the column `photo` of a table."""
+def in_table(names: Collection[str], files: list[Location], exactly: bool = False) -> Naming:
+    """The names of a list in the column `photo` of a table; `exactly`: none but as they are."""
     existing = lambda: _column(files)  # noqa: E731
     absent = dict.fromkeys(names)
     for one in existing():
         absent.pop(one, None)
+    if exactly:
+        return Naming(missing=list(absent), near=nearest(list(absent)[:EXAMPLES], existing()) if absent else {})
     return resolve(names, list(absent), existing)
 
 

@@ -157,7 +157,7 @@ def check_embedded(inputs: Inputs, without: int, photos: int, max_failed: float)
         {NO_EMBEDDING: without},
         photos,
         max_failed,
-        names={NO_EMBEDDING: [in_table(some, inputs.embeddings).examples()]},
+        names={NO_EMBEDDING: [in_table(some, inputs.embeddings, exactly=True).examples()]},
         remedies={NO_EMBEDDING: "does the embeddings table belong to these photos?"},
     )
 

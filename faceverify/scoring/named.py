@@ -32,8 +32,7 @@ def look_up(names: Iterable[str], photos: Photos, embeddings: list[Location], em
     if not lacking:
         return Naming()
     if photos is None:
-        naming = in_table(in_order, embeddings)
-        return Naming(missing=[name for name in in_order if name in lacking], near=naming.near, shift=naming.shift)
+        return in_table([name for name in in_order if name in lacking], embeddings, exactly=True)
     naming = in_table(in_order, photos) if isinstance(photos, list) else in_folder(in_order, photos)
     return Naming(naming.others, naming.ways, [n for n in naming.missing if n in lacking], naming.near, naming.shift)
 
