@@ -75,28 +75,38 @@ def refuse(
     )
 
 
+def refuse_run(
+    folder: RunFolder,
+    counts: Mapping[str, int],
+    rows: int,
+    max_failed: float,
+    *,
+    stages: Sequence[str] = (),
+    what: str = "photos",
+    names: Mapping[str, Iterable[str]] | None = None,
+) -> None:
+    """`refuse` a run that has worked: its work is kept, and not committed.
+
+    The rejects of `stages` are published all the same, so that they can be looked at.
+    """
+    if worst(counts, rows, max_failed) is None:
+        return
+    folder.publish_rejects(stages)
+    folder.release()
+    names = names or tally(read_part(part) for stage in stages for part in folder.parts(f"{stage}.rejects"))[1]
+    kept = (
+        f"why each failed is in {folder.out / 'rejects'}; the same command with --max-failed 1 accepts it and repeats "
+        "nothing, one with other options needs --overwrite"
+    )
+    refuse(counts, rows, max_failed, what=what, names=names, end=kept)
+
+
 def refuse_rejects(
     folder: RunFolder, stages: Sequence[str], rows: int, max_failed: float, what: str = "photos"
 ) -> None:
-    """Stop a run most of whose rows became rejects of `stages` for one reason. Its work is kept, and not committed.
-
-    The rejects are published all the same, so that they can be looked at.
-
-    Raises:
-        UserError: names the reason, three rows and the remedy.
-    """
+    """`refuse_run` where most rows became rejects of `stages` for one reason."""
     counts, names = tally(read_part(part) for stage in stages for part in folder.parts(f"{stage}.rejects"))
-    if worst(counts, rows, max_failed) is not None:
-        folder.publish_rejects(stages)
-        refuse(counts, rows, max_failed, what=what, names=names, end=kept(folder))
-
-
-def kept(folder: RunFolder) -> str:
-    """The end of the sentence for a run that has worked."""
-    return (
-        f"all of them are in {folder.out / 'rejects'}; the same command with --max-failed 1 accepts them and repeats "
-        "nothing, one with other options needs --overwrite"
-    )
+    refuse_run(folder, counts, rows, max_failed, stages=stages, what=what, names=names)
 
 
 def tally(rejects: Iterable[pa.Table]) -> tuple[dict[str, int], dict[str, list[str]]]:

@@ -18,7 +18,7 @@ from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_model
 from faceverify.faces import Stopwatch
-from faceverify.failures import kept, refuse, refuse_rejects
+from faceverify.failures import refuse_rejects, refuse_run
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, root_of, stream_table
 from faceverify.models import EngineConfig
@@ -258,7 +258,7 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
         write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
     statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
     failed = {status: count for status, count in statuses.items() if status != OK}
-    refuse(failed, plan.pairs, config.max_failed, what="pairs", end=kept(folder))
+    refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
     scored = folder.publish("scores", map(read_part, parts), schema)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
     if inputs.model:

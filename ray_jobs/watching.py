@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from faceverify.failures import EXAMPLES, kept, refuse, tally, worst
+from faceverify.failures import EXAMPLES, refuse_run, tally
 from faceverify.run_folder import RunFolder, part, read_part
 from ray_jobs.session import Progress
 
@@ -45,9 +45,7 @@ class Watch:
         self._counts.update(counts)
         for reason, some in names.items():
             self._names[reason] = (self._names.get(reason, []) + some)[:EXAMPLES]
-        if worst(self._counts, self.rows, self.max_failed) is not None:
-            self.folder.publish_rejects([self.stage])
-            refuse(self._counts, self.rows, self.max_failed, names=self._names, end=kept(self.folder))
+        refuse_run(self.folder, self._counts, self.rows, self.max_failed, stages=[self.stage], names=self._names)
         # So many more would have to fail for the most frequent reason.
         self._enough = self._failed + self.max_failed * self.rows - max(self._counts.values(), default=0)
 
