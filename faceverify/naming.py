@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from itertools import chain, islice
 from typing import Any
 
+from faceverify.errors import PlatformError
 from faceverify.inputs import stream_table
 from faceverify.matching import Shift, find_shift, match, nearest, spread
-from faceverify.storage import Location
+from faceverify.storage import Location, first_line
 
 FURTHER_DOWN, OWN_NAME = "in a folder further down", "without the folder's own name"
 EXAMPLES = 3
@@ -117,8 +118,10 @@ def in_table(names: Collection[str], files: list[Location], exactly: bool = Fals
     absent = dict.fromkeys(names)
     for one in existing():
         absent.pop(one, None)
+        if not absent:
+            return Naming()
     if exactly:
-        return Naming(missing=list(absent), near=nearest(list(absent)[:EXAMPLES], existing()) if absent else {})
+        return Naming(missing=list(absent), near=nearest(list(absent)[:EXAMPLES], existing()))
     return resolve(names, list(absent), existing)
 
 
@@ -194,7 +197,7 @@ def _absent_in_bucket(names: Collection[str], root: Location) -> tuple[list[str]
 
 
 class Bucket:
-    """A folder of a bucket, asked by a client of its own."""
+    """A folder of a bucket, asked by a client of its own. What S3 refuses is raised as PlatformError."""
 
     def __init__(self, root: Location) -> None:
         import boto3
@@ -203,12 +206,17 @@ class Bucket:
 
     def names(self, start: str = "", pages: int | None = None) -> Iterator[str]:
         """The names that begin with `start`; a request for each thousand."""
+        from botocore.exceptions import BotoCoreError, ClientError
+
         bucket, _, prefix = self.root.path.partition("/")
         before = f"{prefix}/" if prefix else ""
         found = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=before + start)
-        for page in islice(found, pages):
-            keys = (one["Key"] for one in page.get("Contents", ()))
-            yield from (key[len(before) :] for key in keys if not key.endswith("/"))
+        try:
+            for page in islice(found, pages):
+                keys = (one["Key"] for one in page.get("Contents", ()))
+                yield from (key[len(before) :] for key in keys if not key.endswith("/"))
+        except (BotoCoreError, ClientError) as error:
+            raise PlatformError(f"photos: cannot list '{self.root}' ({first_line(error)}).") from None
 
     def lacks(self, names: list[str]) -> list[str]:
         """Those for which there is no object; a request for each."""

@@ -25,6 +25,7 @@ from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
+from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
@@ -212,12 +213,15 @@ def photo_places(config: EvaluateConfig, photos: list[str], origin: dict[str, An
         return {}
     place = open_location(named)
     files = table_files(place, "photos") if place.exists() else []
+    others: dict[str, str] = {}
+    if origin.get("found"):  # score found some under other names than the list's
+        others = (in_table(photos, files) if files else in_folder(photos, place)).others
     if not files:
-        return {photo: place / photo for photo in photos}
-    wanted, found = set(photos), {}
+        return {photo: place / others.get(photo, photo) for photo in photos}
+    wanted, found = {others.get(photo, photo): photo for photo in photos}, {}
     for table in stream_table(files, ["photo", "uri"]):
         pairs = zip(table["photo"].to_pylist(), table["uri"].to_pylist(), strict=True)
-        found |= {photo: Location(uri) for photo, uri in pairs if photo in wanted}
+        found |= {wanted[photo]: Location(uri) for photo, uri in pairs if photo in wanted}
     return found
 
 

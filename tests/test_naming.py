@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceverify import naming, tables
+from faceverify.errors import PlatformError
 from faceverify.matching import CASE, EXTENSION, NORMAL_FORM, Shift
 from faceverify.naming import FURTHER_DOWN, OWN_NAME, Naming, in_folder, in_table, told
 from faceverify.storage import Location
@@ -197,3 +198,9 @@ def test_a_large_local_folder_is_listed_no_further_than_is_worth_it(made: Any, m
     monkeypatch.setattr(naming, "LISTED", 1)
     root = made("local", PEOPLE)
     assert in_folder(["bo/bo_1.png"], root).others == {"bo/bo_1.png": "bo/bo_1.jpg"}
+
+
+def test_a_bucket_that_may_not_be_listed_is_a_sentence(made: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made("s3", ["a.jpg"])
+    with pytest.raises(PlatformError, match=r"photos: cannot list 's3://elsewhere/photos' \(.*NoSuchBucket"):
+        list(naming.Bucket(Location("s3://elsewhere/photos")).names())

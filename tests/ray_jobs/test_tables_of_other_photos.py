@@ -61,3 +61,20 @@ def test_scores_that_hardly_exist(tmp_path: Path) -> None:
     accepted = evaluate.EvaluateConfig(scores=given, out=str(tmp_path / "out"), replicates=0, max_failed=1)
     evaluate.run(accepted)
     assert (tmp_path / "out" / "metrics.json").is_file()
+
+
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_the_report_shows_photos_that_were_found_under_another_name(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "root" / "ana").mkdir(parents=True)
+    for name in ("1.png", "2.jpg"):
+        (tmp_path / "root" / "ana" / name).write_bytes(b"")
+    photos = str(tmp_path / "root")
+    if kind == "table":
+        rows = [{"photo": f"ana/{name}", "uri": f"{photos}/ana/{name}"} for name in ("1.png", "2.jpg")]
+        photos = write(tmp_path, "photos", tables.PHOTOS, rows)
+    config = evaluate.EvaluateConfig(photos=photos)
+    places = evaluate.photo_places(config, ["ana/1.jpg", "ana/2.jpg"], {"found": {"under another extension": [1]}})
+    assert {name: place.path for name, place in places.items()} == {
+        "ana/1.jpg": f"{tmp_path}/root/ana/1.png",
+        "ana/2.jpg": f"{tmp_path}/root/ana/2.jpg",
+    }
