@@ -49,7 +49,8 @@ class Strays:
         rows = piece.filter(pc.is_valid(piece["fault"]))
         self.pairs += rows.num_rows
         for name in ("photo_a", "photo_b") if len(self.names) < SAMPLE else ():
-            self.names += [path for path in rows[name].to_pylist() if path and normalise_path(path) is None]
+            strays = (path for path in rows[name].to_pylist() if path and normalise_path(path) is None)
+            self.names += [path.replace("\\", "/") for path in strays]
 
 
 def check(

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceverify import tables
+from faceverify.datasets.paths import normalise_paths
 from faceverify.errors import UserError
 from faceverify.scoring.plan import ScorePlan, make_plan
 from faceverify.shards import read_column, read_shard
@@ -235,12 +236,16 @@ def test_a_change_of_folders_is_proposed(tmp_path: Path, before: str, below: str
     assert f"if the photos are the same ones, give {options.format(root=root)};" in said
 
 
-def test_absolute_paths_of_another_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("before", ["/home/me/", "C:\\photos\\", "s3://bucket/photos/"])
+def test_absolute_paths_of_another_machine(tmp_path: Path, before: str) -> None:
     root = folder_of(tmp_path, *(name for pair in LIST for name in pair))
-    named = [(f"/home/me/{a}", f"/home/me/{b}") for a, b in LIST]
+    named = [tuple(before + name.replace("/", before[-1]) for name in pair) for pair in LIST]
     said = stopped(tmp_path, [pairs_of(*named, fault=range(3))], root, 0.5)
-    assert said.startswith("3 of 3 pairs failed with outside_root ('/home/me/ana/1.jpg', ")
-    assert "give --pair-list.strip-prefix '/home/me';" in said
+    slashed = before.replace("\\", "/")
+    assert said.startswith(f"3 of 3 pairs failed with outside_root ('{slashed}ana/1.jpg', ")
+    assert f"give --pair-list.strip-prefix '{slashed[:-1]}';" in said
+    normal, bad = normalise_paths(pa.array([name for pair in named for name in pair]), slashed[:-1])
+    assert not any(bad.to_pylist()) and normal.to_pylist() == [name for pair in LIST for name in pair]
 
 
 def test_names_that_neither_the_table_nor_the_embeddings_have(tmp_path: Path) -> None:
