@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
+from annotated_types import Interval
 
 from faceverify.errors import UserError
 
@@ -46,6 +47,8 @@ class JobConfig:
     """The same for GPUs."""
     grow_minutes: float = 15.0
     """So long is waited for that."""
+    max_failed: Annotated[float, Interval(ge=0, le=1)] = 0.5
+    """Stop, with exit code 2, if more than this share of the rows fails for one reason; 1 = never."""
     verbose: bool = False
     """Show Ray's own messages too."""
 

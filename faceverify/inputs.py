@@ -39,11 +39,11 @@ def table_files(location: Location, name: str) -> list[Location]:
     return []
 
 
-def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> list[Location]:
-    """Like `table_files`, but the table must be there and have the columns of `schema`.
+def open_table(location: Location, name: str, schema: pa.Schema, field: str, optional: bool = False) -> list[Location]:
+    """Like `table_files`, but the table must be there, have the columns of `schema`, and rows, unless `optional`.
 
     Raises:
-        UserError: there is none, it is damaged, or columns are missing or mistyped.
+        UserError: there is none, it is damaged or empty, or columns are missing or mistyped.
     """
     files = table_files(location, name)
     if not files:
@@ -51,18 +51,39 @@ def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> 
             f"{field}: '{location}' holds no table '{name}'; give the output folder of the job that makes it."
         )
     tables.validate(read_schema(files[0]), schema, f"{field}: {files[0]}")
+    if not optional:
+        check_not_empty(files, location, field)
     return files
+
+
+def check_not_empty(files: list[Location], location: Location, field: str) -> None:
+    """Check that a table has rows.
+
+    Raises:
+        UserError: it has none.
+    """
+    if not any(_rows(file) for file in files):
+        raise UserError(
+            f"{field}: the table in '{location}' has no rows, so there is nothing to work on; the last lines, and the "
+            "table rejects, of the job that made it say why."
+        )
+
+
+def _rows(file: Location) -> int:
+    with file.open_input() as stream:
+        return pq.read_metadata(stream).num_rows
 
 
 def open_photos(location: Location) -> list[Location] | Location:
     """The files of a photos table, or the folder of photos that `location` is.
 
     Raises:
-        UserError: it is neither, or the table lacks columns.
+        UserError: it is neither, or the table lacks columns or rows.
     """
     files = table_files(location, "photos")
     if files:
         tables.validate(read_schema(files[0]), tables.PHOTOS, f"photos: {files[0]}")
+        check_not_empty(files, location, "photos")
     elif location.is_file():
         raise UserError(f"photos: '{location}' is a file; give a folder of photos, or a photos table (Parquet).")
     return files or location
@@ -76,11 +97,23 @@ def one_photo(photos: list[Location] | Location) -> Location:
     return open_location(first) if first else photos[0]
 
 
-def open_embeddings(location: Location) -> list[Location]:
-    """The files of an embeddings table.
+def root_of(photos: list[Location] | Location | None) -> Location | None:
+    """The folder to which the names of photos are relative; None where it does not show."""
+    if not isinstance(photos, list):
+        return photos
+    first = next(
+        (rows.to_pylist()[0] for rows in stream_table(photos, ["photo", "uri"], rows=1) if rows.num_rows), None
+    )
+    if first is None or not first["uri"].endswith(f"/{first['photo']}"):
+        return None
+    return open_location(first["uri"].removesuffix(f"/{first['photo']}") or "/")
+
+
+def open_embeddings(location: Location, optional: bool = False) -> list[Location]:
+    """The files of an embeddings table, which has rows unless `optional`.
 
     Raises:
-        UserError: there is none, or columns are missing or mistyped.
+        UserError: there is none, it is empty, or columns are missing or mistyped.
     """
     files = table_files(location, "embeddings")
     if not files:
@@ -89,6 +122,8 @@ def open_embeddings(location: Location) -> list[Location]:
     kind = schema.field("embedding").type if "embedding" in schema.names else None
     dim = kind.list_size if kind is not None and pa.types.is_fixed_size_list(kind) else 512
     tables.validate(schema, tables.embeddings(dim), f"embeddings: {files[0]}")
+    if not optional:
+        check_not_empty(files, location, "embeddings")
     return files
 
 

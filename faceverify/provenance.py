@@ -262,7 +262,7 @@ def why_photo(have: str | None, now: str | None) -> str:
     return "photo elsewhere" if moved else "photo changed"
 
 
-def told(reasons: Counter[str]) -> str:
+def reasons_told(reasons: Counter[str]) -> str:
     """The counts of `why_not`, for people, most frequent first: "12 photo changed, 3 other model"."""
     return ", ".join(f"{count:,} {why}" for why, count in reasons.most_common())
 

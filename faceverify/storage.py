@@ -121,6 +121,13 @@ class Location:
         infos = self.fs.get_file_info(selector)
         return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File)
 
+    def folders(self) -> list["Location"]:
+        """The folders directly in this one, sorted, without hidden ones."""
+        selector = pafs.FileSelector(self.path, allow_not_found=True)
+        infos = self.fs.get_file_info(selector)
+        names = sorted(info.base_name for info in infos if info.type == pafs.FileType.Directory)
+        return [self / name for name in names if not name.startswith(".")]
+
     @contextmanager
     def open_input(self) -> Iterator["pa.NativeFile"]:
         """Open for random-access reading.

@@ -7,11 +7,20 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from faceverify import tables
+from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
+from faceverify.inputs import (
+    fingerprint,
+    one_photo,
+    open_embeddings,
+    open_table,
+    read_schema,
+    run_manifest,
+    stream_table,
+)
+from faceverify.naming import in_table
 from faceverify.provenance import check_made_of, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
@@ -40,6 +49,9 @@ class CleanConfig(JobConfig):
     """Photos per unit of work (whole people): what a worker holds, and what a killed one has to do again."""
     max_cases: int = 10_000
     """People put before the reviewers at most, the hardest; all of them are in decisions."""
+
+
+NO_EMBEDDING = "no embedding"
 
 
 @dataclass(frozen=True)
@@ -119,6 +131,7 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
             plan = CleanPlan(**noted)
         else:
             plan = make_plan(inputs.photos, inputs.embeddings, decisions, folder.work, config.photos_per_shard)
+            check_embedded(inputs, plan.photos - plan.embedded, plan.photos, config.max_failed)
             folder.note("plan_of_work", plan.as_json())
         calibration = gather.choose_lines(folder.work, plan.dim, config.threshold)
     print(calibration.explanation[0].upper() + calibration.explanation[1:])
@@ -133,6 +146,24 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
     made |= commit.facts(calibration, outcome, len(reviewed))
     made["model"] = (run_manifest(open_location(config.embeddings)) or {}).get("model", {})
     folder.finish({"job": "clean", "config": asdict(config), **made, "seconds": clock.seconds})
+
+
+def check_embedded(inputs: Inputs, without: int, photos: int, max_failed: float) -> None:
+    """Stop where most photos have no embedding: then the two tables are not of the same photos.
+
+    Raises:
+        UserError: names three of them, and the nearest names that have one.
+    """
+    if without <= max_failed * photos:
+        return
+    some = next(stream_table(inputs.photos, ["photo"]))["photo"].to_pylist()
+    failures.refuse(
+        {NO_EMBEDDING: without},
+        photos,
+        max_failed,
+        names={NO_EMBEDDING: [in_table(some, inputs.embeddings, exactly=True).examples()]},
+        remedies={NO_EMBEDDING: "does the embeddings table belong to these photos?"},
+    )
 
 
 def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRound":
@@ -160,7 +191,7 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
     if folder.complete:
         print(f"The files are in {target} already.")
         return
-    photos = open_table(out, "photos", tables.PHOTOS, "out")
+    photos = open_table(out, "photos", tables.PHOTOS, "out", optional=True)
     shards = materialise.plan_copies(folder, photos)
     cluster = connect(config)
     check_shared(cluster, folder.work, one_photo(photos))

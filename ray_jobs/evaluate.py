@@ -6,6 +6,7 @@ python -m ray_jobs.evaluate configs/evaluate.yaml --scores runs/scores --out run
 import json
 import platform
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
@@ -13,8 +14,9 @@ from importlib.metadata import version
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from faceverify import tables
+from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, command_line, plan_of
 from faceverify.errors import BadData
 from faceverify.evaluation.calibration import Calibration
@@ -23,7 +25,9 @@ from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
+from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
+from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import run_job
 
@@ -96,12 +100,27 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     if not folder.complete:
         with folder.planning():  # a mistake found while measuring leaves nothing behind
             table = pa.concat_tables(stream_table(files["scores"]))
+            check_scored(table, config.max_failed)
             wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
             result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
             change = compared(files["before"], table, result, wanted) if "before" in files else None
             _write(config, folder, result, change, about(config, origin, story()), origin)
             folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
     summarise(out)
+
+
+def check_scored(table: pa.Table, max_failed: float) -> None:
+    """Refuse scores most of which are missing for one reason: error rates of the others say little of the system.
+
+    Raises:
+        UserError: names the reason and three pairs.
+    """
+    failed = table.filter(pc.not_equal(table["status"], OK))
+    counts = Counter(failed["status"].to_pylist())
+    reason = failures.worst(counts, table.num_rows, max_failed)
+    if reason is not None:
+        names = {reason: failed.filter(pc.equal(failed["status"], reason))["pair"][: failures.EXAMPLES].to_pylist()}
+        failures.refuse(counts, table.num_rows, max_failed, what="pairs", names=names)
 
 
 def compared(files: list[Location], table: pa.Table, result: Evaluation, wanted: EvaluationConfig) -> Comparison | None:
@@ -191,12 +210,15 @@ def photo_places(config: EvaluateConfig, photos: list[str], origin: dict[str, An
         return {}
     place = open_location(named)
     files = table_files(place, "photos") if place.exists() else []
+    others: dict[str, str] = {}
+    if origin.get("found"):  # score found some under other names than the list's
+        others = (in_table(photos, files) if files else in_folder(photos, place)).others
     if not files:
-        return {photo: place / photo for photo in photos}
-    wanted, found = set(photos), {}
+        return {photo: place / others.get(photo, photo) for photo in photos}
+    wanted, found = {others.get(photo, photo): photo for photo in photos}, {}
     for table in stream_table(files, ["photo", "uri"]):
         pairs = zip(table["photo"].to_pylist(), table["uri"].to_pylist(), strict=True)
-        found |= {photo: Location(uri) for photo, uri in pairs if photo in wanted}
+        found |= {wanted[photo]: Location(uri) for photo, uri in pairs if photo in wanted}
     return found
 
 

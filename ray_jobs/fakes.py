@@ -9,10 +9,11 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from faceverify import tables
+from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, plan_of
-from faceverify.errors import UserError
+from faceverify.errors import Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
@@ -137,7 +138,7 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     with clock("make"):
         make(config, cluster, folder, order, crowd, cut)
     with clock("commit"):
-        facts = publish(inputs, folder, order, given, people * config.per_person)
+        facts = publish(inputs, folder, order, given, people * config.per_person, config.max_failed)
     shown = {"job": "fakes", "config": asdict(config), **facts, "people": people, "seed": config.seed}
     folder.finish({**shown, "seconds": clock.seconds})
 
@@ -156,7 +157,17 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
     count = rows.num_rows
     if inputs.faces is not None:
         rows = with_landmarks(rows, pa.concat_tables(stream_table(inputs.faces, ["photo", "landmarks"])))
-    return gather(rows, config.seed), count
+    crowd = gather(rows, config.seed)
+    real = rows.filter(pc.invert(pc.fill_null(rows["is_fake"], False)))
+    without = real["photo"].filter(real["landmarks"].is_null())
+    failures.refuse(
+        {Reason.NO_LANDMARKS.value: len(without)},
+        real.num_rows,
+        config.max_failed,
+        names={Reason.NO_LANDMARKS.value: without[: failures.EXAMPLES].to_pylist()},
+        remedies={Reason.NO_LANDMARKS.value: "give the faces table that align made of these photos as --faces"},
+    )
+    return crowd, count
 
 
 def make(
@@ -204,11 +215,18 @@ class FakeMaker:
         return rows.num_rows + rejects.num_rows, rejects.num_rows
 
 
-def publish(inputs: Inputs, folder: RunFolder, order: "Order", given: int, asked: int) -> dict[str, Any]:
-    """Publish the tables; returns the counts for the manifest."""
+def publish(
+    inputs: Inputs, folder: RunFolder, order: "Order", given: int, asked: int, max_failed: float
+) -> dict[str, Any]:
+    """Publish the tables; returns the counts for the manifest.
+
+    Raises:
+        UserError: most fakes could not be made, for one reason.
+    """
     from faceverify.fakes.rows import given_rows, table_schema
 
     stages = [generator.name for generator in order.generators]
+    failures.refuse_rejects(folder, stages, asked, max_failed, what="fakes")
     made = {stage: sum(read_part(place).num_rows for place in folder.parts(stage)) for stage in stages}
     parts = (read_part(place) for stage in stages for place in folder.parts(stage))
     whole = chain(given_rows(stream_table(inputs.photos), inputs.extra), parts)

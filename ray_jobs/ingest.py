@@ -6,10 +6,13 @@ python -m ray_jobs.ingest configs/ingest.yaml --source /data/lfw --layout lfw --
 import sys
 from dataclasses import asdict, dataclass
 
-from faceverify import tables
+from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, plan_of
-from faceverify.datasets import DatasetConfig, read
+from faceverify.datasets import DatasetConfig, Listing, looks_like, read
+from faceverify.datasets.listing import NothingFound
+from faceverify.errors import UserError
 from faceverify.inputs import fingerprint
+from faceverify.naming import told
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Progress, check_shared, connect, run_job
@@ -77,7 +80,7 @@ def draw(config: IngestConfig, source: Location) -> None:
 
 
 def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
-    listing = read(source, config)
+    listing = listed(config, source)
     counts = {"photos": folder.publish("photos", [listing.photos], listing.photos.schema)}
     tables.validate(listing.photos.schema, tables.PHOTOS, "photos")
     if listing.pairs is not None:
@@ -86,7 +89,44 @@ def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
     persons = len(listing.photos["person"].unique())
     fakes = listing.photos["is_fake"].to_pylist().count(True)
     facts = {"persons": persons, "fakes": fakes, "rows_in": {"files": counts["photos"] + sum(reasons.values())}}
-    folder.finish({"job": "ingest", "config": asdict(config), **facts, "rows_out": counts, "rejects": reasons})
+    folder.finish(
+        {
+            "job": "ingest",
+            "config": asdict(config),
+            **facts,
+            "rows_out": counts,
+            "rejects": reasons,
+            "found": listing.found,
+        }
+    )
+
+
+def listed(config: IngestConfig, source: Location) -> Listing:
+    """List the source.
+
+    Raises:
+        UserError: it holds no photos of this layout, or most of its files and of the names in its lists cannot be used.
+    """
+    try:
+        listing = read(source, config)
+    except NothingFound as error:
+        raise UserError(f"{error} {advice(source, config)}".strip()) from None
+    counts, names = failures.tally([listing.rejects])
+    rows = listing.photos.num_rows + listing.rejects.num_rows
+    if not listing.photos.num_rows:
+        why = ", ".join(f"{count:,} {reason} ('{names[reason][0]}')" for reason, count in counts.items())
+        raise UserError(
+            f"source: the layout {config.layout} finds no photo in '{source}' that it can use; all {rows:,} files and "
+            f"names in lists failed: {why}; check --source and --layout. {advice(source, config)}".strip()
+        )
+    failures.refuse(counts, rows, config.max_failed, what="files and names in lists", names=names)
+    return listing
+
+
+def advice(source: Location, config: IngestConfig) -> str:
+    """Which other layouts the source looks like."""
+    others = [name for name in looks_like(source) if name != config.layout]
+    return f"It looks like --layout {' or '.join(others)}." if others else ""
 
 
 def summarise(folder: RunFolder) -> None:
@@ -96,6 +136,8 @@ def summarise(folder: RunFolder) -> None:
     print(f"{counts['photos']:,} photos ({facts['fakes']:,} fakes) of {facts['persons']:,} persons.")
     if "pairs" in counts:
         print(f"{counts['pairs']:,} pairs.")
+    for line in told(facts.get("found", {})):
+        print(line)
     if facts["rejects"]:
         print("Rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
     print(f"Output: {folder.out}")

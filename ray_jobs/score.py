@@ -18,10 +18,12 @@ from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_fits
 from faceverify.faces import Stopwatch
+from faceverify.failures import refuse_rejects, refuse_run
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos
+from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, root_of
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
+from faceverify.naming import told
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -30,7 +32,7 @@ from faceverify.provenance import (
     describe_scoring,
     one_origin,
     outdated,
-    told,
+    reasons_told,
 )
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.scoring.csv_output import CsvConfig, write_csv
@@ -43,6 +45,7 @@ from faceverify.tables import embeddings as embeddings_schema
 from ray_jobs import pair_tasks
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
 from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
+from ray_jobs.watching import Watch, Watched
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 
@@ -136,7 +139,7 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     for name, place in places.items():
         check_readable(place, name)
     check_pairs(read_pairs(config), config.csv)
-    embeddings = open_embeddings(places["embeddings"]) if config.embeddings else []
+    embeddings = open_embeddings(places["embeddings"], bool(config.photos)) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     digests = {name: fingerprint(place) for name, place in places.items() if name != "photos"}
     photos: list[Location] | Location | None = None
@@ -157,11 +160,12 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     return Inputs(photos, embeddings, model, calibration, crop, digests, shared)
 
 
-def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
-    """The list of pairs in pieces (importing what that needs only now)."""
+def read_pairs(config: ScoreConfig, root: Location | None = None) -> Iterator[pa.Table]:
+    """The list of pairs in pieces (importing what that needs only now); `root` is the folder of the photos."""
     from faceverify.datasets.pair_lists import open_pairs
 
-    return (pa.Table.from_batches([piece]) for piece in open_pairs(open_location(config.pairs), config.pair_list))
+    pieces = open_pairs(open_location(config.pairs), config.pair_list, root)
+    return (pa.Table.from_batches([piece]) for piece in pieces)
 
 
 def card_of_model(model: str) -> ModelCard:
@@ -191,7 +195,7 @@ def look_again(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         seen = planned_versions(folder.work, ScorePlan(**noted or {}), folder.done(STAGE))
     if not (changed := outdated(seen, wanted.photos)):
         return
-    print(f"Photos are not what they were: {told(changed)}. What depends on them is made again.")
+    print(f"Photos are not what they were: {reasons_told(changed)}. What depends on them is made again.")
     if folder.complete:
         folder.reopen()
     else:
@@ -240,7 +244,8 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
         earlier = folder.out / "embeddings"
         own = [earlier / entry.path for entry in earlier.files(recursive=False) if entry.path.endswith(".parquet")]
         given = [*folder.aside(STAGE), own, inputs.embeddings]
-    plan = make_plan(read_pairs(config), inputs.photos, list(filter(None, given)), wanted, folder.work, *cut)
+    pairs, tables = read_pairs(config, root_of(inputs.photos)), list(filter(None, given))
+    plan = make_plan(pairs, inputs.photos, tables, wanted, folder.work, *cut, config.max_failed)
     if reuse := reuse_line(plan.reused, plan.not_reused):
         print(f"Embeddings: {reuse}")
     folder.note("plan_of_work", plan.as_json())
@@ -258,7 +263,8 @@ def embed_photos(
     source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop)
     chain = Chain(folder.work, "photos", STAGE, source, EmbeddingSink(config.model, engine, digest))
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos)
-    progress = Progress("photos", plan.photos - plan.reused, done=ready)
+    watch = Watch(folder, STAGE, plan.photos, config.max_failed, ready)
+    progress = Watched("photos", plan.photos - plan.reused, done=ready, watch=watch)
     seconds = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
     if todo:
         progress.finish()
@@ -284,6 +290,7 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
 def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, seconds: dict[str, Any]) -> None:
     """Publish the tables, the CSV and the manifest."""
     digest, dim = inputs.digests["model"], inputs.dim(plan)
+    refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
     embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
     reasons = folder.publish_rejects([STAGE])
     parts = folder.parts("scores")
@@ -291,6 +298,8 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
     if config.csv.preset != "none" or config.csv.columns:
         write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
     statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
+    failed = {status: count for status, count in statuses.items() if status != OK}
+    refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
     scored = folder.publish("scores", map(read_part, parts), schema)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
     if inputs.model:
@@ -308,6 +317,7 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
             "not_reused": plan.not_reused,
             "photo_identity": NAMES[config.photo_identity],
             "statuses": dict(statuses),
+            "found": plan.found,
             "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
             "photos_table": config.photos if isinstance(inputs.photos, list) else None,
             "seconds": seconds,
@@ -319,7 +329,7 @@ def reuse_line(reused: int, not_reused: dict[str, int], embeddings: int | None =
     """What became of given embeddings, for people; empty if there were none: "re-used 9; embedded 3: 2 other model"."""
     if not reused and not not_reused:
         return ""
-    why = f": {told(Counter(not_reused))}" if not_reused else ""
+    why = f": {reasons_told(Counter(not_reused))}" if not_reused else ""
     rest = f"; {'not taken' if embeddings is None else f'embedded {embeddings - reused:,}'}{why}"
     return f"re-used {reused:,}" + (rest if not_reused or embeddings is not None else "")
 
@@ -329,6 +339,8 @@ def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
     facts = folder.manifest()
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
     print(f"{pairs:,} pairs scored over {facts['rows_in']['photos']:,} photos.")
+    for line in told(facts.get("found", {})):
+        print(line)
     if reuse := reuse_line(facts["reused"], facts["not_reused"], facts["rows_out"]["embeddings"]):
         print(f"Embeddings: {reuse}")
     if failed:

@@ -57,7 +57,7 @@ class Steps:
     Args:
         out: the folder.
         steps: in their order.
-        how: the chain's own configuration: `workers` and `verbose` are those of every job.
+        how: the chain's own configuration: `workers`, `max_failed` and `verbose` are those of every job.
     """
 
     def __init__(self, out: Location, steps: Sequence[Step], how: JobConfig) -> None:
@@ -101,8 +101,8 @@ class Steps:
             done = self.finished(step)
             state = " (finished)" if done else ""
             print(f"\n== {number}/{len(self.steps)} {step.name}: {step.does}{state}", flush=True)
-            how = {"out": str(self.out / step.name), "workers": self.how.workers, "verbose": self.how.verbose}
-            config = replace(step.config(), overwrite=self._is_anew(step), **how)
+            how: dict[str, Any] = {name: getattr(self.how, name) for name in ("workers", "max_failed", "verbose")}
+            config = replace(step.config(), out=str(self.out / step.name), overwrite=self._is_anew(step), **how)
             begin = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()) if done else contextlib.nullcontext():
                 step.run(config)

@@ -10,13 +10,15 @@ import pyarrow as pa
 from faceverify.config import JobConfig, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
+from faceverify.failures import refuse_rejects
 from faceverify.inputs import stream_table, table_files
-from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, told
+from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, reasons_told
 from faceverify.run_folder import RunFolder, part, read_part
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
-from ray_jobs.session import Cluster, Progress, check_shared, connect
+from ray_jobs.session import Cluster, check_shared, connect
 from ray_jobs.stages import Chain, Sink, Source, run_chain
+from ray_jobs.watching import Watch, Watched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +83,8 @@ class TableJob:
             known = ((some, [seen.get(photo) for photo in some["photo"].to_pylist()]) for some in self.rows())
             if changed := outdated(known, photos):
                 raise UserError(
-                    f"photos: {folder.out} was made of photos that are not what they were ({told(changed)}); pass "
-                    "--overwrite to make it again, or choose another --out."
+                    f"photos: {folder.out} was made of photos that are not what they were ({reasons_told(changed)}); "
+                    "pass --overwrite to make it again, or choose another --out."
                 )
         elif folder.noted("cut"):
             stale = [shard for shard in sorted(folder.done(self.table)) if self._is_stale(folder, photos, shard)]
@@ -108,6 +110,7 @@ class TableJob:
         print(f"Ray: {cluster}")
         with clock(self.job):
             workers = self._work(folder, cluster, cut)
+        refuse_rejects(folder, [self.table], cut["rows"], self.config.max_failed)
         made = folder.publish(self.table, map(read_part, folder.parts(self.table)), self.schema)
         reasons = folder.publish_rejects([self.table])
         rejected = sum(reasons.values())
@@ -136,7 +139,9 @@ class TableJob:
 
     def _work(self, folder: RunFolder, cluster: Cluster, cut: dict[str, Any]) -> dict[str, float]:
         done = folder.done(self.table)
-        progress = Progress("photos", cut["rows"], done=min(len(done) * cut["rows_per_shard"], cut["rows"]))
+        ready = min(len(done) * cut["rows_per_shard"], cut["rows"])
+        watch = Watch(folder, self.table, cut["rows"], self.config.max_failed, ready)
+        progress = Watched("photos", cut["rows"], done=ready, watch=watch)
         source, sink = self.stages(cluster)
         chain = Chain(folder.work, "input", self.table, source, sink)
         todo = [shard for shard in range(cut["shards"]) if shard not in done]

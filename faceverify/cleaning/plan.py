@@ -238,6 +238,8 @@ def _distribute(folder: Location, routed: Iterable[tuple[np.ndarray, pa.Table]])
         held.clear()
 
     for shards, table in routed:
+        if not len(shards):
+            continue
         order = np.argsort(shards, kind="stable")
         table = table.take(pa.array(order))
         found, first = np.unique(shards[order], return_index=True)

@@ -14,6 +14,7 @@ from faceverify.config import Input
 from faceverify.datasets.listing import Listing
 from faceverify.datasets.rendered import RenderedConfig
 from faceverify.errors import UserError
+from faceverify.matching import is_picture
 from faceverify.storage import Location
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Listing",
     "PairListConfig",
     "RenderedConfig",
+    "looks_like",
     "read",
 ]
 
@@ -115,6 +117,24 @@ LAYOUTS = {
     "insightface_bin": "faceverify.datasets.insightface_bin",
     "rendered": "faceverify.datasets.rendered",
 }
+
+
+def looks_like(source: Location) -> list[str]:
+    """The layouts that a source may be of, by what tells them apart: for messages."""
+    from faceverify.datasets import celeba
+
+    if source.is_file():
+        return ["insightface_bin"] if source.name.endswith(".bin") else []
+    if celeba.holds_images(source):
+        return ["celeba"]
+    found = []
+    if (source / "images").is_dir() and (source / "meta.json").is_file():
+        found.append("kryptonite")
+    if any((source / name).is_file() for name in ("pairs.txt", "images/pairs.txt")):
+        found.append("lfw")
+    if any("/" in entry.path and is_picture(entry.path) for entry in source.files()):
+        found.append("folders")
+    return found
 
 
 def read(source: Location, config: DatasetConfig) -> Listing:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from faceverify.datasets import DatasetConfig, FoldersConfig
-from faceverify.datasets.listing import Listing, list_photos, persons, photos_table, rejects_table
+from faceverify.datasets.listing import Listing, as_listed, list_photos, persons, photos_table, rejects_table
 from faceverify.datasets.paths import normalise_paths
 from faceverify.errors import Reason, UserError
 from faceverify.storage import FileEntry, Location, first_line, open_location
@@ -76,6 +76,8 @@ def _generator_search(pattern: str) -> re.Pattern[str] | None:
 
 def _by_csv(source: Location, entries: Sequence[FileEntry], csv: Location) -> Listing:
     labels, outside = _read_labels(csv)
+    listed, found = as_listed({name: name for name in labels["photo"].to_pylist()}, entries, source.uri)
+    labels = labels.set_column(0, "photo", pa.array(listed, pa.string()))
     at = pc.index_in(pa.array([entry.path for entry in entries], pa.string()), labels["photo"])
     named = [entry for entry, row in zip(entries, at.to_pylist(), strict=True) if row is not None]
     at = at.drop_null()
@@ -94,7 +96,7 @@ def _by_csv(source: Location, entries: Sequence[FileEntry], csv: Location) -> Li
         (path, Reason.MISSING, f"named by {csv.name}") for path in labels["photo"].to_pylist() if path not in known
     ]
     rejected += [(path, Reason.OUTSIDE_ROOT, f"named by {csv.name}") for path in outside]
-    return Listing(photos, None, rejects_table(rejected))
+    return Listing(photos, None, rejects_table(rejected), found)
 
 
 def _read_labels(csv: Location) -> tuple[pa.Table, list[str]]:

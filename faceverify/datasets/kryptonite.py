@@ -9,7 +9,15 @@ import json
 import pyarrow as pa
 
 from faceverify.datasets import DatasetConfig
-from faceverify.datasets.listing import Listing, list_photos, pairs_table, persons, photos_table, rejects_table
+from faceverify.datasets.listing import (
+    Listing,
+    as_listed,
+    list_photos,
+    pairs_table,
+    persons,
+    photos_table,
+    rejects_table,
+)
 from faceverify.datasets.paths import normalise_path
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.storage import FileEntry, Location
@@ -28,6 +36,7 @@ def read(source: Location, config: DatasetConfig) -> Listing:
 
 def _training(root: Location, entries: list[FileEntry], meta: Location) -> Listing:
     labels, outside = _read_meta(meta)
+    labels, found = as_listed(labels, entries, root.uri)
     named = [entry for entry in entries if entry.path in labels]
     paths = [entry.path for entry in named]
     is_fake = pa.array([labels[path] for path in paths], pa.bool_())
@@ -35,7 +44,9 @@ def _training(root: Location, entries: list[FileEntry], meta: Location) -> Listi
     rejected = [(e.path, Reason.UNLABELLED, f"not named by {meta.name}") for e in entries if e.path not in labels]
     rejected += [(path, Reason.MISSING, f"named by {meta.name}") for path in labels if path not in listed]
     rejected += [(path, Reason.OUTSIDE_ROOT, f"named by {meta.name}") for path in outside]
-    return Listing(photos_table(root, named, person=persons(paths), is_fake=is_fake), None, rejects_table(rejected))
+    return Listing(
+        photos_table(root, named, person=persons(paths), is_fake=is_fake), None, rejects_table(rejected), found
+    )
 
 
 def _read_meta(meta: Location) -> tuple[dict[str, bool], list[str]]:

@@ -1,15 +1,18 @@
 """What every layout returns, and the tables' assembly from columns."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.errors import Reason, UserError
+from faceverify.naming import resolve
 from faceverify.storage import FileEntry, Location
 from faceverify.tables import PAIRS, PHOTOS, REJECTS
 
+SHOWN = 3  # names in a message
 _SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _SIDE_SUFFIXES = (
     ".txt",
@@ -29,11 +32,28 @@ _SIDE_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`."""
+    """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`.
+
+    found: photos that the layout's list names otherwise than they are called, as `faceverify.naming.Naming.ways`.
+    """
 
     photos: pa.Table
     pairs: pa.Table | None
     rejects: pa.Table
+    found: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+
+
+class NothingFound(UserError):
+    """A source does not hold what its layout asks for; the text says what there is instead."""
+
+    def __init__(self, sentence: str, source: Location) -> None:
+        there = [f"{folder.name}/" for folder in source.folders()]
+        there += [entry.path for entry in source.files(recursive=False)] if len(there) < SHOWN else []
+        some = ", ".join(f"'{name}'" for name in there[:SHOWN])
+        more = ", ..." if len(there) > SHOWN else ""
+        super().__init__(
+            f"{sentence}; there is {f'{some}{more}' if there else 'nothing'} in it; check --source and --layout."
+        )
 
 
 def list_photos(root: Location) -> list[FileEntry]:
@@ -45,11 +65,33 @@ def list_photos(root: Location) -> list[FileEntry]:
         UserError: the folder is not there, or holds no photo.
     """
     if not root.is_dir():
-        raise UserError(f"source: there is no folder '{root}'; check the path.")
+        raise NothingFound(f"source: there is no folder '{root}'", root.parent)
     entries = [entry for entry in root.files() if not _is_side_file(entry.path)]
     if not entries:
-        raise UserError(f"source: the folder '{root}' holds no photos; check the path.")
+        raise NothingFound(f"source: the folder '{root}' holds no photos", root)
     return entries
+
+
+V = TypeVar("V")
+
+
+def as_listed(
+    labels: Mapping[str, V], entries: Sequence[FileEntry], root: str = ""
+) -> tuple[dict[str, V], dict[str, tuple[int, str, str]]]:
+    """What a list says of photos, under the names that these have; and how many it names otherwise, as in Listing.
+
+    Args:
+        labels: by the names of the list.
+        entries: the photos that are there.
+        root: their folder.
+    """
+    paths = dict.fromkeys(entry.path for entry in entries)
+    naming = resolve(labels, [name for name in labels if name not in paths], lambda: paths, root)
+    renamed: dict[str, V] = {}
+    for name, value in labels.items():
+        photo = naming.others.get(name, name)
+        renamed[name if photo in labels or photo in renamed else photo] = value  # one photo, one line
+    return renamed, naming.ways
 
 
 def _is_side_file(path: str) -> bool:

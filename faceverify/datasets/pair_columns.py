@@ -18,10 +18,11 @@ _TRUTHS = pa.array(["1", "true", "True", "TRUE"])
 
 @dataclass(frozen=True)
 class PairSource:
-    """What a list is called in messages, and the folder taken off its paths."""
+    """What a list is called in messages, and what is taken off its paths (see `normalise_paths`)."""
 
     name: str
     strip_prefix: str = ""
+    roots: tuple[str, ...] = ()
 
 
 def normalise(piece: pa.RecordBatch, first_row: int, source: PairSource) -> pa.RecordBatch:
@@ -32,8 +33,8 @@ def normalise(piece: pa.RecordBatch, first_row: int, source: PairSource) -> pa.R
     """
     columns = _named(piece, source)
     count = len(piece)
-    photo_a, bad_a = normalise_paths(_text(columns["photo_a"]), source.strip_prefix)
-    photo_b, bad_b = normalise_paths(_text(columns["photo_b"]), source.strip_prefix)
+    photo_a, bad_a = normalise_paths(_text(columns["photo_a"]), source.strip_prefix, source.roots)
+    photo_b, bad_b = normalise_paths(_text(columns["photo_b"]), source.strip_prefix, source.roots)
     label = _label(columns["label"], first_row, source) if "label" in columns else pa.nulls(count, pa.int8())
     known = {
         "pair": _pair(columns.get("pair"), first_row, count, source),

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from faceverify.datasets import PairListConfig
 from faceverify.datasets.lfw import read_pairs
 from faceverify.datasets.pair_columns import PairSource, normalise
+from faceverify.datasets.paths import ways_to_write
 from faceverify.errors import UserError
 from faceverify.storage import Location, first_line
 
@@ -26,12 +27,15 @@ _PARQUET_ROWS = 1 << 16
 _HEADER_BYTES = 1 << 16
 
 
-def open_pairs(location: Location, config: PairListConfig | None = None) -> Iterator[pa.RecordBatch]:
+def open_pairs(
+    location: Location, config: PairListConfig | None = None, root: Location | None = None
+) -> Iterator[pa.RecordBatch]:
     """Yield the pairs of `location` in pieces of one schema (module docstring), at least one piece even if it is empty.
 
     `pair` is the list's own column `pair` or `pair_id`, else the row's number from 0. `kind` follows from `label` where
     the list has none: 1 is genuine; 0 is deepfake if the row names a fake (deepfake_a, deepfake_b, generator), else
-    impostor. Memory holds a few pieces, never the list.
+    impostor. An absolute path below `root`, the photos' folder, is taken for its path relative to it. Memory holds a
+    few pieces, never the list.
 
     Raises:
         UserError: the file is missing or unreadable, columns are missing, or a value is not allowed (naming the row).
@@ -39,7 +43,7 @@ def open_pairs(location: Location, config: PairListConfig | None = None) -> Iter
     config = config or PairListConfig()
     if not location.exists():
         raise UserError(f"pairs: there is no file or folder '{location}'; check the path.")
-    source = PairSource(location.uri, config.strip_prefix)
+    source = PairSource(location.uri, config.strip_prefix, ways_to_write(root) if root else ())
     pieces = _checked(_READERS[_format(location, config)](location, config), source)
     return _of_split(pieces, config.split, source) if config.split else pieces
 

@@ -42,7 +42,7 @@ def open_review(out: Location) -> ReviewTable:
         UserError: it is none, or there is nothing to review.
     """
     check_readable(out, "table")
-    files = open_table(out, "cases", tables.CASES, "table")
+    files = open_table(out, "cases", tables.CASES, "table", optional=True)
     manifest = run_manifest(out)
     if manifest is None or not {"digest", "threshold"} <= manifest.keys():
         raise UserError(f"table: '{out}' is not the output of clean (its manifest.json is missing or another job's).")

@@ -11,6 +11,7 @@ from faceverify.errors import Reason
 from faceverify.inputs import stream_table, table_files
 from faceverify.provenance import noted_versions
 from faceverify.run_folder import part, read_part
+from faceverify.scoring import named
 from faceverify.scoring.plan import ScorePlan, photo_rows
 from faceverify.scoring.reuse import Reused
 from faceverify.scoring.similarity import STATES, PhotoFacts, PhotoIndex, fill_matrix, mark_states
@@ -59,7 +60,8 @@ def published_versions(out: Location, photos: list[Location] | Location) -> Iter
     seen = noted_versions(chain.from_iterable(made))
     index = PhotoIndex()
     index.encode(pa.array(list(seen), pa.string()))
-    for rows in photo_rows(index, photos, Reused(index.numbers, None)):
+    others = named.look_up(index.numbers, photos, [], np.zeros(len(index.numbers), bool)).others
+    for rows in photo_rows(index, photos, Reused(index.numbers, None), others):
         yield rows, [seen[photo] for photo in rows["photo"].to_pylist()]
 
 

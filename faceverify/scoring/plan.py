@@ -7,7 +7,7 @@ Pairs are streamed, so memory grows with the number of distinct photos and not w
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from faceverify import tables
 from faceverify.errors import UserError
 from faceverify.inputs import stream_table
+from faceverify.scoring import named
 from faceverify.scoring.csv_output import CsvConfig, chosen_columns
 from faceverify.scoring.reuse import Reused, Wanted
 from faceverify.scoring.similarity import PhotoIndex
@@ -38,6 +39,7 @@ class ScorePlan:
     dim: int  # of re-used embeddings, 0 if there are none
     reused: int  # photos whose embedding was given
     not_reused: dict[str, int]  # of the others that have a row: why it was not taken, and how many
+    found: dict[str, Any] = field(default_factory=dict)  # photos found under another name: Naming.ways
 
     def as_json(self) -> dict[str, Any]:
         """For `RunFolder.note`."""
@@ -52,6 +54,7 @@ def make_plan(
     work: Location,
     pairs_per_shard: int,
     photos_per_shard: int,
+    max_failed: float = 1.0,
 ) -> ScorePlan:
     """Stream the pairs into shards, then list the photos that they name.
 
@@ -63,17 +66,19 @@ def make_plan(
         work: the run's working folder.
         pairs_per_shard: rows per shard of pairs.
         photos_per_shard: rows per shard of photos.
+        max_failed: the share of pairs or photos that may be missing.
 
     Raises:
-        UserError: no pairs at all, or a table with a photo twice.
+        UserError: no pairs at all, a table with a photo twice, or too many photos that are not there.
     """
-    index = PhotoIndex()
+    index, strays = PhotoIndex(), named.Strays()
     count = 0
 
     def numbered() -> Iterator[pa.Table]:
         nonlocal count
         for piece in pairs:
             count += piece.num_rows
+            strays.see(piece)
             sound = pc.is_null(piece["fault"])  # a forbidden path is never looked at: it gets no number (-1)
             for name in ("a", "b"):
                 numbers = index.encode(pc.if_else(sound, piece[f"photo_{name}"], None))
@@ -86,9 +91,14 @@ def make_plan(
     reused = Reused(index.numbers, wanted)
     for files in embeddings:
         reused.add(files)
-    photo_shards = write_shards(work / "photos", photo_rows(index, photos, reused), photos_per_shard)
+    # Photos that are given must be there, whatever embeddings there are: these are of the photos as they are now.
+    given = reused.given if wanted is None else np.zeros(len(index.numbers), bool)
+    naming = named.look_up(index.numbers, photos, [file for files in embeddings for file in files], given)
+    planned = [work / "pairs" / entry.path for entry in (work / "pairs").files(recursive=False)]
+    named.check(planned, count, index.numbers, naming, strays, photos, max_failed)
+    photo_shards = write_shards(work / "photos", photo_rows(index, photos, reused, naming.others), photos_per_shard)
     cut = (count, len(index.numbers), pair_shards, photo_shards, photos_per_shard)
-    return ScorePlan(*cut, reused.dim, reused.taken, dict(reused.why_not))
+    return ScorePlan(*cut, reused.dim, reused.taken, dict(reused.why_not), naming.ways)
 
 
 def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
@@ -104,23 +114,42 @@ def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
     chosen_columns(csv, list(dict.fromkeys([*columns, *tables.SCORES.names])))
 
 
-def photo_rows(index: PhotoIndex, photos: list[Location] | Location | None, reused: Reused) -> Iterator[pa.Table]:
+def photo_rows(
+    index: PhotoIndex, photos: list[Location] | Location | None, reused: Reused, others: dict[str, str]
+) -> Iterator[pa.Table]:
     """One row per distinct photo in the order of their numbers: `row` (the number), tables.PHOTOS, and, where
-    embeddings are re-used, `embedding`, `photo_version` and `crop`."""
+    embeddings are re-used, `embedding`, `photo_version` and `crop`.
+
+    A photo keeps the name that the list has for it; `others` holds the names under which some of them are there.
+    """
     names = list(index.numbers)
-    known = _from_table(photos, index.numbers) if isinstance(photos, list) else None
+    known = _from_table(photos, index.numbers, others) if isinstance(photos, list) else None
     for start in range(0, len(names), PLANNED_ROWS):
         part = names[start : start + PLANNED_ROWS]
         if known is not None:
             rows = known.slice(start, len(part))
         else:
-            uris = [f"{photos.uri}/{name}" for name in part] if isinstance(photos, Location) else [None] * len(part)
+            there = [others.get(name, name) for name in part]
+            uris = [f"{photos.uri}/{name}" for name in there] if isinstance(photos, Location) else [None] * len(part)
             rows = _bare(part, uris)
         given = reused.columns(rows, start) if reused.dim else {}
         rows = rows.add_column(0, "row", pa.array(np.arange(start, start + len(part))))
         for name, values in given.items():
             rows = rows.append_column(name, values)
         yield rows
+
+
+def _renamed(pieces: Iterable[pa.Table], others: dict[str, str]) -> Iterator[pa.Table]:
+    """The rows, and once more, under the names that the list has for them, those that it names otherwise."""
+    names_of: dict[str, list[str]] = {}
+    for name, other in others.items():
+        names_of.setdefault(other, []).append(name)
+    for table in pieces:
+        yield table
+        if others:
+            again = [(row, n) for row, one in enumerate(table["photo"].to_pylist()) for n in names_of.get(one, ())]
+            rows = table.take(pa.array([row for row, _ in again], pa.int64()))
+            yield rows.set_column(0, "photo", pa.array([name for _, name in again], pa.string()))
 
 
 # A photo that no table knows has no uri: scoring says so in the status of its pairs.
@@ -133,10 +162,10 @@ def _bare(names: list[str], uris: list[str] | list[None]) -> pa.Table:
     return pa.table(columns | {"photo": pa.array(names), "uri": pa.array(uris, pa.string())}, schema=PLANNED)
 
 
-def _from_table(files: list[Location], numbers: dict[str, int]) -> pa.Table:
+def _from_table(files: list[Location], numbers: dict[str, int], others: dict[str, str]) -> pa.Table:
     """The rows of a photos table that the pairs name, in the order of their numbers; unknown ones without uri."""
     pieces, order = [], []
-    for table in stream_table(files, PLANNED.names):
+    for table in _renamed(stream_table(files, PLANNED.names), others):
         found = np.array([numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
         use = np.flatnonzero(found >= 0)
         pieces.append(table.take(pa.array(use)).select(PLANNED.names).cast(PLANNED))

@@ -48,6 +48,11 @@ class Reused:
         self._versions: list[str | None] = []
         self._crop = wanted.crop if wanted else None
 
+    @property
+    def given(self) -> np.ndarray:
+        """Which photos have a row that fits, [N] bool."""
+        return self._position >= 0
+
     def add(self, files: list[Location]) -> None:
         """Look through one table.
 

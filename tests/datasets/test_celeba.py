@@ -67,5 +67,79 @@ def test_mistakes(tmp_path: Path):
     (root / "identity_CelebA.txt").unlink()
     with pytest.raises(UserError, match=r"no identity_CelebA\.txt"):
         listed(root)
-    with pytest.raises(UserError, match="no folder img_align_celeba"):
+    with pytest.raises(UserError, match=r"holds none of the folders img_align_celeba, .* there is nothing in it"):
         listed(tmp_path / "nowhere")
+
+
+# -- as archives and Kaggle lay them out -------------------------------------------------------------------------------
+
+HEADS = {
+    "identity_CelebA": "",
+    "list_eval_partition": "image_id,partition\n",
+    "list_landmarks_align_celeba": "image_id,lefteye_x,lefteye_y,righteye_x,righteye_y,nose_x,nose_y,"
+    "leftmouth_x,leftmouth_y,rightmouth_x,rightmouth_y\n",
+}
+
+
+def kaggle(root: Path) -> Path:
+    """The lists of `source` as Kaggle has them: commas and a header."""
+    for name, head in HEADS.items():
+        place = next(root.rglob(f"{name}.txt"))
+        lines = [",".join(line.split()) for line in place.read_text().splitlines() if ".jpg" in line]
+        place.with_suffix(".csv").write_text(head + "\n".join(lines) + "\n")
+        place.unlink()
+    return root
+
+
+def facts(listing: Listing) -> list[tuple]:
+    rows = listing.photos.to_pylist()
+    return [(r["photo"].split(".")[0], r["person"], r["split"], r["landmarks"] is not None) for r in rows]
+
+
+LAYOUTS = {
+    "nested": ("Anno", "img_align_celeba/img_align_celeba"),
+    "in Img": ("", "Img/img_align_celeba"),
+    "one further down": ("CelebA/Anno", "CelebA/Img/img_align_celeba"),
+    "png": ("Anno", "Img/img_align_celeba_png"),
+}
+
+
+@pytest.mark.parametrize("csv", [False, True])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_layouts_of_archives(tmp_path: Path, layout: str, csv: bool):
+    anno, images = LAYOUTS[layout]
+    (tmp_path / anno).mkdir(parents=True, exist_ok=True)
+    source(tmp_path, anno, images)
+    if layout == "png":
+        for photo in (tmp_path / images).iterdir():
+            photo.rename(photo.with_suffix(".png"))
+    listing = listed(kaggle(tmp_path) if csv else tmp_path)
+    assert facts(listing) == [("000001", "2880", "train", True), ("000002", "2937", "test", False)]
+    assert all(Path(uri).is_file() for uri in listing.photos["uri"].to_pylist())
+    assert sorted(row["reason"] for row in listing.rejects.to_pylist()) == ["missing", "unlabelled"]
+    found = {"under another extension": (2, "000001.jpg", "000001.png")} if layout == "png" else {}
+    assert listing.found == found
+
+
+def test_the_folder_of_the_photos_as_the_source(tmp_path: Path):
+    source(tmp_path, "", "img_align_celeba/img_align_celeba")
+    for root in (tmp_path / "img_align_celeba", tmp_path / "img_align_celeba" / "img_align_celeba"):
+        assert facts(listed(root)) == facts(listed(tmp_path))
+
+
+def test_in_a_bucket(tmp_path: Path, bucket: str):
+    import boto3
+
+    root = kaggle(source(tmp_path, "Anno", "Img/img_align_celeba/img_align_celeba"))
+    client = boto3.Session().client("s3")
+    for path in root.rglob("*.*"):
+        client.upload_file(str(path), bucket, f"celeba/{path.relative_to(root)}")
+    listing = read(open_location(f"s3://{bucket}/celeba"), DatasetConfig(layout="celeba"))
+    assert facts(listing) == facts(listed(root))
+
+
+def test_kaggles_copy_has_no_identities(tmp_path: Path):
+    root = kaggle(source(tmp_path))
+    (root / "identity_CelebA.csv").unlink()
+    with pytest.raises(UserError, match=r"no identity_CelebA\.txt in .*Kaggle's copy lacks it\.$"):
+        listed(root)

@@ -1,11 +1,14 @@
+import os
 import os.path
 import string
+from pathlib import Path
 
 import pyarrow as pa
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from faceverify.datasets.paths import normalise_path, normalise_paths
+from faceverify.datasets.paths import normalise_path, normalise_paths, ways_to_write
+from faceverify.storage import Location
 
 PIECES = st.sampled_from(["a", "b.jpg", "..", ".", "", "...", "ü", " ", "a:b", "C:", "s3:", "\0", ".hidden", "~"])
 PATHS = st.lists(PIECES, max_size=6).flatmap(lambda parts: st.sampled_from(["/", "\\"]).map(lambda s: s.join(parts)))
@@ -87,3 +90,23 @@ def test_prefix_is_stripped():
 def test_a_prefix_cannot_hide_an_absolute_path():
     _, bad = normalise_paths(pa.array(["/data//etc/passwd"]), "/data")
     assert bad.to_pylist() == [True]
+
+
+@given(st.lists(PATHS | ANY_TEXT | PATHS.map("/d/photos/".__add__) | PATHS.map("s3://b/photos/".__add__), max_size=20))
+@example(["/d/photos/../../etc/passwd", "/d/photosx/a", "/d/photos/a/../b", "file:///d/photos/a"])
+def test_below_the_root_absolute_paths_are_relative_ones(paths: list[str]):
+    roots = ("/d/photos", "file:///d/photos", "s3://b/photos")
+    normal, bad = normalise_paths(pa.array(paths, pa.string()), roots=roots)
+    for path, one, outside_root in zip(paths, normal.to_pylist(), bad.to_pylist(), strict=True):
+        slashed = path.replace("\\", "/")
+        rest = next((slashed.removeprefix(f"{root}/") for root in roots if slashed.startswith(f"{root}/")), slashed)
+        assert (None if outside_root else one) == normalise_path(rest)
+        assert outside_root or not outside(one)
+
+
+def test_the_ways_to_write_a_folder(tmp_path: Path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    link, real = f"{tmp_path}/link", os.path.realpath(tmp_path / "real")
+    assert ways_to_write(Location(link)) == (link, f"file://{link}", real, f"file://{real}")
+    assert ways_to_write(Location("s3://b/photos")) == ("s3://b/photos",)

@@ -93,14 +93,24 @@ def test_a_pair_list_cannot_leave_the_folder(run: Run, tiny: Path, tmp_path: Pat
     root.mkdir(parents=True)
     for place in (root / "in.png", tmp_path / "a" / "secret.png", tmp_path / "secret.png"):
         place.write_bytes(good(0))
-    left = [*ESCAPES, "../secret.png", str(root / "in.png"), "x/../in.png", ".//in.png", "in.png"]
+    left = [
+        *ESCAPES,
+        "../secret.png",
+        f"{root}/../secret.png",
+        str(root / "in.png"),
+        "x/../in.png",
+        ".//in.png",
+        "in.png",
+    ]
     pq.write_table(pa.table({"photo_a": ["in.png"] * len(left), "photo_b": left}), tmp_path / "pairs.parquet")
     options = ["--photos", root, "--pairs", tmp_path / "pairs.parquet", "--model", tiny, "--align.method", "none"]
     ended = run("score", *options, "--out", tmp_path / "out")
+    ended.refused(2, "11 of 15 pairs failed with outside_root", "'../../../../etc/passwd'", "--max-failed")
+    ended = run("score", *options, "--out", tmp_path / "out", "--max-failed", 1)
     assert ended.code == 0, ended.err
     made = without_work(tmp_path / "out")
-    assert [row["status"] for row in made["scores"]] == ["outside_root"] * (len(left) - 3) + ["ok"] * 3
-    assert [row["similarity"] for row in made["scores"][-3:]] == [pytest.approx(1, abs=1e-6)] * 3
+    assert [row["status"] for row in made["scores"]] == ["outside_root"] * (len(left) - 4) + ["ok"] * 4
+    assert [row["similarity"] for row in made["scores"][-4:]] == [pytest.approx(1, abs=1e-6)] * 4
     assert [row["photo"] for row in made["embeddings"]] == ["in.png"]
     assert [row["photo_b"] for row in made["scores"]][: len(ESCAPES)] == ESCAPES
 
@@ -171,3 +181,47 @@ def test_a_csv_of_pairs_with_hostile_names(run: Run, hostile: Path, tiny: Path, 
     assert ended.code == 0, ended.err
     made = without_work(tmp_path / "out")
     assert [(row["photo_a"], row["status"]) for row in made["scores"]] == [(name, "ok") for name in HOSTILE]
+
+
+def test_no_face_in_any_photo_is_no_success_and_can_be_accepted_without_working_again(run: Run, tmp_path: Path) -> None:
+    for number in range(6):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        (tmp_path / "photos" / f"{number}.png").write_bytes(good(number % 3))
+    options = ["--photos", tmp_path / "photos", "--align.method", "annotated", "--photos-per-shard", 2]
+    options += ["--out", tmp_path / "out"]
+    ended = run("align", *options)
+    ended.refused(2, "6 of 6 photos failed with no_landmarks", "'0.png', '1.png', '2.png'", "--align.method yunet")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+    rejects = pq.read_table(tmp_path / "out" / "rejects")
+    assert rejects["reason"].to_pylist() == ["no_landmarks"] * len(rejects) and len(rejects) >= 4
+    ended = run("embed", "--faces", tmp_path / "out", "--model", "any", "--out", tmp_path / "embeddings")
+    ended.refused(2, "belongs to a run that has not finished")
+
+    # Whatever was done is not done again.
+    (tmp_path / "photos").rename(tmp_path / "gone")
+    (tmp_path / "gone").joinpath("0.png").touch()
+    (tmp_path / "gone").rename(tmp_path / "photos")
+    ended = run("align", *options, "--max-failed", 1)
+    assert ended.code == 0, ended.err
+    assert "Going on where an earlier run stopped." in ended.out
+    assert len(pq.read_table(tmp_path / "out" / "rejects")) == 6 and len(pq.read_table(tmp_path / "out" / "faces")) == 0
+
+
+def test_a_list_of_other_names_is_scored_or_refused_before_work(run: Run, tiny: Path, tmp_path: Path) -> None:
+    root = tmp_path / "photos"
+    for name in ("ana/1.png", "ana/2.png", "bo/1.png"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(good(len(name) % 3))
+    rows = {"other.csv": "ana/1.jpg,ana/2.jpg\nana/1.jpg,bo/1.jpg", "wrong.csv": "cy/1.jpg,cy/2.jpg\ncy/1.jpg,bo/1.jpg"}
+    for name, text in rows.items():
+        (tmp_path / name).write_text(f"photo_a,photo_b\n{text}\n")
+    options = ["--photos", root, "--model", tiny, "--align.method", "none", "--out", tmp_path / "out"]
+    ended = run("score", *options, "--pairs", tmp_path / "wrong.csv")
+    ended.refused(2, "2 of 3 photos failed with missing ('cy/1.jpg' (there is 'bo/1.png')")
+    assert "Ray: " not in ended.out, "nothing was started"
+    ended = run("score", *options, "--pairs", tmp_path / "other.csv")
+    assert ended.code == 0, ended.err
+    assert "3 names found under another extension: 'ana/1.jpg' -> 'ana/1.png'\n" in ended.out
+    made = without_work(tmp_path / "out")
+    assert [row["status"] for row in made["scores"]] == ["ok", "ok"]
+    assert [row["photo_a"] for row in made["scores"]] == ["ana/1.jpg"] * 2

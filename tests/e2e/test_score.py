@@ -103,12 +103,16 @@ def test_all_embeddings_given(
 def test_photos_without_embedding_are_unknown_if_no_photos_are_given(
     run: Run, plain: tuple[Path, dict[str, Any]], people: People, tmp_path: Path
 ) -> None:
-    for count in (0, 40):
+    for count in (1, 40):
         (tmp_path / str(count)).mkdir()
         some = pq.read_table(plain[0] / "embeddings").slice(0, count)
         pq.write_table(some, tmp_path / str(count) / "e.parquet")
         out = tmp_path / f"out{count}"
         ended = run("score", "--pairs", people.pairs, "--embeddings", tmp_path / str(count), "--out", out)
+        ended.refused(2, "failed with unknown_photo", "--max-failed 0.5")
+        assert list(out.iterdir()) == []
+        accepted = ["--embeddings", tmp_path / str(count), "--out", out, "--max-failed", 1]
+        ended = run("score", "--pairs", people.pairs, *accepted)
         assert ended.code == 0, ended.err
         names = set(some["photo"].to_pylist())
         for row in without_work(out)["scores"]:

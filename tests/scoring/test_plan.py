@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from faceverify import tables
+from faceverify.datasets.paths import normalise_paths
 from faceverify.errors import UserError
 from faceverify.scoring.plan import ScorePlan, make_plan
 from faceverify.shards import read_column, read_shard
@@ -161,3 +162,99 @@ def test_the_same_input_gives_the_same_plan(tmp_path: Path) -> None:
     piece = pairs_of(*((f"p{i * 7 % 50}", f"p{i * 3 % 50}") for i in range(200)))
     first = planned(tmp_path / "1", [piece], Location("/r"), pairs=30, each=7)
     assert planned(tmp_path / "2", [piece], Location("/r"), pairs=30, each=7) == first
+
+
+# -- names that are not there as they are ------------------------------------------------------------------------------
+
+
+def folder_of(tmp_path: Path, *names: str) -> Location:
+    root = tmp_path / "set" / "photos"
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    return Location(str(root))
+
+
+LIST = [("ana/1.jpg", "ana/2.jpg"), ("ana/1.jpg", "bo/1.jpg"), ("bo/1.jpg", "bo/2.jpg")]
+
+
+def test_photos_are_read_where_they_are_and_keep_the_name_of_the_list(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "ana/1.png", "ana/2.jpg", "bo/1.png", "bo/2.jpg")
+    plan, pairs, photos = planned(tmp_path, [pairs_of(*LIST)], root)
+    names = photos["photo"].to_pylist()
+    assert set(names) == {name for pair in LIST for name in pair}
+    there = {n: n.replace("1.jpg", "1.png") for n in names}
+    assert photos["uri"].to_pylist() == [f"{root.uri}/{there[name]}" for name in names]
+    assert plan.found == {"under another extension": (2, "ana/1.jpg", "ana/1.png")}
+    assert pairs["photo_a"].to_pylist() == [a for a, _ in LIST]
+
+
+def test_rows_of_a_table_are_found_under_another_name_too(tmp_path: Path) -> None:
+    table = photos_table(tmp_path, ["ana/1.png", "ana/2.jpg", "bo/1.jpg", "bo/2.jpg"])
+    plan, _, photos = planned(tmp_path, [pairs_of(*LIST)], table)
+    rows = {row["photo"]: (row["uri"], row["person"]) for row in photos.to_pylist()}
+    assert rows["ana/1.jpg"] == ("/data/ana/1.png", "a") and rows["ana/2.jpg"] == ("/data/ana/2.jpg", "a")
+    assert photos["row"].to_pylist() == [0, 1, 2, 3] and plan.found["under another extension"][0] == 1
+
+
+def stopped(tmp_path: Path, pieces: list[pa.Table], photos: Any, share: float, embeddings: Any = ()) -> str:
+    work, given = Location(str(tmp_path / "work")), [list(embeddings)] if embeddings else []
+    with pytest.raises(UserError) as caught:
+        make_plan(pieces, photos, given, None, work, 10, 10, share)
+    make_plan(pieces, photos, given, None, work, 10, 10, 1)  # accepts all
+    return str(caught.value)
+
+
+def test_it_stops_where_most_pairs_have_no_photo(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, *(f"cy/{i}.jpg" for i in range(9)))
+    said = stopped(tmp_path, [pairs_of(*LIST)], root, 0.5)
+    assert said.startswith("4 of 4 photos failed with missing ('ana/1.jpg' (there is 'cy/1.jpg'), ")
+    assert said.endswith("; --max-failed 1 accepts it.")
+    # One photo of many, and yet most pairs need it.
+    pairs = [("gone.jpg", f"cy/{i}.jpg") for i in range(9)]
+    assert stopped(tmp_path, [pairs_of(*pairs)], root, 0.5).startswith("9 of 9 pairs failed with missing ('gone.jpg')")
+    plan, *_ = planned(tmp_path, [pairs_of(*pairs, *[("cy/1.jpg", "cy/2.jpg")] * 9)], root)
+    assert plan.pairs == 18
+
+
+def test_a_single_pair_without_its_photo_is_told_the_nearest(tmp_path: Path) -> None:
+    root = folder_of(tmp_path, "ana/1.jpg", "ana/22.jpg")
+    said = stopped(tmp_path, [pairs_of(("ana/1.jpg", "ana/2.jpg"))], root, 0.5)
+    assert said.startswith("1 of 1 pairs failed with missing ('ana/2.jpg' (there is 'ana/22.jpg'))")
+
+
+@pytest.mark.parametrize(
+    ("before", "below", "options"),
+    [
+        ("lfw/", "", "--pair-list.strip-prefix 'lfw'"),
+        ("lfw/", "images/", "--photos '{root}/images' and --pair-list.strip-prefix 'lfw'"),
+    ],
+)
+def test_a_change_of_folders_is_proposed(tmp_path: Path, before: str, below: str, options: str) -> None:
+    root = folder_of(tmp_path, *(below + name for pair in LIST for name in pair))
+    said = stopped(tmp_path, [pairs_of(*((before + a, before + b) for a, b in LIST))], root, 0.5)
+    assert f"if the photos are the same ones, give {options.format(root=root)};" in said
+
+
+@pytest.mark.parametrize("before", ["/home/me/", "C:\\photos\\", "s3://bucket/photos/"])
+def test_absolute_paths_of_another_machine(tmp_path: Path, before: str) -> None:
+    root = folder_of(tmp_path, *(name for pair in LIST for name in pair))
+    named = [tuple(before + name.replace("/", before[-1]) for name in pair) for pair in LIST]
+    said = stopped(tmp_path, [pairs_of(*named, fault=range(3))], root, 0.5)
+    slashed = before.replace("\\", "/")
+    assert said.startswith(f"3 of 3 pairs failed with outside_root ('{slashed}ana/1.jpg', ")
+    assert f"give --pair-list.strip-prefix '{slashed[:-1]}';" in said
+    normal, bad = normalise_paths(pa.array([name for pair in named for name in pair]), slashed[:-1])
+    assert not any(bad.to_pylist()) and normal.to_pylist() == [name for pair in LIST for name in pair]
+
+
+def test_names_that_neither_the_table_nor_the_embeddings_have(tmp_path: Path) -> None:
+    table = photos_table(tmp_path, ["ana/1.jpg", "cy/1.jpg"])
+    assert "3 of 4 photos failed with unknown_photo" in stopped(tmp_path, [pairs_of(*LIST)], table, 0.5)
+    given = embeddings_table(tmp_path, {"ana/1.jpg": [1, 0, 0, 0], "bo/22.jpg": [1, 0, 0, 0]})
+    said = stopped(tmp_path, [pairs_of(*LIST)], None, 0.5, given)
+    assert "3 of 4 photos failed with unknown_photo" in said and "there is 'bo/22.jpg'" in said
+    # What has an embedding need not be there as a photo.
+    whole = embeddings_table(tmp_path, {name: [1, 0, 0, 0] for pair in LIST for name in pair})
+    plan, *_ = planned(tmp_path, [pairs_of(*LIST)], folder_of(tmp_path, "x.jpg"), whole)
+    assert plan.reused == 4
