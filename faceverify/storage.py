@@ -4,9 +4,11 @@ A `Location` travels between processes as its URI alone: credentials never leave
 (environment, profile or instance role), and each process builds its own client.
 """
 
+import errno
 import functools
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING
 import pyarrow.fs as pafs
 
 from faceverify.errors import BadData, PlatformError, Reason, UserError
+from faceverify.folder_listing import BadEntry, FileEntry, kind_of, list_folder, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,13 +31,8 @@ ATTEMPTS = 8  # of one request to S3, with growing pauses: a minute of "slow dow
 OF_THE_OBJECT = ("ACCESS_DENIED", "AccessDenied", "INVALID_OBJECT_STATE", "InvalidObjectState", "HTTP status 403")
 
 
-@dataclass(frozen=True, order=True)
-class FileEntry:
-    """One file of a listing: its `/`-separated path relative to the listed folder, bytes, and time of change (ns)."""
-
-    path: str
-    size: int
-    mtime_ns: int
+class NotAFileError(OSError):
+    """There is a folder, a pipe, a socket or a device where a file was expected."""
 
 
 @functools.cache
@@ -98,6 +96,10 @@ class Location:
         """Whether this is a file."""
         return self._info().type == pafs.FileType.File
 
+    def kind(self) -> pafs.FileType:
+        """What there is: File, Directory, NotFound, or Unknown (a pipe, a device)."""
+        return self._info().type
+
     def stat(self) -> FileEntry:
         """Size and time of change of this file."""
         return self._entry(self._info(), self.parent.path)
@@ -110,18 +112,39 @@ class Location:
         return FileEntry(info.path[len(base.rstrip("/")) + 1 :], info.size or 0, info.mtime_ns or 0)
 
     def files(self, recursive: bool = True) -> list[FileEntry]:
-        """All files below this folder, sorted by path; empty if the folder does not exist."""
+        """All files below this folder, sorted by path, each once; empty if the folder does not exist."""
+        return self.listing(recursive)[0]
+
+    def listing(self, recursive: bool = True, hidden: bool = True) -> tuple[list[FileEntry], list[BadEntry]]:
+        """Like `files`, and what is no file there (see `faceverify.folder_listing`).
+
+        Args:
+            recursive: also below sub-folders.
+            hidden: also what has a name that begins with a dot; in S3 it is always listed.
+        """
+        if self.is_local:
+            return list_folder(self.path, recursive, hidden)
         selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
         infos = self.fs.get_file_info(selector)
-        return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File)
+        return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File), []
 
     @contextmanager
     def open_input(self) -> Iterator["pa.NativeFile"]:
-        """Open for random-access reading.
+        """Open for random-access reading. A pipe or a device is refused and never waited for.
 
         Raises:
+            NotAFileError: there is something else than a file.
             OSError: of S3 with this object's name, also where Arrow leaves it out: while it reads.
         """
+        if self.is_local:
+            handle = self._open_local()
+            try:
+                # By its descriptor: what was looked at is what is read, whatever happens to the name meanwhile.
+                with self.fs.open_input_file(f"/dev/fd/{handle}") as stream:
+                    yield stream
+            finally:
+                os.close(handle)
+            return
         try:
             with self.fs.open_input_file(self.path) as stream:
                 yield stream
@@ -129,6 +152,15 @@ class Location:
             if not str(error).startswith("AWS Error"):
                 raise
             raise OSError(f"{self.uri}: {first_line(error)}") from error
+
+    def _open_local(self) -> int:
+        """A descriptor of this local file."""
+        handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(handle)
+            raise NotAFileError(errno.EINVAL, kind_of(mode), self.path)
+        return handle
 
     def open_output(self) -> "pa.NativeFile":
         """Open for writing; on S3 the object appears when the stream is closed."""
@@ -144,22 +176,58 @@ class Location:
         """The whole file.
 
         Raises:
-            BadData: missing, unreadable, or longer than `max_bytes` (checked before reading).
+            BadData: no address of a file, missing, no file, unreadable, or longer than `max_bytes` (checked before
+                reading).
             PlatformError: the storage did not give it, though tried again and again: that is no fault of the file.
         """
+        if fault := self._fault():
+            raise BadData(Reason.BAD_NAME, f"{fault}: '{printable(self.uri)[:200]}'")
         try:
-            with self.open_input() as stream:
-                if max_bytes is not None and stream.size() > max_bytes:
-                    raise BadData(Reason.TOO_MANY_BYTES, f"{stream.size()} bytes, the limit is {max_bytes}")
-                return stream.read()
+            return self._read_local(max_bytes) if self.is_local else self._read_remote(max_bytes)
         except FileNotFoundError:
             raise BadData(Reason.MISSING, self.uri) from None
+        except NotAFileError as error:
+            raise BadData(Reason.NOT_A_FILE, f"{error.strerror}: {self.uri}") from None
         except OSError as error:
+            if error.errno == errno.ENAMETOOLONG:
+                raise BadData(Reason.BAD_NAME, f"the name is too long: '{self.uri[:200]}'") from None
             if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
             raise PlatformError(
                 f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
             ) from None
+
+    def _fault(self) -> str:
+        """Why this can be no file's address; empty if it can be."""
+        scheme, separator, rest = self.uri.partition("://")
+        if not self.uri:
+            return "there is no address"
+        if "\0" in self.uri or printable(self.uri) != self.uri:
+            return "the address holds a NUL byte or what is not UTF-8"
+        if separator and scheme not in SCHEMES:
+            return f"the scheme '{printable(scheme)[:20]}://' is not supported"
+        if separator and not all(rest.partition("/")[::2]):
+            return "the address names no object; s3://bucket/key does"
+        return ""
+
+    def _read_local(self, max_bytes: int | None) -> bytes:
+        with os.fdopen(self._open_local(), "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            if max_bytes is not None and size > max_bytes:
+                raise BadData(Reason.TOO_MANY_BYTES, f"{size} bytes, the limit is {max_bytes}")
+            data = stream.readall()
+        if data is None:  # a file of the kernel that has nothing to say yet
+            raise BlockingIOError(errno.EAGAIN, "nothing to read", self.path)
+        return data
+
+    def _read_remote(self, max_bytes: int | None) -> bytes:
+        try:
+            with self.open_input() as stream:
+                if max_bytes is not None and stream.size() > max_bytes:
+                    raise BadData(Reason.TOO_MANY_BYTES, f"{stream.size()} bytes, the limit is {max_bytes}")
+                return stream.read()
+        except ValueError as error:  # Arrow's, of a key that it does not take
+            raise BadData(Reason.BAD_NAME, first_line(error)) from None
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file; it appears complete or not at all."""
@@ -220,8 +288,10 @@ def open_location(uri: str) -> Location:
     """Make a Location from what a user typed.
 
     Raises:
-        UserError: a scheme that is not supported, or an S3 address without a bucket.
+        UserError: a scheme that is not supported, an S3 address without a bucket, or what no file can be called.
     """
+    if "\0" in uri or printable(uri) != uri:
+        raise UserError(f"the path '{printable(uri)}' holds a NUL byte or what is not UTF-8; rename what it names.")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return Location(str(Path(uri).expanduser().absolute()))
@@ -240,13 +310,22 @@ def check_readable(location: Location, field: str) -> None:
     """Check, before work starts, that `location` exists and may be read.
 
     Raises:
-        UserError: nothing is there.
+        UserError: nothing is there, or something that is neither a file nor a folder.
         PlatformError: the storage refuses (credentials, bucket, permission), told apart by name.
     """
     if not location.is_local:
         _check_bucket(location, field)
-    if not location.exists():
+    try:
+        kind = location.kind()
+    except OSError as error:
+        raise UserError(f"{field}: '{location.uri[:200]}' cannot be opened ({error.strerror}); check it.") from None
+    if kind == pafs.FileType.NotFound:
         raise UserError(f"{field}: there is no file or folder '{location}'; check the path.")
+    if kind == pafs.FileType.Unknown:
+        raise UserError(
+            f"{field}: '{location}' is {kind_of(os.stat(location.path).st_mode)}, neither a file nor a folder; "
+            "write what it gives to a file."
+        )
 
 
 def check_writable(location: Location, field: str) -> None:

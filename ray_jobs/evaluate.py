@@ -22,7 +22,7 @@ from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
-from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
+from faceverify.inputs import fingerprint, open_table, photo_table_files, run_manifest, stream_table
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import run_job
@@ -193,7 +193,7 @@ def photo_places(config: EvaluateConfig, photos: list[str], origin: dict[str, An
     if not named:
         return {}
     place = open_location(named)
-    files = table_files(place, "photos") if place.exists() else []
+    files = photo_table_files(place) if place.exists() else []
     if not files:
         return {photo: place / photo for photo in photos}
     wanted, found = set(photos), {}

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import Listing, list_photos, photos_table, rejects_table
+from faceverify.datasets.text_lists import read_lines
 from faceverify.errors import Reason, UserError
 from faceverify.storage import FileEntry, Location
 from faceverify.tables import LANDMARKS
@@ -33,11 +34,12 @@ def read(source: Location, config: DatasetConfig) -> Listing:
     identities = _list(source, "identity_CelebA.txt", 1)
     if identities is None:
         raise UserError(f"celeba: there is no identity_CelebA.txt in '{source}' or in its Anno folder; download it.")
-    entries = list_photos(root)
+    entries, bad = list_photos(root)
     named = [entry for entry in entries if entry.path in identities]
-    listed = {entry.path for entry in entries}
+    listed = {entry.path for entry in entries} | {path for path, _, _ in bad}
     rejected = [(e.path, Reason.UNLABELLED, "no identity") for e in entries if e.path not in identities]
     rejected += [(name, Reason.MISSING, "named by identity_CelebA.txt") for name in identities if name not in listed]
+    rejected += bad
     columns = {
         "person": pa.array([identities[entry.path][0] for entry in named], pa.string()),
         "is_fake": pa.array([False] * len(named), pa.bool_()),
@@ -62,7 +64,7 @@ def _list(source: Location, name: str, values: int) -> dict[str, list[str]] | No
     if place is None:
         return None
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(place.read_bytes().decode().splitlines(), 1):
+    for number, line in read_lines(place, "celeba"):
         file, *words = line.split() or [""]
         if len(words) == values and "." in file:
             found[file] = words

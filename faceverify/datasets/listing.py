@@ -29,30 +29,42 @@ _SIDE_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Listing:
-    """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`."""
+    """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`.
+
+    notes: what was understood of the folders' names, as phrases.
+    """
 
     photos: pa.Table
     pairs: pa.Table | None
     rejects: pa.Table
+    notes: tuple[str, ...] = ()
 
 
-def list_photos(root: Location) -> list[FileEntry]:
-    """The files below `root`, sorted, without hidden ones and well-known side files.
+Rejected = tuple[str, Reason, str]  # a photo's path, why, and the detail
+
+
+def list_photos(root: Location) -> tuple[list[FileEntry], list[Rejected]]:
+    """The files below `root`, sorted, without hidden ones and well-known side files; and what is no file there.
 
     All others count as photos whatever their suffix: if one holds no picture, decoding says so.
 
     Raises:
         UserError: the folder is not there, or holds no photo.
+        PlatformError: the folder may not be read.
     """
     if not root.is_dir():
         raise UserError(f"source: there is no folder '{root}'; check the path.")
-    entries = [entry for entry in root.files() if not _is_side_file(entry.path)]
+    files, bad = root.listing(hidden=False)
+    entries = [entry for entry in files if not is_side_file(entry.path)]
+    rejected = [(one.path, one.reason, one.detail) for one in bad if not is_side_file(one.path)]
     if not entries:
-        raise UserError(f"source: the folder '{root}' holds no photos; check the path.")
-    return entries
+        why = f", only what is no photo ({rejected[0][0]}: {rejected[0][1]})" if rejected else ""
+        raise UserError(f"source: the folder '{root}' holds no photos{why}; check the path.")
+    return entries, rejected
 
 
-def _is_side_file(path: str) -> bool:
+def is_side_file(path: str) -> bool:
+    """Whether a file of this path (relative to the photos' root) is hidden, or none that photos are looked for in."""
     if path.startswith(".") or "/." in path:
         return True
     name = path.rpartition("/")[2].lower()

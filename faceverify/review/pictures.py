@@ -42,7 +42,7 @@ class Pictures:
             return Picture("image/svg+xml", _placeholder(error), failed=True)
 
     def _make(self, uri: str, side: int) -> Picture:
-        data = Location(uri).read_bytes(self._limits.max_bytes)
+        data = Location(uri or "").read_bytes(self._limits.max_bytes)
         return Picture("image/jpeg", thumbnail(decode(data, self._limits), side))
 
 
