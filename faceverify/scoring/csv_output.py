@@ -34,7 +34,7 @@ def chosen_columns(config: CsvConfig, schema: pa.Schema) -> dict[str, str]:
     Raises:
         UserError: a column is asked for that the scores do not have, or that a CSV cannot hold.
     """
-    every = tuple(name for name in schema.names if name not in left_out(config, schema))
+    every = tuple(field.name for field in schema if csv_type(field.type) is not None)
     asked = config.columns or (CHALLENGE if config.preset == "challenge" else every)
     chosen = dict((column.partition("=")[0], column.partition("=")[2] or column) for column in asked)
     for name in chosen:
