@@ -42,11 +42,21 @@ def table_files(location: Location, name: str) -> list[Location]:
     return []
 
 
-def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> list[Location]:
+KEYS = frozenset({"photo", "pair", "photo_a", "photo_b", "status"})
+
+
+def open_table(location: Location, name: str, schema: pa.Schema, field: str, keyless: bool = False) -> list[Location]:
     """Like `table_files`, but the table must be there and have the columns of `schema`.
 
+    Args:
+        location: a file, a folder of files, or a job's output folder.
+        name: of the table.
+        schema: what it must hold.
+        field: the option that names it, for messages.
+        keyless: rows without a key are taken too.
+
     Raises:
-        UserError: there is none, it is damaged, or columns are missing or mistyped.
+        UserError: there is none, it is damaged, columns are missing or mistyped, or rows of a foreign table lack a key.
     """
     files = table_files(location, name)
     if not files:
@@ -54,7 +64,25 @@ def open_table(location: Location, name: str, schema: pa.Schema, field: str) -> 
             f"{field}: '{location}' holds no table '{name}'; give the output folder of the job that makes it."
         )
     tables.validate(read_schema(files[0]), schema, f"{field}: {files[0]}")
+    if not keyless and run_manifest(location) is None:  # what jobs make has all keys
+        for file in files:
+            _check_keys(file, KEYS & set(schema.names), field)
     return files
+
+
+def _check_keys(file: Location, keys: frozenset[str], field: str) -> None:
+    """Ask the statistics of a Parquet file whether a key is null anywhere."""
+    with _readable(file), file.open_input() as stream:
+        facts = pq.ParquetFile(stream).metadata
+    for group in map(facts.row_group, range(facts.num_row_groups)):
+        for column in map(group.column, range(group.num_columns)):
+            known = column.statistics if column.path_in_schema in keys else None
+            if known is not None and known.null_count:
+                key = column.path_in_schema
+                raise UserError(
+                    f"{field}: '{file}' has no `{key}`, the key of its rows, in {known.null_count:,} of them; leave "
+                    "these out."
+                )
 
 
 def open_photos(location: Location) -> list[Location] | Location:

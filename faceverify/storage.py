@@ -35,6 +35,10 @@ class NotAFileError(OSError):
     """There is a folder, a pipe, a socket or a device where a file was expected."""
 
 
+class BadAddressError(NotAFileError):
+    """No file can have this address: it holds a NUL byte, is too long, or is of a scheme that is not supported."""
+
+
 @functools.cache
 def _s3(bucket: str) -> pafs.S3FileSystem:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -133,7 +137,7 @@ class Location:
         """Open for random-access reading. A pipe or a device is refused and never waited for.
 
         Raises:
-            NotAFileError: there is something else than a file.
+            NotAFileError: there is something else than a file (BadAddressError: no file can have this address).
             OSError: of S3 with this object's name, also where Arrow leaves it out: while it reads.
         """
         if self.is_local:
@@ -145,6 +149,7 @@ class Location:
             finally:
                 os.close(handle)
             return
+        self._check_address()
         try:
             with self.fs.open_input_file(self.path) as stream:
                 yield stream
@@ -155,7 +160,13 @@ class Location:
 
     def _open_local(self) -> int:
         """A descriptor of this local file."""
-        handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        self._check_address()
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise BadAddressError(errno.EINVAL, "the name is too long", self.path) from None
         mode = os.fstat(handle).st_mode
         if not stat.S_ISREG(mode):
             os.close(handle)
@@ -180,22 +191,24 @@ class Location:
                 reading).
             PlatformError: the storage did not give it, though tried again and again: that is no fault of the file.
         """
-        if fault := self._fault():
-            raise BadData(Reason.BAD_NAME, f"{fault}: '{printable(self.uri)[:200]}'")
         try:
             return self._read_local(max_bytes) if self.is_local else self._read_remote(max_bytes)
         except FileNotFoundError:
             raise BadData(Reason.MISSING, self.uri) from None
+        except BadAddressError as error:
+            raise BadData(Reason.BAD_NAME, f"{error.strerror}: {error.filename[:200]!r}") from None
         except NotAFileError as error:
             raise BadData(Reason.NOT_A_FILE, f"{error.strerror}: {self.uri}") from None
         except OSError as error:
-            if error.errno == errno.ENAMETOOLONG:
-                raise BadData(Reason.BAD_NAME, f"the name is too long: '{self.uri[:200]}'") from None
             if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
             raise PlatformError(
                 f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
             ) from None
+
+    def _check_address(self) -> None:
+        if fault := self._fault():
+            raise BadAddressError(errno.EINVAL, fault, printable(self.uri))
 
     def _fault(self) -> str:
         """Why this can be no file's address; empty if it can be."""

@@ -114,6 +114,16 @@ def test_a_table_is_found_by_its_name_beside_others(tmp_path: Path) -> None:
     assert len(table_files(at(tmp_path), "scores")) == 3
 
 
+def test_rows_of_a_foreign_table_have_keys(tmp_path: Path, finished: Path) -> None:
+    rows = pa.table({"photo": ["a", None], "person": ["b", None]})
+    pq.write_table(rows, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"faces: .*t\.parquet' has no `photo`, the key of its rows, in 1 of them"):
+        open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces")
+    assert open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces", keyless=True)
+    pq.write_table(rows.slice(0, 1), tmp_path / "t.parquet")
+    assert open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces")
+
+
 def test_a_damaged_table_is_told_in_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "t.parquet"
     pq.write_table(pa.table({"n": [str(n) for n in range(10_000)]}), file, compression="none", use_dictionary=False)

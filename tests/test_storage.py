@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from faceverify import storage
+from faceverify.cleaning.duplicates import hash_file
 from faceverify.errors import BadData, PlatformError, Reason, UserError
 from faceverify.storage import Location, check_readable, check_writable, open_location
 
@@ -89,6 +90,7 @@ def test_an_impossible_address_is_bad_data(uri: str) -> None:
         Location(uri).read_bytes()
     assert refused.value.reason == Reason.BAD_NAME
     refused.value.detail.encode()
+    assert hash_file(uri) is None
 
 
 def test_a_file_of_the_kernel_does_not_block() -> None:

@@ -99,8 +99,13 @@ def _are_splits(splits: set[str], rest: set[Folders], done: list[str]) -> bool:
 
 def _holds_people(name: str, rest: set[Folders]) -> bool:
     """Whether there are folders below `name` that do not merely tell the real photos of one person from the fakes."""
-    below = {folders[1] for folders in rest if folders[:1] == (name,) and len(folders) > 1}
-    return any(one.casefold() not in LABELS for one in below)
+    for folders in rest:
+        if folders[:1] == (name,) and len(folders) > 1:
+            label = LABELS.get(folders[1].casefold())
+            # Below a person's fakes may be folders of generators; below the real photos there is no reason for any.
+            if label is None or (label is False and len(folders) > 2):
+                return True
+    return False
 
 
 def _has_generators(rest: set[Folders], done: list[str]) -> bool:

@@ -48,7 +48,8 @@ class Pictures:
 
 def _placeholder(error: BadData) -> bytes:
     """Grey square with the reason in words and the detail below."""
-    lines = textwrap.wrap(error.detail, 26)
+    readable = "".join(c if c.isprintable() else " " for c in error.detail)  # XML holds no control characters
+    lines = textwrap.wrap(readable, 26)
     if len(lines) > 5:  # of a path the end says more, of a sentence the beginning
         lines = [*lines[:2], "…", *lines[-2:]]
     texts = [_line(62, error.reason.replace("_", " "), 15, "#5c646d")]
