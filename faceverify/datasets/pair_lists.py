@@ -3,7 +3,7 @@
 CSV (also with semicolons or tabs, in UTF-16, or in gzip: see `text_lists`) and Parquet with the columns `photo_a,
 photo_b` and, if known, `label, kind, generator, pair, split, person_a, person_b`; also `pathA, pathB, label,
 deepfake_a, deepfake_b` (the lists of the Kryptonite challenge's solutions) and the `pairs.txt` of LFW. Other columns
-travel along unchanged (from CSV as strings).
+travel along unchanged (from CSV as strings, and those without a name left out).
 
 Every piece has the columns of `tables.PAIRS`, then the further ones, then `fault` (string): null, or `outside_root` for
 a pair one of whose paths leaves the photos' root. Such a pair keeps its place, so that it too gets its line of output.
@@ -101,6 +101,8 @@ def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordB
                 f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
             )
         delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter or text.delimiter(*HEADERS)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise UserError(f"pair_list.delimiter is '{delimiter}'; give one character, or nothing to have it found.")
         named = [name for name in text.columns(delimiter) if name]  # spreadsheets end lines with empty columns
         if len(set(named)) < len(named):
             raise UserError(f"pairs: '{location}' has a column twice among {', '.join(named)}; keep one of each.")

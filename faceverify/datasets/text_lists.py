@@ -136,8 +136,8 @@ class TextList(io.RawIOBase):
     def _pass_blank_lines(self) -> None:
         while self.skipped < BLANK_LINES:
             line, end = self._first_line()
-            text = line.decode(errors="replace").strip()
-            separator = _SEPARATOR_LINE.match(text)
+            text = line.decode(errors="replace")
+            separator = _SEPARATOR_LINE.match(text.strip())
             if (not separator and text.strip(' ,;\t"')) or not end:
                 self.header = text
                 return

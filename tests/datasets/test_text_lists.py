@@ -106,10 +106,16 @@ def test_what_stands_between_the_columns_is_seen(tmp_path: Path) -> None:
             "sep=|\r\nphoto_a|photo_b|label\r\na,1|b|1\r\n",
             'photo_a,photo_b,label,,\n"a,1",b,1,,\n',
             '"pathA";"pathB";"label"\n"a,1";"b";1\n',
+            ',photo_a,photo_b,label\n0,"a,1",b,1\n',  # as pandas writes its index
+            "\tphoto_a\tphoto_b\tlabel\n0\ta,1\tb\t1\n",
         ]
     ):
         assert pairs_of(write(tmp_path / f"{number}.csv", text.encode())) == [("a,1", "b", 1)]
     assert pairs_of(write(tmp_path / "p.csv", b"photo_a|photo_b\na|b\n"), delimiter="|") == [("a", "b", None)]
+    with pytest.raises(UserError, match=r"needs photo_a and photo_b"):
+        pairs_of(write(tmp_path / "p.csv", b"photo_a,photo_b \na,b\n"))
+    with pytest.raises(UserError, match=r"pair_list\.delimiter is 'tab'; give one character"):
+        pairs_of(tmp_path / "p.csv", delimiter="tab")
 
 
 @pytest.mark.parametrize(
