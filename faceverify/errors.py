@@ -27,6 +27,8 @@ class Reason(StrEnum):
     # reading and decoding
     MISSING = "missing"  # no object at that path
     UNREADABLE = "unreadable"  # the storage refused or broke off
+    NOT_A_FILE = "not_a_file"  # a folder, a pipe, a socket or a device
+    BAD_NAME = "bad_name"  # no usable name: not UTF-8, a NUL byte, too long, an unknown scheme, or none at all
     EMPTY = "empty"  # zero bytes
     TOO_MANY_BYTES = "too_many_bytes"  # file larger than images.max_bytes
     NOT_AN_IMAGE = "not_an_image"  # the content is no picture at all
@@ -37,7 +39,7 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"  # a side shorter than images.min_side
     # listing
     OUTSIDE_ROOT = "outside_root"  # the path leaves the root folder
-    DUPLICATE = "duplicate"  # the same key a second time
+    DUPLICATE = "duplicate"  # the same key, or by a link the same file, a second time
     UNLABELLED = "unlabelled"  # the layout's metadata does not name this file
     # alignment
     NO_FACE = "no_face"

@@ -198,6 +198,8 @@ def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
     limits = ImageLimits()
     for i, (photo, data) in enumerate(zip(rows["photo"].to_pylist(), rows["image"].to_pylist(), strict=True)):
         try:
+            if data is None:
+                raise BadData(Reason.EMPTY, "no picture in the table")
             with watch("decode"):
                 face = decode(data, limits)
             if face.shape != (SIDE, SIDE, 3):

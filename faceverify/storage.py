@@ -4,6 +4,7 @@ A `Location` travels between processes as its URI alone: credentials never leave
 (environment, profile or instance role), and each process builds its own client.
 """
 
+import errno
 import functools
 import hashlib
 import os
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow.fs as pafs
 
 from faceverify.errors import BadData, PlatformError, Reason, UserError
+from faceverify.folder_listing import BadEntry, FileEntry, kind_of, list_folder, printable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,13 +31,12 @@ ATTEMPTS = 8  # of one request to S3, with growing pauses: a minute of "slow dow
 OF_THE_OBJECT = ("ACCESS_DENIED", "AccessDenied", "INVALID_OBJECT_STATE", "InvalidObjectState", "HTTP status 403")
 
 
-@dataclass(frozen=True, order=True)
-class FileEntry:
-    """One file of a listing: its `/`-separated path relative to the listed folder, bytes, and time of change (ns)."""
+class NotAFileError(OSError):
+    """There is a folder, a pipe, a socket or a device where a file was expected."""
 
-    path: str
-    size: int
-    mtime_ns: int
+
+class BadAddressError(NotAFileError):
+    """No file can have this address: it holds a NUL byte, is too long, or is of a scheme that is not supported."""
 
 
 @functools.cache
@@ -104,6 +105,10 @@ class Location:
         """Whether this is a file."""
         return self._info().type == pafs.FileType.File
 
+    def kind(self) -> pafs.FileType:
+        """What there is: File, Directory, NotFound, or Unknown (a pipe, a device)."""
+        return self._info().type
+
     def stat(self) -> FileEntry:
         """Size and time of change of this file."""
         return self._entry(self._info(), self.parent.path)
@@ -116,10 +121,21 @@ class Location:
         return FileEntry(info.path[len(base.rstrip("/")) + 1 :], info.size or 0, info.mtime_ns or 0)
 
     def files(self, recursive: bool = True) -> list[FileEntry]:
-        """All files below this folder, sorted by path; empty if the folder does not exist."""
+        """All files below this folder, sorted by path, each once; empty if the folder does not exist."""
+        return self.listing(recursive)[0]
+
+    def listing(self, recursive: bool = True, hidden: bool = True) -> tuple[list[FileEntry], list[BadEntry]]:
+        """Like `files`, and what is no file there (see `faceverify.folder_listing`).
+
+        Args:
+            recursive: also below sub-folders.
+            hidden: also what has a name that begins with a dot; in S3 it is always listed.
+        """
+        if self.is_local:
+            return list_folder(self.path, recursive, hidden)
         selector = pafs.FileSelector(self.path, recursive=recursive, allow_not_found=True)
         infos = self.fs.get_file_info(selector)
-        return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File)
+        return sorted(self._entry(info, self.path) for info in infos if info.type == pafs.FileType.File), []
 
     def folders(self) -> list["Location"]:
         """The folders directly in this one, sorted, without hidden ones."""
@@ -130,11 +146,22 @@ class Location:
 
     @contextmanager
     def open_input(self) -> Iterator["pa.NativeFile"]:
-        """Open for random-access reading.
+        """Open for random-access reading. A pipe or a device is refused and never waited for.
 
         Raises:
+            NotAFileError: there is something else than a file (BadAddressError: no file can have this address).
             OSError: of S3 with this object's name, also where Arrow leaves it out: while it reads.
         """
+        if self.is_local:
+            handle = self._open_local()
+            try:
+                # By its descriptor: what was looked at is what is read, whatever happens to the name meanwhile.
+                with self.fs.open_input_file(f"/dev/fd/{handle}") as stream:
+                    yield stream
+            finally:
+                os.close(handle)
+            return
+        self._check_address()
         try:
             with self.fs.open_input_file(self.path) as stream:
                 yield stream
@@ -142,6 +169,21 @@ class Location:
             if not str(error).startswith("AWS Error"):
                 raise
             raise OSError(f"{self.uri}: {first_line(error)}") from error
+
+    def _open_local(self) -> int:
+        """A descriptor of this local file."""
+        self._check_address()
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a pipe would wait for its writer
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise BadAddressError(errno.EINVAL, "the name is too long", self.path) from None
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            os.close(handle)
+            raise NotAFileError(errno.EINVAL, kind_of(mode), self.path)
+        return handle
 
     def open_output(self) -> "pa.NativeFile":
         """Open for writing; on S3 the object appears when the stream is closed."""
@@ -157,7 +199,8 @@ class Location:
         """The whole file.
 
         Raises:
-            BadData: missing, unreadable, or longer than `max_bytes` (checked before reading).
+            BadData: no address of a file, missing, no file, unreadable, or longer than `max_bytes` (checked before
+                reading).
             PlatformError: the storage did not give it, though tried again and again: that is no fault of the file.
         """
         return self.read_with_version(max_bytes)[0]
@@ -169,17 +212,13 @@ class Location:
             BadData, PlatformError: see `read_bytes`.
         """
         try:
-            if self.is_local:
-                return self._read_file(max_bytes)
-            with self.open_input() as stream:
-                facts = {name.lower(): value for name, value in stream.metadata().items()}
-                version = object_version(facts.get("etag", b"").decode(), stream.size())
-                _check_size(stream.size(), max_bytes, version)
-                return stream.read(), version
+            return self._read_local(max_bytes) if self.is_local else self._read_remote(max_bytes)
         except FileNotFoundError:
             raise BadData(Reason.MISSING, self.uri) from None
-        except ValueError as error:  # a NUL in the name
-            raise BadData(Reason.UNREADABLE, first_line(error)) from None
+        except BadAddressError as error:
+            raise BadData(Reason.BAD_NAME, f"{error.strerror}: {error.filename[:200]!r}") from None
+        except NotAFileError as error:
+            raise BadData(Reason.NOT_A_FILE, f"{error.strerror}: {self.uri}") from None
         except OSError as error:
             if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
@@ -187,16 +226,43 @@ class Location:
                 f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
             ) from None
 
-    def _read_file(self, max_bytes: int | None) -> tuple[bytes, str]:
+    def _check_address(self) -> None:
+        if fault := self._fault():
+            raise BadAddressError(errno.EINVAL, fault, printable(self.uri))
+
+    def _fault(self) -> str:
+        """Why this can be no file's address; empty if it can be."""
+        scheme, separator, rest = self.uri.partition("://")
+        if not self.uri:
+            return "there is no address"
+        if "\0" in self.uri or printable(self.uri) != self.uri:
+            return "the address holds a NUL byte or what is not UTF-8"
+        if separator and scheme not in SCHEMES:
+            return f"the scheme '{printable(scheme)[:20]}://' is not supported"
+        if separator and not all(rest.partition("/")[::2]):
+            return "the address names no object; s3://bucket/key does"
+        return ""
+
+    def _read_local(self, max_bytes: int | None) -> tuple[bytes, str]:
         """The version is that of the file that is open, and not of one that may have taken its place meanwhile."""
-        handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO would block otherwise
-        with os.fdopen(handle, "rb") as stream:
-            found = os.fstat(handle)
-            if not stat.S_ISREG(found.st_mode):
-                raise BadData(Reason.UNREADABLE, "not a regular file")
+        with os.fdopen(self._open_local(), "rb", buffering=0) as stream:
+            found = os.fstat(stream.fileno())
             version = file_version(self.path, found)
             _check_size(found.st_size, max_bytes, version)
-            return stream.read(), version
+            data = stream.readall()
+        if data is None:  # a file of the kernel that has nothing to say yet
+            raise BlockingIOError(errno.EAGAIN, "nothing to read", self.path)
+        return data, version
+
+    def _read_remote(self, max_bytes: int | None) -> tuple[bytes, str]:
+        try:
+            with self.open_input() as stream:
+                facts = {name.lower(): value for name, value in stream.metadata().items()}
+                version = object_version(facts.get("etag", b"").decode(), stream.size())
+                _check_size(stream.size(), max_bytes, version)
+                return stream.read(), version
+        except ValueError as error:  # Arrow's, of a key that it does not take
+            raise BadData(Reason.BAD_NAME, first_line(error)) from None
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file; it appears complete or not at all."""
@@ -298,8 +364,10 @@ def open_location(uri: str) -> Location:
     """Make a Location from what a user typed.
 
     Raises:
-        UserError: a scheme that is not supported, or an S3 address without a bucket.
+        UserError: a scheme that is not supported, an S3 address without a bucket, or what no file can be called.
     """
+    if "\0" in uri or printable(uri) != uri:
+        raise UserError(f"the path '{printable(uri)}' holds a NUL byte or what is not UTF-8; rename what it names.")
     scheme, separator, rest = uri.partition("://")
     if not separator:
         return Location(str(Path(uri).expanduser().absolute()))
@@ -318,13 +386,22 @@ def check_readable(location: Location, field: str) -> None:
     """Check, before work starts, that `location` exists and may be read.
 
     Raises:
-        UserError: nothing is there.
+        UserError: nothing is there, or something that is neither a file nor a folder.
         PlatformError: the storage refuses (credentials, bucket, permission), told apart by name.
     """
     if not location.is_local:
         _check_bucket(location, field)
-    if not location.exists():
+    try:
+        kind = location.kind()
+    except OSError as error:
+        raise UserError(f"{field}: '{location.uri[:200]}' cannot be opened ({error.strerror}); check it.") from None
+    if kind == pafs.FileType.NotFound:
         raise UserError(f"{field}: there is no file or folder '{location}'; check the path.")
+    if kind == pafs.FileType.Unknown:
+        raise UserError(
+            f"{field}: '{location}' is {kind_of(os.stat(location.path).st_mode)}, neither a file nor a folder; "
+            "write what it gives to a file."
+        )
 
 
 def check_writable(location: Location, field: str) -> None:

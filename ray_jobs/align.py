@@ -48,6 +48,7 @@ def run(config: AlignJobConfig) -> None:
     aligner = build(replace(config.align, device="cpu"))  # checks the weights; the GPUs may be on other machines
     print(f"Aligner: {card(config.align.method)}, name {aligner.name}")
     print(describe(config.resources, config.align))
+    refused: list[pa.Table] = []
     crop = describe_crop(config.align, aligner.name)
     identity = config.photo_identity
     source = PhotoSource(config.align, config.images, config.resources, identity=identity, crop=crop)
@@ -56,7 +57,8 @@ def run(config: AlignJobConfig) -> None:
         config=config,
         # A changed photo is noticed by itself: here only which photos there are.
         digests={"photos": fingerprint(place) if isinstance(opened, list) else names_in(opened), "align.weights": crop},
-        rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened),
+        rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened, refused),
+        refused=refused,
         stages=lambda _: (source, FaceSink()),
         table="faces",
         schema=tables.FACES,
@@ -68,11 +70,15 @@ def run(config: AlignJobConfig) -> None:
     ).run()
 
 
-def listed(folder: Location) -> Iterator[pa.Table]:
-    """The photos of a folder `<person>/<photo>`, as rows of the table `photos`."""
+def listed(folder: Location, refused: list[pa.Table]) -> Iterator[pa.Table]:
+    """The photos of a folder `<person>/<photo>`, as rows of the table `photos`; what is no photo goes to `refused`."""
     from faceverify.datasets import DatasetConfig, read
 
-    yield read(folder, DatasetConfig(layout="folders")).photos.select(tables.PHOTOS.names)
+    listing = read(folder, DatasetConfig(layout="folders"))
+    for note in listing.notes:
+        print(f"{note}.")
+    refused.append(listing.rejects)
+    yield listing.photos.select(tables.PHOTOS.names)
 
 
 def main() -> int:

@@ -36,7 +36,7 @@ def run(config: EmbedConfig) -> None:
 
     place = open_location(config.faces)
     check_readable(place, "faces")
-    files = open_table(place, "faces", tables.FACES, "faces")
+    files = open_table(place, "faces", tables.FACES, "faces", keyless=True)
     card = resolve(config.model)[1]
     TableJob(
         job="embed",

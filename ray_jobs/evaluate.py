@@ -24,7 +24,7 @@ from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.images import ImageLimits, decode
-from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
+from faceverify.inputs import fingerprint, open_table, photo_table_files, run_manifest, stream_table
 from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.similarity import OK
@@ -209,7 +209,7 @@ def photo_places(config: EvaluateConfig, photos: list[str], origin: dict[str, An
     if not named:
         return {}
     place = open_location(named)
-    files = table_files(place, "photos") if place.exists() else []
+    files = photo_table_files(place) if place.exists() else []
     others: dict[str, str] = {}
     if origin.get("found"):  # score found some under other names than the list's
         others = (in_table(photos, files) if files else in_folder(photos, place)).others

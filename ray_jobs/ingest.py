@@ -88,17 +88,9 @@ def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
     reasons = folder.publish_rejects([], listing.rejects)
     persons = len(listing.photos["person"].unique())
     fakes = listing.photos["is_fake"].to_pylist().count(True)
-    facts = {"persons": persons, "fakes": fakes, "rows_in": {"files": counts["photos"] + sum(reasons.values())}}
-    folder.finish(
-        {
-            "job": "ingest",
-            "config": asdict(config),
-            **facts,
-            "rows_out": counts,
-            "rejects": reasons,
-            "found": listing.found,
-        }
-    )
+    facts = {"persons": persons, "fakes": fakes, "notes": listing.notes, "found": listing.found}
+    facts |= {"rows_in": {"files": counts["photos"] + sum(reasons.values())}}
+    folder.finish({"job": "ingest", "config": asdict(config), **facts, "rows_out": counts, "rejects": reasons})
 
 
 def listed(config: IngestConfig, source: Location) -> Listing:
@@ -138,6 +130,8 @@ def summarise(folder: RunFolder) -> None:
         print(f"{counts['pairs']:,} pairs.")
     for line in told(facts.get("found", {})):
         print(line)
+    for note in facts.get("notes", ()):
+        print(f"{note}.")
     if facts["rejects"]:
         print("Rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
     print(f"Output: {folder.out}")

@@ -138,7 +138,10 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     places = {name: open_location(uri) for name, uri in named.items() if uri}
     for name, place in places.items():
         check_readable(place, name)
-    check_pairs(read_pairs(config), config.csv)
+    if left_out := check_pairs(read_pairs(config), config.csv):
+        print(
+            f"scores.csv leaves out {', '.join(left_out)}, which a CSV cannot hold; the table scores has all columns."
+        )
     embeddings = open_embeddings(places["embeddings"], bool(config.photos)) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     digests = {name: fingerprint(place) for name, place in places.items() if name != "photos"}

@@ -7,13 +7,14 @@ from typing import Any
 
 import pyarrow as pa
 
+from faceverify import tables
 from faceverify.config import JobConfig, plan_of
-from faceverify.errors import UserError
+from faceverify.errors import Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.failures import refuse_rejects
 from faceverify.inputs import stream_table, table_files
 from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, reasons_told
-from faceverify.run_folder import RunFolder, part, read_part
+from faceverify.run_folder import RunFolder, parquet_bytes, part, read_part
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
 from ray_jobs.session import Cluster, check_shared, connect
@@ -30,6 +31,7 @@ class TableJob:
         config: its configuration.
         digests: of everything that decides the output, besides the configuration.
         rows: gives the input rows.
+        refused: receives, while `rows` is read, the rejects of what could not become a row.
         stages: gives source and sink for a cluster.
         table: name of the output table.
         schema: of the output table.
@@ -49,6 +51,7 @@ class TableJob:
     table: str
     schema: pa.Schema
     rows_per_shard: int
+    refused: list[pa.Table] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     gpu: bool = False
     shared: tuple[str | Location, ...] = ()
@@ -112,10 +115,10 @@ class TableJob:
             workers = self._work(folder, cluster, cut)
         refuse_rejects(folder, [self.table], cut["rows"], self.config.max_failed)
         made = folder.publish(self.table, map(read_part, folder.parts(self.table)), self.schema)
-        reasons = folder.publish_rejects([self.table])
-        rejected = sum(reasons.values())
-        assert made + rejected == cut["rows"], f"{cut['rows']} rows became {made} + {rejected}"
-        counts = {"rows_in": {"photos": cut["rows"]}, "rows_out": {self.table: made}, "rejects": reasons}
+        reasons = folder.publish_rejects(["listing", self.table])
+        rejected, rows_in = sum(reasons.values()), cut["rows"] + cut["refused"]
+        assert made + rejected == rows_in, f"{rows_in} rows became {made} + {rejected}"
+        counts = {"rows_in": {"photos": rows_in}, "rows_out": {self.table: made}, "rejects": reasons}
         seconds = {**clock.seconds, "workers": workers}
         known = {"photo_identity": NAMES[self.photos.identity]} if self.photos else {}
         facts = {"job": self.job, "config": asdict(self.config), **self.facts, **known}
@@ -129,11 +132,16 @@ class TableJob:
         def counted() -> Iterator[pa.Table]:
             nonlocal count
             for piece in self.rows():
-                count += piece.num_rows
-                yield piece
+                named = piece.filter(piece["photo"].is_valid())
+                self.refused.append(_nameless(piece.num_rows - named.num_rows))
+                count += named.num_rows
+                yield named
 
         shards = write_shards(folder.work / "input", counted(), self.rows_per_shard)
-        cut = {"rows": count, "shards": shards, "rows_per_shard": self.rows_per_shard}
+        refused = pa.concat_tables([tables.REJECTS.empty_table(), *self.refused])
+        if len(refused):
+            part(folder.work, "listing.rejects", 0).write_bytes(parquet_bytes(refused))
+        cut = {"rows": count, "refused": len(refused), "shards": shards, "rows_per_shard": self.rows_per_shard}
         folder.note("cut", cut)
         return cut
 
@@ -148,6 +156,12 @@ class TableJob:
         seconds = run_chain(chain, todo, cluster, self.config.workers, progress, self.gpu)
         progress.finish()
         return seconds
+
+
+def _nameless(rows: int) -> pa.Table:
+    """Rejects for rows without a key."""
+    row = {"photo": "", "stage": "read", "reason": Reason.BAD_NAME.value, "detail": "a row without a name in `photo`"}
+    return pa.Table.from_pylist([row] * rows, schema=tables.REJECTS)
 
 
 def summarise(folder: RunFolder, table: str) -> None:

@@ -100,7 +100,7 @@ def test_storage_that_refuses_a_whole_shard_stops_the_work(tmp_path: Path) -> No
     (tmp_path / "good.png").write_bytes(encode_png(picture(0)))
     refused = [f"{number}.png" for number in range(faces.OUTAGE_PHOTOS)]
     for name in refused:
-        (tmp_path / name).mkdir()  # cannot be read, and is not missing either
+        (tmp_path / name).symlink_to("/proc/self/mem")  # a file, but whoever reads it gets an error
     for names in (refused[1:], [*refused[1:], "good.png"], [*refused, "missing.png"]):
         crops = crop_photos(rows(tmp_path, names), ANNOTATED, ImageLimits(), Stopwatch())
         assert crops.rejects["reason"].to_pylist().count("unreadable") == sum(name in refused for name in names)

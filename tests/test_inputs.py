@@ -82,8 +82,66 @@ def test_photos_are_a_table_or_a_folder_but_no_other_file(finished: Path, tmp_pa
         open_photos(at(finished))
     (tmp_path / "pictures").mkdir()
     assert open_photos(at(tmp_path / "pictures")) == at(tmp_path / "pictures")
-    pq.write_table(tables.PHOTOS.empty_table(), tmp_path / "photos.parquet")
+    pq.write_table(pa.Table.from_pylist([{"photo": "a", "uri": "/a"}], tables.PHOTOS), tmp_path / "photos.parquet")
     assert open_photos(at(tmp_path / "photos.parquet")) == [at(tmp_path / "photos.parquet")]
+
+
+def test_a_table_beside_photos_leaves_a_folder_of_photos(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"photo_a": ["a"], "photo_b": ["b"]}), tmp_path / "pairs.parquet")
+    with pytest.raises(UserError, match=r"photos: .*pairs\.parquet is not a table of the expected form"):
+        open_photos(at(tmp_path))  # nothing but tables
+    (tmp_path / "ann").mkdir()
+    (tmp_path / "ann" / "1.jpg").write_bytes(b"1")
+    assert open_photos(at(tmp_path)) == at(tmp_path)
+    (tmp_path / "pairs.parquet").write_bytes(b"no table at all")
+    assert open_photos(at(tmp_path)) == at(tmp_path)
+    pq.write_table(pa.Table.from_pylist([{"photo": "a", "uri": "/a"}], tables.PHOTOS), tmp_path / "photos.parquet")
+    assert open_photos(at(tmp_path)) == [at(tmp_path / "photos.parquet")]  # named and formed like one
+
+
+def test_a_folder_called_photos_with_a_table_beside_the_photos(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    pq.write_table(pa.table({"photo_a": ["a"]}), tmp_path / "photos" / "pairs.parquet")
+    (tmp_path / "photos" / "1.jpg").write_bytes(b"1")
+    assert open_photos(at(tmp_path)) == at(tmp_path)
+    assert open_photos(at(tmp_path / "photos")) == at(tmp_path / "photos")
+
+
+def test_a_table_is_found_by_its_name_beside_others(tmp_path: Path) -> None:
+    for name in ("faces", "photos", "pairs"):
+        pq.write_table(pa.table({name: [1]}), tmp_path / f"{name}.parquet")
+    assert table_files(at(tmp_path), "faces") == [at(tmp_path / "faces.parquet")]
+    assert len(table_files(at(tmp_path), "scores")) == 3
+
+
+def test_rows_of_a_foreign_table_have_keys(tmp_path: Path, finished: Path) -> None:
+    rows = pa.table({"photo": ["a", None], "person": ["b", None]})
+    pq.write_table(rows, tmp_path / "t.parquet")
+    with pytest.raises(UserError, match=r"faces: .*t\.parquet' has no `photo`, the key of its rows, in 1 of them"):
+        open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces")
+    assert open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces", keyless=True)
+    pq.write_table(rows.slice(0, 1), tmp_path / "t.parquet")
+    assert open_table(at(tmp_path / "t.parquet"), "t", rows.schema, "faces")
+
+
+def test_a_damaged_table_is_told_in_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "t.parquet"
+    pq.write_table(pa.table({"n": [str(n) for n in range(10_000)]}), file, compression="none", use_dictionary=False)
+    sound = file.read_bytes()
+    file.write_bytes(sound[:20] + b"\xff" * 2000 + sound[2020:])
+    with pytest.raises(UserError, match=r"t\.parquet' .*Parquet file"):
+        list(stream_table([at(file)]))
+    text = pa.StringArray.from_buffers(1, pa.py_buffer(b"\0\0\0\0\1\0\0\0"), pa.py_buffer(b"\xff"))
+    pq.write_table(pa.table({"n": text}), file)
+    with pytest.raises(UserError, match=r"t\.parquet' .*UTF8"):
+        list(stream_table([at(file)]))
+    pq.write_table(pa.Table.from_arrays([text, text], ["n", "n"]), file)
+    with pytest.raises(UserError, match=r"has the column n twice"):
+        read_schema(at(file))
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(UserError, match=r"pipe \(FIFO\)"):
+        read_schema(at(file))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +155,10 @@ def test_embeddings_of_another_form_are_refused(tmp_path: Path, columns: dict, f
     pq.write_table(pa.table(columns), tmp_path / "e.parquet")
     with pytest.raises(UserError, match=fault):
         open_embeddings(at(tmp_path / "e.parquet"))
-    pq.write_table(tables.embeddings(3).empty_table(), tmp_path / "e.parquet")
+    pq.write_table(
+        pa.Table.from_pylist([{"photo": "a", "embedding": [1, 0, 0], "norm": 1}], tables.embeddings(3)),
+        tmp_path / "e.parquet",
+    )
     assert open_embeddings(at(tmp_path)) == [at(tmp_path / "e.parquet")]
     with pytest.raises(UserError, match="holds no embeddings table"):
         open_embeddings(at(tmp_path / "nothing"))

@@ -12,6 +12,7 @@ import pytest
 import requests
 
 from faceverify import storage
+from faceverify.cleaning.duplicates import hash_file
 from faceverify.errors import BadData, PlatformError, Reason, UserError
 from faceverify.storage import Location, check_readable, check_writable, open_location
 
@@ -52,6 +53,61 @@ def test_what_is_missing_or_too_large_is_bad_data(folder: Location) -> None:
         (folder / "large").read_bytes(max_bytes=99)
     assert (missing.value.reason, large.value.reason) == (Reason.MISSING, Reason.TOO_MANY_BYTES)
     assert (folder / "large").read_bytes(max_bytes=100) == b"x" * 100
+
+
+def test_what_is_no_file_is_bad_data_and_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    for uri in (str(tmp_path / "pipe.jpg"), str(tmp_path), "/dev/zero", "/dev/tty"):
+        with pytest.raises(BadData) as refused:
+            Location(uri).read_bytes()
+        assert refused.value.reason in (Reason.NOT_A_FILE, Reason.UNREADABLE), uri  # no terminal: unreadable
+        with pytest.raises(OSError), Location(uri).open_input():
+            pass
+    with pytest.raises(BadData) as refused:
+        Location(str(tmp_path / "pipe.jpg")).read_bytes()
+    assert refused.value.reason == Reason.NOT_A_FILE and "a pipe" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "",
+        "/data/a\0b.jpg",
+        "/data/\ud800.jpg",
+        "s3://bucket/a\0b.jpg",
+        "gs://bucket/a.jpg",
+        "https://host/a.jpg",
+        "file:///a.jpg",
+        "s3://",
+        "s3://bucket",
+        "s3:///a.jpg",
+        "/" + "n" * 300 + ".jpg",
+        "/" + "d/" * 3000 + "a.jpg",
+    ],
+)
+def test_an_impossible_address_is_bad_data(uri: str) -> None:
+    with pytest.raises(BadData) as refused:
+        Location(uri).read_bytes()
+    assert refused.value.reason == Reason.BAD_NAME
+    refused.value.detail.encode()
+    assert hash_file(uri) is None
+
+
+def test_a_file_of_the_kernel_does_not_block() -> None:
+    with pytest.raises(BadData) as refused:
+        Location("/proc/self/mem").read_bytes()
+    assert refused.value.reason == Reason.UNREADABLE
+
+
+def test_what_a_user_types_must_be_a_name(tmp_path: Path) -> None:
+    for wrong in ("a\0b", "bad\udcff"):
+        with pytest.raises(UserError, match=r"holds a NUL byte or what is not UTF-8"):
+            open_location(wrong)
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match=r"pairs: '.*pipe' is a pipe \(FIFO\), neither a file nor a folder"):
+        check_readable(Location(str(tmp_path / "pipe")), "pairs")
+    with pytest.raises(UserError, match=r"pairs: .*File name too long"):
+        check_readable(Location("/" + "n" * 300), "pairs")
 
 
 def test_a_failed_write_leaves_no_trace(tmp_path: Path) -> None:

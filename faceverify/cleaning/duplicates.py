@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faceverify.storage import Location
+from faceverify.storage import Location, NotAFileError
 
 SIGNS = 31  # coordinates whose sign is compared
 NO_SIGNATURE = -1
@@ -48,11 +48,11 @@ def repeated(columns: Iterable[np.ndarray]) -> np.ndarray:
     return found[count > 1]
 
 
-def hash_file(uri: str) -> str | None:
-    """SHA-256 of a file's bytes; None if it is not there or may not be read (it is then nobody's duplicate)."""
+def hash_file(uri: str | None) -> str | None:
+    """SHA-256 of a file's bytes; None if it is no file or may not be read (it is then nobody's duplicate)."""
     try:
-        return Location(uri).sha256()
-    except (FileNotFoundError, PermissionError):
+        return Location(uri or "").sha256()
+    except (FileNotFoundError, NotAFileError, PermissionError):
         return None
 
 

@@ -90,7 +90,7 @@ def copy_shard(target: Location, shard: int) -> tuple[int, int]:
     for row in rows.to_pylist():
         place = place_of(row["photo"], row["person"])
         try:
-            (target / place).write_bytes(Location(row["uri"]).read_bytes())
+            (target / place).write_bytes(Location(row["uri"] or "").read_bytes())
             copied.append((place, bool(row["is_fake"])))
         except BadData as fault:
             rejected.append((row["photo"], None, "clean", fault.reason.value, fault.detail))

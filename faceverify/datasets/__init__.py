@@ -34,8 +34,11 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldersConfig:
-    """`<person>/<photo>` at any depth. Fakes are told by a CSV, else by file name, else by sub-folder."""
+    """`<person>/<photo>` at any depth. Fakes are told by a CSV, else by file name, else by folders."""
 
+    levels: str = "auto"
+    """What the folders mean from the source down: person, split/person, label/person, split/label/person,
+    label/generator/person ...; auto = found by their names (train, val, real, fake ...), and asked where unclear."""
     fake_folder: str = "fake"
     """Folder below the person's that holds fakes: <person>/fake/<photo> or <person>/fake/<generator>/<photo>."""
     fake_pattern: str = ""
@@ -99,9 +102,9 @@ class PairListConfig:
     """How to read a list of pairs."""
 
     format: Literal["auto", "csv", "parquet", "lfw"] = "auto"
-    """Format of the list; auto = parquet for a folder or *.parquet, lfw for *.txt, else csv."""
-    delimiter: str = ","
-    """Character between the columns of a CSV; a file named *.tsv has tabs whatever stands here."""
+    """Format of the list; auto = parquet for a folder or a Parquet file, lfw for *.txt without a header, else csv."""
+    delimiter: str = ""
+    """Character between the columns of a CSV; empty = comma, semicolon or tab, whichever makes sense of the header."""
     strip_prefix: str = ""
     """Folder taken off the front of every path that starts with it, for lists of absolute paths; empty = none."""
     split: str = ""

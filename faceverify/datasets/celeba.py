@@ -19,6 +19,7 @@ import pyarrow as pa
 
 from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import Listing, NothingFound, as_listed, list_photos, photos_table, rejects_table
+from faceverify.datasets.text_lists import read_lines
 from faceverify.errors import Reason, UserError
 from faceverify.storage import FileEntry, Location
 from faceverify.tables import LANDMARKS
@@ -43,18 +44,19 @@ def read(source: Location, config: DatasetConfig) -> Listing:
         source = source.parent  # the photos' own folder; the lists lie beside it
     folders = [source, *_folders(source)]
     root = _images(source, folders)
-    lists = _Lists(folders, list_photos(root))
+    entries, bad = list_photos(root)
+    lists = _Lists(folders, entries)
     identities = lists.read("identity_CelebA", 1)
     if identities is None:
         raise UserError(
             f"celeba: there is no identity_CelebA.txt in '{source}' or in its folders, and without it nobody knows "
             "whose photos these are; it is in the folder Anno of CelebA's own download, Kaggle's copy lacks it."
         )
-    entries = lists.entries
     named = [entry for entry in entries if entry.path in identities]
-    listed = {entry.path for entry in entries}
+    listed = {entry.path for entry in entries} | {path for path, _, _ in bad}
     rejected = [(e.path, Reason.UNLABELLED, "no identity") for e in entries if e.path not in identities]
     rejected += [(name, Reason.MISSING, "named by identity_CelebA") for name in identities if name not in listed]
+    rejected += bad
     columns = {
         "person": pa.array([identities[entry.path][0] for entry in named], pa.string()),
         "is_fake": pa.array([False] * len(named), pa.bool_()),
@@ -110,7 +112,7 @@ class _Lists:
 def _parsed(place: Location, values: int) -> dict[str, list[str]]:
     """File name -> the words behind it. Lines of other form at the top are skipped."""
     found: dict[str, list[str]] = {}
-    for number, line in enumerate(place.read_bytes().decode().splitlines(), 1):
+    for number, line in read_lines(place, "celeba"):
         file, *words = re.split(r"[,\s]+", line.strip())
         if len(words) == values and "." in file:
             found[file] = words

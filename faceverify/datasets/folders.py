@@ -1,20 +1,23 @@
 """Layout `folders`: `<person>/<photo>`, or any depth below; photos directly in the root have no person (null).
 
-Which photos are fakes is told in one of three ways: a CSV that names every photo; a pattern of file names; or the
-sub-folder `fake` below the person's, with the generator as a further folder if there is one.
+Above the people may be folders of splits (`train/`, `val/`) and of labels (`real/`, `fake/`): see `folder_levels`.
+Which photos are fakes is told in one of three ways: a CSV that names every photo; a pattern of file names; or folders,
+above the people or below each of them (`<person>/fake/`), with the generator as a further folder if there is one.
 """
 
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from faceverify.datasets import DatasetConfig, FoldersConfig
-from faceverify.datasets.listing import Listing, as_listed, list_photos, persons, photos_table, rejects_table
+from faceverify.datasets.folder_levels import Folders, Meaning, find_levels, parse_levels, read_folders
+from faceverify.datasets.listing import Listing, Rejected, as_listed, list_photos, photos_table, rejects_table
 from faceverify.datasets.paths import normalise_paths
+from faceverify.datasets.text_lists import open_list
 from faceverify.errors import Reason, UserError
 from faceverify.storage import FileEntry, Location, first_line, open_location
 
@@ -25,28 +28,44 @@ def read(source: Location, config: DatasetConfig) -> Listing:
     """List `source`; see the module docstring.
 
     Raises:
-        UserError: no photos, options that contradict each other, or a bad CSV.
+        UserError: no photos, options that contradict each other, a bad CSV, or folders that may mean two things.
     """
     options = config.folders
     if options.fake_csv and options.fake_pattern:
         raise UserError("folders: fake_csv and fake_pattern are both set; keep the one that tells fakes here.")
-    entries = list_photos(source)
+    levels = None if options.levels == "auto" else parse_levels(options.levels)
+    entries, bad = list_photos(source)
+    folders = [_folders(entry.path) for entry in entries]
+    levels = levels or find_levels(folders)
+    meanings = {one: read_folders(one, levels, options.fake_folder) for one in set(folders)}
+    told = [meanings[one] for one in folders]
     if options.fake_csv:
-        return _by_csv(source, entries, open_location(options.fake_csv))
+        return _by_csv(source, entries, told, bad, open_location(options.fake_csv))
     paths = [entry.path for entry in entries]
-    is_fake, generator = _by_name(paths, options) if options.fake_pattern else _by_folder(paths, options.fake_folder)
-    photos = photos_table(source, entries, person=persons(paths), is_fake=is_fake, generator=generator)
-    return Listing(photos, None, rejects_table())
+    if options.fake_pattern:
+        is_fake, generator = _by_name(paths, options)
+    else:
+        is_fake = pa.array([one.is_fake is True for one in told], pa.bool_())
+        generator = pa.array([one.generator for one in told], pa.string())
+    photos = photos_table(source, entries, is_fake=is_fake, generator=generator, **_people(told))
+    return Listing(photos, None, rejects_table(bad), notes=_notes(meanings.values(), labels=not options.fake_pattern))
 
 
-def _by_folder(paths: Sequence[str], fake_folder: str) -> tuple[pa.Array, pa.Array]:
-    is_fake, generator = [], []
-    for path in paths:
-        parts = path.split("/", 4)
-        fake = len(parts) > 2 and parts[1] == fake_folder
-        is_fake.append(fake)
-        generator.append(parts[2] if fake and len(parts) > 3 else None)
-    return pa.array(is_fake, pa.bool_()), pa.array(generator, pa.string())
+def _folders(path: str) -> Folders:
+    return tuple(path.split("/")[:-1])
+
+
+def _people(told: Sequence[Meaning]) -> dict[str, pa.Array]:
+    person = pa.array([one.person for one in told], pa.string())
+    return {"person": person, "split": pa.array([one.split for one in told], pa.string())}
+
+
+def _notes(meanings: Iterable[Meaning], labels: bool) -> tuple[str, ...]:
+    """What the folders' names told."""
+    told = zip(*(one.words for one in meanings), strict=True)
+    columns = zip(("split", "is_fake"), told, (True, labels), strict=True)
+    found = [(name, sorted({word for word in words if word})) for name, words, used in columns if used]
+    return tuple(f"{name} from the folders {', '.join(words)}" for name, words in found if words)
 
 
 def _by_name(paths: Sequence[str], options: FoldersConfig) -> tuple[pa.Array, pa.Array]:
@@ -74,34 +93,36 @@ def _generator_search(pattern: str) -> re.Pattern[str] | None:
     return compiled
 
 
-def _by_csv(source: Location, entries: Sequence[FileEntry], csv: Location) -> Listing:
+def _by_csv(
+    source: Location, entries: Sequence[FileEntry], told: Sequence[Meaning], bad: Sequence[Rejected], csv: Location
+) -> Listing:
     labels, outside = _read_labels(csv)
     listed, found = as_listed({name: name for name in labels["photo"].to_pylist()}, entries, source.uri)
     labels = labels.set_column(0, "photo", pa.array(listed, pa.string()))
     at = pc.index_in(pa.array([entry.path for entry in entries], pa.string()), labels["photo"])
-    named = [entry for entry, row in zip(entries, at.to_pylist(), strict=True) if row is not None]
+    named = [(entry, one) for entry, one, row in zip(entries, told, at.to_pylist(), strict=True) if row is not None]
     at = at.drop_null()
     photos = photos_table(
         source,
-        named,
-        person=persons([entry.path for entry in named]),
+        [entry for entry, _ in named],
+        **_people([one for _, one in named]),
         is_fake=labels["is_fake"].take(at).combine_chunks(),
         generator=labels["generator"].take(at).combine_chunks(),
     )
-    known = set(photos["photo"].to_pylist())
-    rejected = [
+    known = {*photos["photo"].to_pylist(), *(path for path, _, _ in bad)}
+    rejected = [*bad] + [
         (entry.path, Reason.UNLABELLED, f"not named by {csv.name}") for entry in entries if entry.path not in known
     ]
     rejected += [
         (path, Reason.MISSING, f"named by {csv.name}") for path in labels["photo"].to_pylist() if path not in known
     ]
     rejected += [(path, Reason.OUTSIDE_ROOT, f"named by {csv.name}") for path in outside]
-    return Listing(photos, None, rejects_table(rejected), found)
+    return Listing(photos, None, rejects_table(rejected), found, _notes([one for _, one in named], labels=False))
 
 
 def _read_labels(csv: Location) -> tuple[pa.Table, list[str]]:
     """(photo, is_fake, generator) of the rows whose path stays inside the root, and the paths that do not."""
-    table = _read_csv(csv)
+    table, before = _read_csv(csv)
     missing = {"photo", "is_fake"} - set(table.column_names)
     if missing:
         found = ", ".join(table.column_names)
@@ -109,8 +130,8 @@ def _read_labels(csv: Location) -> tuple[pa.Table, list[str]]:
     word = pc.index_in(pc.utf8_lower(table["is_fake"]), _FAKE_WORDS)
     bad = pc.indices_nonzero(pc.is_null(word))
     if len(bad):
-        value = table["is_fake"][bad[0].as_py()].as_py()
-        raise UserError(f"folders.fake_csv: '{csv}' line {bad[0].as_py() + 2} says is_fake '{value}'; write 0 or 1.")
+        value, line = table["is_fake"][bad[0].as_py()].as_py(), bad[0].as_py() + 2 + before
+        raise UserError(f"folders.fake_csv: '{csv}' line {line} says is_fake '{value}'; write 0 or 1.")
     photo, outside = normalise_paths(table["photo"])
     is_fake = pc.equal(pc.bit_wise_and(word, 1), 1)
     generator = table["generator"] if "generator" in table.column_names else pa.nulls(len(table), pa.string())
@@ -122,13 +143,13 @@ def _read_labels(csv: Location) -> tuple[pa.Table, list[str]]:
     return kept, labels["photo"].filter(outside).to_pylist()
 
 
-def _read_csv(csv: Location) -> pa.Table:
+def _read_csv(csv: Location) -> tuple[pa.Table, int]:
+    """The table, and how many lines stand before its header."""
     names = ("photo", "is_fake", "generator")
     convert = pacsv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
-    try:
-        with csv.open_input() as stream:
-            return pacsv.read_csv(stream, convert_options=convert)
-    except FileNotFoundError:
-        raise UserError(f"folders.fake_csv: there is no file '{csv}'; check the path.") from None
-    except pa.ArrowInvalid as error:
-        raise UserError(f"folders.fake_csv: '{csv}' cannot be read as CSV ({first_line(error)}).") from None
+    with open_list(csv, "folders.fake_csv") as text:
+        parse = pacsv.ParseOptions(delimiter=text.delimiter({"photo", "is_fake"}))
+        try:
+            return pacsv.read_csv(text, parse_options=parse, convert_options=convert), text.skipped
+        except pa.ArrowInvalid as error:
+            raise UserError(f"folders.fake_csv: '{csv}' cannot be read as CSV ({first_line(error)}).") from None

@@ -11,6 +11,7 @@ import pyarrow as pa
 from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import (
     Listing,
+    Rejected,
     as_listed,
     list_photos,
     pairs_table,
@@ -19,8 +20,9 @@ from faceverify.datasets.listing import (
     rejects_table,
 )
 from faceverify.datasets.paths import normalise_path
-from faceverify.errors import BadData, Reason, UserError
-from faceverify.storage import FileEntry, Location
+from faceverify.datasets.text_lists import read_text
+from faceverify.errors import Reason, UserError
+from faceverify.storage import FileEntry, Location, first_line, printable
 
 
 def read(source: Location, config: DatasetConfig) -> Listing:
@@ -30,48 +32,54 @@ def read(source: Location, config: DatasetConfig) -> Listing:
         UserError: no photos, a bad `meta.json`, or neither form of the layout.
     """
     root, meta = source / config.kryptonite.images, source / config.kryptonite.meta
-    entries = list_photos(root)
-    return _training(root, entries, meta) if meta.exists() else _test(root, entries, meta)
+    entries, bad = list_photos(root)
+    return _training(root, entries, bad, meta) if meta.exists() else _test(root, entries, bad, meta)
 
 
-def _training(root: Location, entries: list[FileEntry], meta: Location) -> Listing:
-    labels, outside = _read_meta(meta)
+def _training(root: Location, entries: list[FileEntry], bad: list[Rejected], meta: Location) -> Listing:
+    labels, refused = _read_meta(meta)
     labels, found = as_listed(labels, entries, root.uri)
     named = [entry for entry in entries if entry.path in labels]
     paths = [entry.path for entry in named]
     is_fake = pa.array([labels[path] for path in paths], pa.bool_())
     listed = {entry.path for entry in entries}
+    listed |= {path for path, _, _ in bad}
     rejected = [(e.path, Reason.UNLABELLED, f"not named by {meta.name}") for e in entries if e.path not in labels]
-    rejected += [(path, Reason.MISSING, f"named by {meta.name}") for path in labels if path not in listed]
-    rejected += [(path, Reason.OUTSIDE_ROOT, f"named by {meta.name}") for path in outside]
+    rejected += [*bad, *((path, Reason.MISSING, f"named by {meta.name}") for path in labels if path not in listed)]
+    rejected += [(name, reason, f"named by {meta.name}") for name, reason in refused]
     return Listing(
         photos_table(root, named, person=persons(paths), is_fake=is_fake), None, rejects_table(rejected), found
     )
 
 
-def _read_meta(meta: Location) -> tuple[dict[str, bool], list[str]]:
-    """{path: is it fake}, and the paths that leave the root."""
+def _read_meta(meta: Location) -> tuple[dict[str, bool], list[tuple[str, Reason]]]:
+    """{path: is it fake}, and the paths that leave the root or that no file can have."""
     try:
-        content = json.loads(meta.read_bytes())
-    except (ValueError, BadData) as error:
-        raise UserError(f"kryptonite: '{meta}' cannot be read as JSON ({error}).") from None
+        content = json.loads(read_text(meta, "kryptonite.meta"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"kryptonite: '{meta}' cannot be read as JSON ({first_line(error)}).") from None
     if not isinstance(content, dict):
         raise UserError(f"kryptonite: '{meta}' holds no object; write {{\"person/photo.jpg\": 0 or 1}}.")
-    labels, outside = {}, []
+    labels, refused = {}, []
     for key, value in content.items():
         if value not in (0, 1):
-            raise UserError(f"kryptonite: '{meta}' gives '{key}' the value {value!r}; write 0 (real) or 1 (fake).")
+            told = repr(value)[:60]
+            raise UserError(
+                f"kryptonite: '{meta}' gives '{printable(key)}' the value {told}; write 0 (real) or 1 (fake)."
+            )
         path = normalise_path(key)
-        if path is None:
-            outside.append(key)
+        if printable(key) != key:
+            refused.append((printable(key), Reason.BAD_NAME))
+        elif path is None:
+            refused.append((key, Reason.OUTSIDE_ROOT))
         else:
             labels[path] = bool(value)
-    return labels, outside
+    return labels, refused
 
 
-def _test(root: Location, entries: list[FileEntry], meta: Location) -> Listing:
+def _test(root: Location, entries: list[FileEntry], bad: list[Rejected], meta: Location) -> Listing:
     sides: dict[str, dict[str, FileEntry]] = {}
-    rejected = []
+    rejected = list(bad)
     for entry in entries:
         pair, _, name = entry.path.rpartition("/")
         stem = name.split(".")[0]

@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from faceverify.datasets import DatasetConfig, LfwConfig
 from faceverify.datasets.listing import Listing, list_photos, pairs_table, persons, photos_table, rejects_table
-from faceverify.errors import BadData, UserError
+from faceverify.datasets.text_lists import read_lines
+from faceverify.errors import UserError
 from faceverify.storage import Location
 
 _FORMS = {3: "Name<TAB>i<TAB>j", 4: "NameA<TAB>i<TAB>NameB<TAB>j"}
@@ -25,11 +26,11 @@ def read(source: Location, config: DatasetConfig) -> Listing:
         UserError: no photos, no pairs file, or a malformed one (naming the line).
     """
     root = _images(source, config.lfw)
-    entries = list_photos(root)
+    entries, rejected = list_photos(root)
     paths = [entry.path for entry in entries]
     photos = photos_table(root, entries, person=persons(paths), is_fake=pa.repeat(pa.scalar(False), len(entries)))
     pairs = read_pairs(_pairs_file(source, root, config.lfw.pairs)) if config.lfw.pairs else None
-    return Listing(photos, None if pairs is None else _with_suffixes(pairs, paths), rejects_table())
+    return Listing(photos, None if pairs is None else _with_suffixes(pairs, paths), rejects_table(rejected))
 
 
 def read_pairs(location: Location) -> pa.Table:
@@ -38,19 +39,18 @@ def read_pairs(location: Location) -> pa.Table:
     Raises:
         UserError: the file is not there, or a line is malformed.
     """
-    try:
-        lines = location.read_bytes().decode("utf-8-sig").splitlines()
-    except (BadData, UnicodeDecodeError) as error:
-        raise UserError(f"lfw: '{location}' cannot be read ({error}).") from None
-    while lines and not lines[-1].strip():
-        lines.pop()
-    folds, count = _header(lines[0] if lines else "", location)
-    if len(lines) - 1 != 2 * folds * count:
+    first, header = next(read_lines(location, "lfw"), (1, ""))
+    folds, count = _header(header, first, location)
+    last = max((number for number, line in read_lines(location, "lfw") if line.strip()), default=first)
+    if last - first != 2 * folds * count:
         raise UserError(
-            f"lfw: '{location}' announces {2 * folds * count} pairs in line 1, but has {len(lines) - 1} lines after it."
+            f"lfw: '{location}' announces {2 * folds * count} pairs in line {first}, but has {last - first} lines "
+            "after it."
         )
     rows = [
-        _row(line, 3 if index // count % 2 == 0 else 4, index + 2, location) for index, line in enumerate(lines[1:])
+        _row(line, 3 if (number - first - 1) // count % 2 == 0 else 4, number, location)
+        for number, line in read_lines(location, "lfw")
+        if first < number <= last
     ]
     fold = [index // (2 * count) if folds > 1 else None for index in range(len(rows))]
     return _table(rows, fold)
@@ -76,11 +76,13 @@ def _fields(line: str) -> list[str]:
     return [part.strip() for part in line.split("\t")] if "\t" in line else line.split()
 
 
-def _header(line: str, location: Location) -> tuple[int, int]:
+def _header(line: str, number: int, location: Location) -> tuple[int, int]:
     """(folds, pairs per fold and class)."""
     parts = _fields(line)
-    if len(parts) not in (1, 2) or not all(part.isascii() and part.isdigit() and int(part) for part in parts):
-        raise UserError(f"lfw: '{location}' line 1 is '{line}'; it must be '<folds><TAB><pairs>' or '<pairs>'.")
+    if len(parts) not in (1, 2) or not all(_is_number(part) and int(part) for part in parts):
+        raise UserError(
+            f"lfw: '{location}' line {number} is '{line[:60]}'; it must be '<folds><TAB><pairs>' or '<pairs>'."
+        )
     return (int(parts[0]), int(parts[1])) if len(parts) == 2 else (1, int(parts[0]))
 
 
@@ -88,14 +90,14 @@ def _row(line: str, width: int, number: int, location: Location) -> tuple[str, s
     """(photo_a, photo_b, person_a, person_b) of one line that must have `width` fields."""
     parts = _fields(line)
     numbers = [parts[1], parts[-1]] if len(parts) == width else [""]
-    if (
-        not all(text.isascii() and text.isdigit() for text in numbers)
-        or not _is_name(parts[0])
-        or not _is_name(parts[-2])
-    ):
-        raise UserError(f"lfw: '{location}' line {number} is '{line}'; it must be '{_FORMS[width]}'.")
+    if not all(_is_number(text) for text in numbers) or not _is_name(parts[0]) or not _is_name(parts[-2]):
+        raise UserError(f"lfw: '{location}' line {number} is '{line[:60]}'; it must be '{_FORMS[width]}'.")
     a, b = parts[0], parts[0] if width == 3 else parts[2]
     return f"{a}/{a}_{int(parts[1]):04d}.jpg", f"{b}/{b}_{int(parts[-1]):04d}.jpg", a, b
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 def _is_name(name: str) -> bool:

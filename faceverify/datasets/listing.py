@@ -35,12 +35,14 @@ class Listing:
     """Rows of `photos`, of `pairs` where the layout has them (extra columns such as `fold` last), and `rejects`.
 
     found: photos that the layout's list names otherwise than they are called, as `faceverify.naming.Naming.ways`.
+    notes: what was understood of the folders' names, as phrases.
     """
 
     photos: pa.Table
     pairs: pa.Table | None
     rejects: pa.Table
     found: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 class NothingFound(UserError):
@@ -56,20 +58,27 @@ class NothingFound(UserError):
         )
 
 
-def list_photos(root: Location) -> list[FileEntry]:
-    """The files below `root`, sorted, without hidden ones and well-known side files.
+Rejected = tuple[str, Reason, str]  # a photo's path, why, and the detail
+
+
+def list_photos(root: Location) -> tuple[list[FileEntry], list[Rejected]]:
+    """The files below `root`, sorted, without hidden ones and well-known side files; and what is no file there.
 
     All others count as photos whatever their suffix: if one holds no picture, decoding says so.
 
     Raises:
         UserError: the folder is not there, or holds no photo.
+        PlatformError: the folder may not be read.
     """
     if not root.is_dir():
         raise NothingFound(f"source: there is no folder '{root}'", root.parent)
-    entries = [entry for entry in root.files() if not _is_side_file(entry.path)]
+    files, bad = root.listing(hidden=False)
+    entries = [entry for entry in files if not is_side_file(entry.path)]
+    rejected = [(one.path, one.reason, one.detail) for one in bad if not is_side_file(one.path)]
     if not entries:
-        raise NothingFound(f"source: the folder '{root}' holds no photos", root)
-    return entries
+        why = f", only what is no photo ({rejected[0][0]}: {rejected[0][1]})" if rejected else ""
+        raise NothingFound(f"source: the folder '{root}' holds no photos{why}", root)
+    return entries, rejected
 
 
 V = TypeVar("V")
@@ -94,7 +103,8 @@ def as_listed(
     return renamed, naming.ways
 
 
-def _is_side_file(path: str) -> bool:
+def is_side_file(path: str) -> bool:
+    """Whether a file of this path (relative to the photos' root) is hidden, or none that photos are looked for in."""
     if path.startswith(".") or "/." in path:
         return True
     name = path.rpartition("/")[2].lower()

@@ -10,7 +10,10 @@ from faceverify.errors import Reason, UserError
 from faceverify.tables import PAIRS
 
 _OTHER_NAMES = {"pathA": "photo_a", "pathB": "photo_b", "pair_id": "pair"}
-_RESERVED = frozenset({"fault", "similarity", "accepted", "status"})  # these are added behind a pair's columns
+_RESERVED = frozenset(
+    {"fault", "similarity", "accepted", "status", "a", "b"}
+)  # these are added behind a pair's columns
+_READ = frozenset({*PAIRS.names, "deepfake_a", "deepfake_b"})
 _KINDS = pa.array(["genuine", "impostor", "deepfake"])
 _WORDS = pa.array(["0", "1"])  # the position is the label
 _TRUTHS = pa.array(["1", "true", "True", "TRUE"])
@@ -31,7 +34,7 @@ def normalise(piece: pa.RecordBatch, first_row: int, source: PairSource) -> pa.R
     Raises:
         UserError: missing or reserved columns, or a value that is not allowed.
     """
-    columns = _named(piece, source)
+    columns = _plain(_named(piece, source), source)
     count = len(piece)
     photo_a, bad_a = normalise_paths(_text(columns["photo_a"]), source.strip_prefix, source.roots)
     photo_b, bad_b = normalise_paths(_text(columns["photo_b"]), source.strip_prefix, source.roots)
@@ -66,8 +69,31 @@ def _named(piece: pa.RecordBatch, source: PairSource) -> dict[str, pa.Array]:
     if len(set(names)) < len(names):
         raise UserError(f"pairs: '{source.name}' has a column twice among {', '.join(found)}; keep one of each.")
     if taken := _RESERVED & set(names):
-        raise UserError(f"pairs: '{source.name}' has the column {min(taken)}, which scoring writes; rename or drop it.")
+        raise UserError(f"pairs: '{source.name}' has the column {min(taken)}, which scoring adds; rename or drop it.")
     return dict(zip(names, piece.columns, strict=True))
+
+
+def _plain(columns: dict[str, pa.Array], source: PairSource) -> dict[str, pa.Array]:
+    """The same with the columns that scoring reads as plain values, whatever way they are stored in.
+
+    Raises:
+        UserError: one of them holds lists or other things that are no text.
+    """
+    plain = dict(columns)
+    for name in _READ & columns.keys():
+        column = columns[name]
+        while isinstance(column, pa.ExtensionArray | pa.DictionaryArray):
+            column = column.storage if isinstance(column, pa.ExtensionArray) else column.dictionary_decode()
+        if pa.types.is_decimal(column.type):
+            column = column.cast(pa.float64())
+        try:
+            column.slice(0, 0).cast(pa.string())
+        except pa.ArrowNotImplementedError:
+            raise UserError(
+                f"pairs: '{source.name}' has the column {name} of the type {column.type}, which cannot be read as text."
+            ) from None
+        plain[name] = column
+    return plain
 
 
 def _text(column: pa.Array) -> pa.Array:

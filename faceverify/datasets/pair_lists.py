@@ -1,8 +1,9 @@
 """Lists of pairs to be scored, of any length: read in pieces, in the order of the file, every pair exactly once.
 
-CSV (or TSV) and Parquet with the columns `photo_a, photo_b` and, if known, `label, kind, generator, pair, split,
-person_a, person_b`; also `pathA, pathB, label, deepfake_a, deepfake_b` (the lists of the Kryptonite challenge's
-solutions) and the `pairs.txt` of LFW. Other columns travel along unchanged (from CSV as strings).
+CSV (also with semicolons or tabs, in UTF-16, or in gzip: see `text_lists`) and Parquet with the columns `photo_a,
+photo_b` and, if known, `label, kind, generator, pair, split, person_a, person_b`; also `pathA, pathB, label,
+deepfake_a, deepfake_b` (the lists of the Kryptonite challenge's solutions) and the `pairs.txt` of LFW. Other columns
+travel along unchanged (from CSV as strings, and those without a name left out).
 
 Every piece has the columns of `tables.PAIRS`, then the further ones, then `fault` (string): null, or `outside_root` for
 a pair one of whose paths leaves the photos' root. Such a pair keeps its place, so that it too gets its line of output.
@@ -19,12 +20,14 @@ from faceverify.datasets import PairListConfig
 from faceverify.datasets.lfw import read_pairs
 from faceverify.datasets.pair_columns import PairSource, normalise
 from faceverify.datasets.paths import ways_to_write
+from faceverify.datasets.text_lists import open_list
 from faceverify.errors import UserError
-from faceverify.storage import Location, first_line
+from faceverify.storage import Location, NotAFileError, first_line
+from faceverify.tables import with_sound_text
 
 _BLOCK_BYTES = 1 << 20  # of CSV text per piece, about 13,000 pairs; pyarrow reads some thirty pieces ahead
 _PARQUET_ROWS = 1 << 16
-_HEADER_BYTES = 1 << 16
+HEADERS = ({"photo_a", "photo_b"}, {"pathA", "pathB"})
 
 
 def open_pairs(
@@ -51,9 +54,21 @@ def open_pairs(
 def _format(location: Location, config: PairListConfig) -> str:
     if config.format != "auto":
         return config.format
-    if location.is_dir() or location.name.endswith(".parquet"):
+    if location.is_dir() or location.name.endswith(".parquet") or _begins_with(location, b"PAR1"):
         return "parquet"
-    return "lfw" if location.name.endswith(".txt") else "csv"
+    if not location.name.removesuffix(".gz").endswith(".txt"):
+        return "csv"
+    with open_list(location, "pairs") as text:  # the "Unicode text" of spreadsheets has the same suffix
+        columns = set(text.columns(text.delimiter(*HEADERS)))
+    return "csv" if any(names <= columns for names in HEADERS) else "lfw"
+
+
+def _begins_with(location: Location, magic: bytes) -> bool:
+    try:
+        with location.open_input() as stream:
+            return stream.read(len(magic)) == magic
+    except (NotAFileError, PermissionError):
+        return False  # whoever reads it says so
 
 
 def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[pa.RecordBatch]:
@@ -63,7 +78,7 @@ def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[p
         for piece in pieces:
             yield normalise(piece, first_row, source)
             first_row += len(piece)
-    except (pa.ArrowInvalid, pa.ArrowKeyError, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise UserError(
             f"pairs: '{source.name}' cannot be read after {first_row} rows ({first_line(error)})."
         ) from None
@@ -84,29 +99,28 @@ def _of_split(pieces: Iterator[pa.RecordBatch], split: str, source: PairSource) 
 
 
 def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordBatch]:
-    delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter
-    parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    convert = pacsv.ConvertOptions(
-        # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
-        column_types=dict.fromkeys(_csv_header(location, parse), pa.string()),
-        null_values=[""],
-        strings_can_be_null=True,
-    )
-    read = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
-    with location.open_input() as stream:
-        reader = pacsv.open_csv(stream, read_options=read, parse_options=parse, convert_options=convert)
-        yield from _at_least_one(reader, reader.schema)
-
-
-def _csv_header(location: Location, parse: pacsv.ParseOptions) -> list[str]:
-    with location.open_input() as stream:
-        head = stream.read(_HEADER_BYTES)
-    line = head.splitlines(keepends=True)[0] if head else b""
-    if not line.strip():
-        raise UserError(
-            f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
+    with open_list(location, "pairs") as text:
+        if not text.header:
+            raise UserError(
+                f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
+            )
+        delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter or text.delimiter(*HEADERS)
+        if len(delimiter) != 1 or delimiter in '"\r\n':
+            raise UserError(f"pair_list.delimiter is '{delimiter}'; give one character, or nothing to have it found.")
+        named = [name for name in text.columns(delimiter) if name]  # spreadsheets end lines with empty columns
+        if len(set(named)) < len(named):
+            raise UserError(f"pairs: '{location}' has a column twice among {', '.join(named)}; keep one of each.")
+        convert = pacsv.ConvertOptions(
+            # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
+            column_types=dict.fromkeys(named, pa.string()),
+            include_columns=named,
+            null_values=[""],
+            strings_can_be_null=True,
         )
-    return pacsv.read_csv(pa.BufferReader(line.rstrip(b"\r\n") + b"\n"), parse_options=parse).column_names
+        parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        read = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
+        reader = pacsv.open_csv(text, read_options=read, parse_options=parse, convert_options=convert)
+        yield from _at_least_one(reader, reader.schema)
 
 
 def _read_parquet(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:
@@ -124,7 +138,7 @@ def _read_parquet(location: Location, _config: PairListConfig) -> Iterator[pa.Re
                 raise UserError(
                     f"pairs: '{part}' has other columns than '{parts[0]}'; the parts of a list have the same."
                 )
-            yield from _at_least_one(file.iter_batches(batch_size=_PARQUET_ROWS), schema)
+            yield from _at_least_one(map(with_sound_text, file.iter_batches(batch_size=_PARQUET_ROWS)), schema)
 
 
 def _read_lfw(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:

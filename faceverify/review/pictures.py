@@ -42,13 +42,14 @@ class Pictures:
             return Picture("image/svg+xml", _placeholder(error), failed=True)
 
     def _make(self, uri: str, side: int) -> Picture:
-        data = Location(uri).read_bytes(self._limits.max_bytes)
+        data = Location(uri or "").read_bytes(self._limits.max_bytes)
         return Picture("image/jpeg", thumbnail(decode(data, self._limits), side))
 
 
 def _placeholder(error: BadData) -> bytes:
     """Grey square with the reason in words and the detail below."""
-    lines = textwrap.wrap(error.detail, 26)
+    readable = "".join(c if c.isprintable() else " " for c in error.detail)  # XML holds no control characters
+    lines = textwrap.wrap(readable, 26)
     if len(lines) > 5:  # of a path the end says more, of a sentence the beginning
         lines = [*lines[:2], "…", *lines[-2:]]
     texts = [_line(62, error.reason.replace("_", " "), 15, "#5c646d")]

@@ -17,7 +17,7 @@ class CsvConfig:
     """What `scores.csv` holds."""
 
     preset: Literal["all", "challenge", "none"] = "all"
-    """all = every column of the scores; challenge = pair_id,similarity; none = write no CSV."""
+    """all = every column of the scores that a CSV can hold; challenge = pair_id,similarity; none = write no CSV."""
     columns: tuple[str, ...] = ()
     """Columns to write instead of the preset's; `name=header` renames one, e.g. pair=pair_id."""
     fill: float | None = None
@@ -28,25 +28,56 @@ class CsvConfig:
 CHALLENGE = ("pair=pair_id", "similarity")
 
 
-def chosen_columns(config: CsvConfig, available: list[str]) -> dict[str, str]:
-    """Column name -> header.
+def chosen_columns(config: CsvConfig, schema: pa.Schema) -> dict[str, str]:
+    """Column name -> header. Of the preset `all`, columns that a CSV cannot hold (`left_out`) are not among them.
 
     Raises:
-        UserError: a column that the scores do not have.
+        UserError: a column is asked for that the scores do not have, or that a CSV cannot hold.
     """
-    whole = tuple(name for name in available if name != "scored_with")  # the same in every row, and long
-    asked = config.columns or (CHALLENGE if config.preset == "challenge" else whole)
+    # Not what is the same in every row, and long; nor what a CSV cannot hold.
+    every = tuple(f.name for f in schema if f.name != "scored_with" and csv_type(f.type) is not None)
+    asked = config.columns or (CHALLENGE if config.preset == "challenge" else every)
     chosen = dict((column.partition("=")[0], column.partition("=")[2] or column) for column in asked)
-    unknown = [name for name in chosen if name not in available]
-    if unknown:
-        raise UserError(f"csv.columns: the scores have no column '{unknown[0]}'; they have {', '.join(available)}.")
+    for name in chosen:
+        if name not in schema.names:
+            raise UserError(f"csv.columns: the scores have no column '{name}'; they have {', '.join(schema.names)}.")
+        if csv_type(schema.field(name).type) is None:
+            raise UserError(
+                f"csv.columns: the column '{name}' is {schema.field(name).type}, which a CSV cannot hold; leave it "
+                "out, it is in the table scores."
+            )
     return chosen
+
+
+def left_out(config: CsvConfig, schema: pa.Schema) -> list[str]:
+    """The columns that `scores.csv` would hold, if a CSV could."""
+    if config.columns or config.preset != "all":
+        return []
+    return [field.name for field in schema if csv_type(field.type) is None]
+
+
+def csv_type(kind: pa.DataType) -> pa.DataType | None:
+    """The type in which values of `kind` are written; None for lists, structures, bytes and what else has no text."""
+    if isinstance(kind, pa.DictionaryType):
+        return csv_type(kind.value_type)
+    if isinstance(kind, pa.BaseExtensionType):
+        return csv_type(kind.storage_type)
+    if kind == pa.string_view():
+        return pa.string()
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
+        return None  # Arrow would write them raw
+    try:
+        pa_csv.write_csv(pa.table({"one": pa.nulls(1, kind)}), pa.BufferOutputStream())
+    except pa.ArrowException:
+        return None
+    return kind
 
 
 def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, schema: pa.Schema) -> None:
     """Write the pieces in order as one CSV file with a header."""
-    chosen = chosen_columns(config, schema.names)
-    fields = [pa.field(header, schema.field(name).type) for name, header in chosen.items()]
+    chosen = chosen_columns(config, schema)
+    types = {name: csv_type(schema.field(name).type) for name in chosen}
+    fields = [pa.field(header, types[name]) for name, header in chosen.items()]
     # A half-written file must not look complete: locally it gets its name at the end (S3 does that by itself).
     draft = target.parent / f".{target.name}" if target.is_local else target
     with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
@@ -54,8 +85,6 @@ def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, s
             if config.fill is not None:
                 filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
                 piece = piece.set_column(piece.schema.get_field_index("similarity"), "similarity", filled)
-            writer.write_table(
-                pa.table([piece[name].cast(schema.field(name).type) for name in chosen], schema=pa.schema(fields))
-            )
+            writer.write_table(pa.table([piece[name].cast(types[name]) for name in chosen], schema=pa.schema(fields)))
     if target.is_local:
         target.fs.move(draft.path, target.path)

@@ -18,7 +18,7 @@ from faceverify import tables
 from faceverify.errors import UserError
 from faceverify.inputs import stream_table
 from faceverify.scoring import named
-from faceverify.scoring.csv_output import CsvConfig, chosen_columns
+from faceverify.scoring.csv_output import CsvConfig, chosen_columns, left_out
 from faceverify.scoring.reuse import Reused, Wanted
 from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import write_shards
@@ -101,8 +101,11 @@ def make_plan(
     return ScorePlan(*cut, reused.dim, reused.taken, dict(reused.why_not), naming.ways)
 
 
-def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
+def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> list[str]:
     """Look at the beginning of the list, before work starts.
+
+    Returns:
+        The columns that will be missing in the CSV, because it cannot hold them.
 
     Raises:
         UserError: it is empty, or the CSV is to have a column that there will not be.
@@ -110,8 +113,10 @@ def check_pairs(pieces: Iterable[pa.Table], csv: CsvConfig) -> None:
     first = next((piece for piece in pieces if piece.num_rows), None)
     if first is None:
         raise UserError("pairs: the list is empty; there is nothing to score.")
-    columns = [name for name in first.column_names if name != "fault"]
-    chosen_columns(csv, list(dict.fromkeys([*columns, *tables.SCORES.names])))
+    further = [field for field in first.schema if field.name not in (*tables.SCORES.names, "fault")]
+    schema = pa.schema([*tables.PAIRS, *further, *list(tables.SCORES)[len(tables.PAIRS) :]])
+    chosen_columns(csv, schema)
+    return left_out(csv, schema)
 
 
 def photo_rows(

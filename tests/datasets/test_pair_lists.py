@@ -159,7 +159,7 @@ def test_other_mistakes(tmp_path: Path):
     with pytest.raises(UserError, match="cannot be read"):
         rows(tmp_path / "pairs.parquet")
     (tmp_path / "latin.csv").write_bytes(b"photo_a,photo_b\n\xe9,b\n")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=r"latin\.csv' is not UTF-8 in line 2, at byte 16 of the text \(0xe9\)"):
         rows(tmp_path / "latin.csv")
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="holds no"):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from broken_images import SMALL_LIMITS, broken_files
 from e2e.harness import Run, without_work
 
+from faceverify import tables
 from faceverify.datasets.rendered import RenderedConfig, render_photo
 from faceverify.images import encode_png
 
@@ -73,6 +75,70 @@ def test_align_rejects_each_broken_photo_for_its_reason(run: Run, folder: Path, 
     faces = pq.read_table(tmp_path / "out" / "faces")
     assert sorted(faces["photo"].to_pylist()) == [f"person/good{i}" for i in range(3)]
     assert f"3 of {len(told) + 3} photos are in the table faces." in ended.out
+
+
+def test_align_counts_what_is_no_photo_in_a_folder(run: Run, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "ann").mkdir(parents=True)
+    for number in range(2):
+        (root / "ann" / f"{number}.png").write_bytes(good(number))
+    pq.write_table(pa.table({"photo_a": ["ann/0.png"]}), root / "pairs.parquet")
+    with open(os.fsencode(root) + b"/bad\xff.png", "wb"):
+        pass
+    os.mkfifo(root / "ann" / "pipe.png")
+    (root / "ann" / "up").symlink_to(root)
+    ended = run("align", "--photos", root, "--align.method", "none", "--out", tmp_path / "out")
+    assert ended.code == 0, ended.err
+    assert pq.read_table(tmp_path / "out" / "faces")["photo"].to_pylist() == ["ann/0.png", "ann/1.png"]
+    told = by_photo(pq.read_table(tmp_path / "out" / "rejects").to_pylist(), "reason")
+    assert told == {r"bad\xff.png": "bad_name", "ann/pipe.png": "not_a_file", "ann/up": "duplicate"}
+    assert "2 of 5 photos are in the table faces." in ended.out
+
+
+def test_impossible_rows_of_a_photos_table_are_rejects(run: Run, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "good.png").write_bytes(good(0))
+    os.mkfifo(tmp_path / "pipe.png")
+    uris = {
+        "good": str(tmp_path / "good.png"),
+        "nul": "/a\0b.png",
+        "scheme": "gs://bucket/a.png",
+        "long": "/" + "n" * 300,
+        "empty": "",
+        "pipe": str(tmp_path / "pipe.png"),
+        "folder": str(tmp_path),
+        "null": None,
+    }
+    reasons = dict.fromkeys(["nul", "scheme", "long", "empty"], "bad_name")
+    reasons |= {"pipe": "not_a_file", "folder": "not_a_file", "null": "unknown_photo"}
+    rows = pa.table({"photo": [*uris, None], "uri": [*uris.values(), uris["good"]]})
+    for field in list(tables.PHOTOS)[2:]:
+        rows = rows.append_column(field, pa.nulls(len(rows), field.type))
+    pq.write_table(rows, tmp_path / "photos.parquet")
+    pairs = pa.table({"photo_a": ["good"] * len(uris), "photo_b": list(uris)})
+    pq.write_table(pairs.append_column("box", pa.array([[1]] * len(uris))), tmp_path / "pairs.parquet")
+    options = ["--photos", tmp_path / "photos.parquet", "--align.method", "none"]
+    ended = run("score", *options, "--pairs", tmp_path / "pairs.parquet", "--model", tiny, "--out", tmp_path / "scores")
+    assert ended.code == 0, ended.err
+    made = without_work(tmp_path / "scores")
+    assert by_photo(made["rejects"], "reason") == reasons
+    assert [row["status"] for row in made["scores"]] == [reasons.get(name, "ok") for name in uris]
+    assert [row["box"] for row in made["scores"]] == [[1]] * len(uris)
+    assert "scores.csv leaves out box" in ended.out and b"box" not in made["csv"]
+    ended = run("align", *options, "--out", tmp_path / "faces")
+    assert ended.code == 0, ended.err
+    faces = pq.read_table(tmp_path / "faces" / "faces")
+    assert by_photo(pq.read_table(tmp_path / "faces" / "rejects").to_pylist(), "reason") == reasons | {"": "bad_name"}
+    assert faces["photo"].to_pylist() == ["good"]
+
+    odd = [faces["image"][0].as_py(), None, b"", b"no picture"]
+    schema = pa.schema([field.with_nullable(True) for field in tables.FACES])
+    named = [{"photo": str(n), "image": image} for n, image in enumerate(odd)]
+    nameless = [{"photo": None, "image": odd[0]}]
+    pq.write_table(pa.Table.from_pylist(named + nameless, schema), tmp_path / "f.parquet")
+    ended = run("embed", "--faces", tmp_path / "f.parquet", "--model", tiny, "--out", tmp_path / "embeddings")
+    assert ended.code == 0, ended.err
+    told = by_photo(pq.read_table(tmp_path / "embeddings" / "rejects").to_pylist(), "reason")
+    assert told == {"1": "empty", "2": "empty", "3": "not_an_image", "": "bad_name"}
 
 
 ESCAPES = [

@@ -1,5 +1,6 @@
 """Thumbnails, and what stands for photos that cannot be read."""
 
+import os
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -29,6 +30,21 @@ def test_a_bad_photo_says_why_and_is_looked_at_again(
     assert reason in "".join(ElementTree.fromstring(picture.data).itertext())
     file.write_bytes((drawn / "person_0000" / "real_00.jpg").read_bytes())
     assert not pictures.get(str(file), 48).failed
+
+
+def test_what_is_no_file_says_so_and_is_never_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    uris = {
+        str(tmp_path / "pipe.jpg"): "not a file",
+        "/a\0b.jpg": "bad name",
+        "gs://b/a.jpg": "bad name",
+        "": "bad name",
+    }
+    uris |= {str(tmp_path): "not a file", str(tmp_path / "bell\a.jpg"): "missing"}
+    for uri, reason in uris.items():
+        picture = Pictures(ImageLimits()).get(uri, 48)
+        assert picture.failed
+        assert reason in "".join(ElementTree.fromstring(picture.data).itertext())
 
 
 def test_limits_hold(drawn: Path) -> None:

@@ -54,7 +54,7 @@ def test_columns_are_chosen_renamed_and_ordered(tmp_path: Path) -> None:
     config = CsvConfig(preset="challenge", columns=("status", "similarity=score", "pair"))
     assert written(tmp_path, scores(["x"]), config) == [["status", "score", "pair"], ["ok", "0.5", "x"]]
     with pytest.raises(UserError, match=r"csv\.columns: the scores have no column 'similarty'"):
-        chosen_columns(CsvConfig(columns=("similarty",)), NAMES)
+        chosen_columns(CsvConfig(columns=("similarty",)), tables.SCORES)
 
 
 def test_fill_without_the_column_similarity(tmp_path: Path) -> None:
