@@ -5,7 +5,8 @@ import threading
 import time
 from typing import Any
 
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Progress, check_stopped
+from ray_jobs.progress import GPU_WAIT, GPU_WORK, Progress
+from ray_jobs.signals import check_stopped
 
 PATIENCE = 30.0  # seconds for the workers to start; then, and again after as long, it is said what they wait for
 

@@ -14,7 +14,9 @@ from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.tasks import run_tasks
 
 if TYPE_CHECKING:

@@ -19,8 +19,10 @@ from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
 from faceverify.run_folder import RunFolder, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.progress import Progress
 from ray_jobs.resources import limit_threads
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.session import run_job
 from ray_jobs.tasks import guarded, run_in_actors
 
 if TYPE_CHECKING:

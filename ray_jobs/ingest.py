@@ -12,7 +12,9 @@ from faceverify.datasets import DatasetConfig, read
 from faceverify.inputs import fingerprint
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, check_shared, connect, run_job
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 
 SLOTS_PER_TASK = 16
 

@@ -14,7 +14,9 @@ from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.run_folder import RunFolder, part
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, check_shared, connect, run_job
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.tasks import run_tasks
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from faceverify.align import AlignConfig
 from faceverify.errors import UserError
 from faceverify.faces import GROUP_PHOTOS
-from ray_jobs.session import Cluster
+from ray_jobs.cluster import Cluster
 
 # Methods whose network PyTorch runs; those of the others run on CPUs only.
 ON_GPUS = ("retinaface", "mtcnn", "dfa")

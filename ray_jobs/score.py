@@ -30,7 +30,9 @@ from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
 from ray_jobs import pair_tasks
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")

@@ -36,8 +36,9 @@ from faceverify.faces import (
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.storage import Location
+from ray_jobs.cluster import Cluster
+from ray_jobs.progress import Progress
 from ray_jobs.resources import AlignResources, Placement, fitted, place
-from ray_jobs.session import Cluster, Progress
 from ray_jobs.tasks import MAX_RETRIES, ours
 from ray_jobs.workers import (
     AlignPictures,

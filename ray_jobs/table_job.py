@@ -11,7 +11,8 @@ from faceverify.faces import Stopwatch
 from faceverify.run_folder import RunFolder, read_part
 from faceverify.shards import write_shards
 from faceverify.storage import Location, check_writable, open_location
-from ray_jobs.session import Cluster, Progress, check_shared, connect
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.progress import Progress
 from ray_jobs.stages import Chain, Sink, Source, run_chain
 
 

@@ -17,7 +17,8 @@ from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.training.augment import AugmentConfig
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
-from ray_jobs.session import Cluster, check_shared, connect, run_job
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.session import run_job
 
 if TYPE_CHECKING:
     from torch import nn

@@ -19,7 +19,9 @@ from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, shown
 from faceverify.tuning.trials import Line, State, Trial
 from ray_jobs import training_group
-from ray_jobs.session import Cluster, check_stopped, storage_sentence
+from ray_jobs.cluster import Cluster
+from ray_jobs.session import storage_sentence
+from ray_jobs.signals import check_stopped
 from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:

@@ -19,7 +19,8 @@ from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, base_values, parse
 from faceverify.tuning.trials import Trial
 from ray_jobs import train
-from ray_jobs.session import check_shared, connect, run_job
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.session import run_job
 from ray_jobs.train import TrainConfig
 
 OUTPUTS = ("trials", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
