@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import yaml
 
 from faceverify.errors import UserError
+from faceverify.redaction import redacted
 
 T = TypeVar("T")
 
@@ -157,8 +158,8 @@ def digest(value: Any) -> str:
 
 
 def command_line() -> str:
-    """The command as the user typed it, for manifests and reports."""
+    """The command as the user typed it, for manifests and reports; passwords in addresses are left out."""
     import shlex
 
     module = Path(sys.argv[0]).stem
-    return f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip()
+    return redacted(f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip())

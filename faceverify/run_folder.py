@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
 from faceverify.errors import UserError
-from faceverify.storage import Location
+from faceverify.storage import Location, check_no_link
 
 WORK = ".work"
 MANIFEST = "manifest.json"
@@ -48,6 +48,8 @@ class RunFolder:
     def __init__(self, out: Location, plan: dict[str, Any], outputs: Sequence[str], overwrite: bool = False) -> None:
         self.out, self.work, self.outputs = out, out / WORK, tuple(outputs)
         self.plan = json.loads(json.dumps(plan, default=str))
+        for name in (WORK, MANIFEST, *outputs):
+            check_no_link(out / name)
         self._lock = self._acquire_lock()
         if overwrite:
             self._clear()
@@ -78,7 +80,7 @@ class RunFolder:
             lock.make_parent()
         if not self.work.exists():
             return None
-        handle = os.open(lock.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        handle = os.open(lock.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

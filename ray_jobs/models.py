@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceverify.errors import FaceverifyError, UserError
+from faceverify.storage import open_location
 
 _EXAMPLES = {
     "list": "python -m ray_jobs.models list",
@@ -128,7 +129,7 @@ def _card(args: argparse.Namespace) -> None:
     if truth is not None:
         files.check_agreement(card, truth, "given", path)
     files.check_network(path, card)
-    card_path(path).write_text(card.to_json(), encoding="utf-8")
+    open_location(str(card_path(path))).write_bytes(card.to_json().encode())
     print(f"{card_path(path)}: digest {files.card_of(path).digest}")
 
 

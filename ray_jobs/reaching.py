@@ -7,6 +7,7 @@ import contextlib
 import os
 import socket
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from faceverify.errors import PlatformError
 from faceverify.storage import first_line
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 8.0
+TELL_SECONDS, JOIN_SECONDS = 10.0, 90.0  # a busy cluster takes a process in within seconds
+EXIT_PLATFORM = 3  # as of every PlatformError
 ATTEMPTS_NAME = "RAY_gcs_server_port_wait_time_s"
 ATTEMPTS = "5"  # of Ray, a second between two: a head that answers has no need of more
 # HTTP/2's first words, with empty settings: every gRPC server, Ray's head among them, answers with its own settings.
@@ -97,12 +100,15 @@ def find() -> str:
         print(f"No cluster is at {known} ({error}); this job starts one of its own.", file=sys.stderr, flush=True)
         return ""
     except SilentError:
-        remedy = "unset RAY_ADDRESS" if given else "set RAY_ADDRESS=local"
         raise PlatformError(
-            f"what is at {known}, takes connections and does not answer: wait until it does, end it, or {remedy} for a "
-            "cluster of this job's own."
+            f"what is at {known}, takes connections and does not answer: wait until it does, end it, or "
+            f"{_own_remedy()} for a cluster of this job's own."
         ) from None
     return known
+
+
+def _own_remedy() -> str:
+    return "unset RAY_ADDRESS" if os.environ.get("RAY_ADDRESS") else "set RAY_ADDRESS=local"
 
 
 def start_or_join(known: str, **how: Any) -> None:
@@ -117,7 +123,7 @@ def start_or_join(known: str, **how: Any) -> None:
     """
     import ray
 
-    with _few_attempts() if known else contextlib.nullcontext():
+    with _watched(known) if known else contextlib.nullcontext():
         try:
             ray.init(None if known else "local", include_dashboard=False, **how)
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -129,16 +135,44 @@ def start_or_join(known: str, **how: Any) -> None:
 
 
 @contextlib.contextmanager
-def _few_attempts() -> Iterator[None]:
-    """Let Ray give up after a few attempts; the environment is as before afterwards, for workers inherit it."""
-    if ATTEMPTS_NAME in os.environ:
+def _watched(known: str) -> Iterator[None]:
+    """Let Ray give up after a few attempts; and end the process where it does not.
+
+    With a node whose raylet is frozen or dead, Ray waits inside native code, where no signal and no exception reach it.
+    """
+    terminal = os.dup(2)  # stderr may be silent meanwhile
+    over = threading.Event()
+
+    def watch() -> None:
+        if over.wait(TELL_SECONDS):
+            return
+        said = f"the cluster at {known} does not take this process in"
+        remedy = f"wait for it, end it, or {_own_remedy()} for a cluster of this job's own"
+        print(f"Waiting: {said} yet; {remedy}.", flush=True)
+        if not over.wait(JOIN_SECONDS - TELL_SECONDS):
+            os.write(terminal, f"{said}: its head answers, and its node on this machine does not; {remedy}.\n".encode())
+            os._exit(EXIT_PLATFORM)
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        with _environment(ATTEMPTS_NAME, ATTEMPTS):
+            yield
+    finally:
+        over.set()
+        os.close(terminal)
+
+
+@contextlib.contextmanager
+def _environment(name: str, value: str) -> Iterator[None]:
+    """A variable that is not set has a value for a while; workers do not inherit it."""
+    if name in os.environ:
         yield
         return
-    os.environ[ATTEMPTS_NAME] = ATTEMPTS
+    os.environ[name] = value
     try:
         yield
     finally:
-        del os.environ[ATTEMPTS_NAME]
+        del os.environ[name]
 
 
 def refusal(error: BaseException | None) -> str:
@@ -146,7 +180,7 @@ def refusal(error: BaseException | None) -> str:
     while error is not None:
         for line in str(error).splitlines():
             if "InvalidAuthToken" in line:
-                return line.rpartition("InvalidAuthToken:")[2].strip(" .")
+                return line.rpartition("InvalidAuthToken:")[2].partition(" Ensure that")[0].strip(" .")
             if "authentication token was found" in line:
                 return line.partition(". ")[0].strip(" .")
         error = error.__cause__ or error.__context__

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 from faceverify import config as configuration
 from faceverify.errors import FaceverifyError, UserError
+from faceverify.redaction import redacted
 from faceverify.storage import first_line, open_location
 from ray_jobs.signals import PIPE_CLOSED, Stopped, asked, catch_signals, leave_at_once, quiet_when_unread, unread
 
@@ -57,7 +58,7 @@ def exit_code(job: str, work: Callable[[], None]) -> int:
             return PIPE_CLOSED
         return _fail(job, storage_sentence(error), 3)
     except Exception:  # the outermost: photos became rejects long before; what comes here is shown whole
-        traceback.print_exc()
+        print(redacted(traceback.format_exc()), end="", file=sys.stderr)
         return _fail(job, "this is a defect of faceverify, not of your data; please report the lines above.", 1)
 
 
@@ -81,5 +82,5 @@ def storage_sentence(error: OSError) -> str:
 
 
 def _fail(job: str, sentence: str, code: int) -> int:
-    print(f"{job}: {sentence}", file=sys.stderr, flush=True)
+    print(redacted(f"{job}: {sentence}"), file=sys.stderr, flush=True)
     return code

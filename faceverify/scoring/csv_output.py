@@ -46,9 +46,7 @@ def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, s
     """Write the pieces in order as one CSV file with a header."""
     chosen = chosen_columns(config, schema.names)
     fields = [pa.field(header, schema.field(name).type) for name, header in chosen.items()]
-    # A half-written file must not look complete: locally it gets its name at the end (S3 does that by itself).
-    draft = target.parent / f".{target.name}" if target.is_local else target
-    with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
         for piece in pieces:
             if config.fill is not None:
                 filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
@@ -56,5 +54,3 @@ def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, s
             writer.write_table(
                 pa.table([piece[name].cast(schema.field(name).type) for name in chosen], schema=pa.schema(fields))
             )
-    if target.is_local:
-        target.fs.move(draft.path, target.path)
