@@ -25,6 +25,7 @@ from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.dry_run import is_dry
 from ray_jobs.session import run_job
 
 OUTPUTS = ("metrics.json", "metrics_before.json", "metrics.csv", "calibration.json", "report.html")
@@ -86,15 +87,14 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     files = {name: open_table(one, "scores", tables.SCORES, name) for name, one in places.items()}
     calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
     origin = run_manifest(place) or {}
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     judged = calibration.to_json() if calibration else ""
     plan = {
         "job": "evaluate",
         "config": identity(config),
         "inputs": {"calibration": judged} | {name: fingerprint(one) for name, one in places.items()},
     }
+    if is_dry(config, out, plan, OUTPUTS):
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         with folder.planning():  # a mistake found while measuring leaves nothing behind

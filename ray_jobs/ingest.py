@@ -12,7 +12,9 @@ from faceverify.datasets import DatasetConfig, read
 from faceverify.inputs import fingerprint
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.wording import count_of
 from ray_jobs.cluster import check_shared, connect
+from ray_jobs.dry_run import is_dry
 from ray_jobs.progress import Progress
 from ray_jobs.session import run_job
 
@@ -35,11 +37,10 @@ def run(config: IngestConfig) -> None:
     else:
         check_readable(source, "source")
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     digest = "" if config.layout == "rendered" else fingerprint(source)
     plan = {"job": "ingest", "config": identity(config), "inputs": {"source": digest}}
+    if is_dry(config, out, plan, ("photos", "pairs", "rejects")):
+        return
     folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
         with folder.planning():
@@ -93,9 +94,10 @@ def summarise(folder: RunFolder) -> None:
     """The last lines: how many, what was rejected and why, where."""
     facts = folder.manifest()
     counts = facts["rows_out"]
-    print(f"{counts['photos']:,} photos ({facts['fakes']:,} fakes) of {facts['persons']:,} persons.")
+    fakes, people = count_of(facts["fakes"], "fake"), count_of(facts["persons"], "person", "people")
+    print(f"{count_of(counts['photos'], 'photo')} ({fakes}) of {people}.")
     if "pairs" in counts:
-        print(f"{counts['pairs']:,} pairs.")
+        print(f"{count_of(counts['pairs'], 'pair')}.")
     if facts["rejects"]:
         print("Rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
     print(f"Output: {folder.out}")

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from faceverify.errors import FaceverifyError, UserError
-from faceverify.storage import open_location
+from faceverify.errors import UserError
+from ray_jobs.signals import caught, quiet_when_unread
 
 _EXAMPLES = {
     "list": "python -m ray_jobs.models list",
@@ -23,17 +23,16 @@ _EXAMPLES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 2 the user's mistake, 3 the network or storage failed."""
+    """Run one command; return the exit code, as `ray_jobs.session.run_job`."""
+    with caught():
+        return quiet_when_unread(lambda: _ended(argv))
+
+
+def _ended(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except FaceverifyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
-    return 0
+    from ray_jobs.session import exit_code
+
+    return exit_code("models", lambda: args.run(args))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,6 +107,7 @@ def _fetch(args: argparse.Namespace) -> None:
 def _card(args: argparse.Namespace) -> None:
     from faceverify.models import files, registry
     from faceverify.models.card import build, card_path
+    from faceverify.storage import open_location
 
     path: Path = args.file
     files.require_file(path)

@@ -9,7 +9,7 @@ from faceverify import config as configuration
 from faceverify.errors import FaceverifyError, UserError
 from faceverify.redaction import redacted
 from faceverify.storage import first_line, open_location
-from ray_jobs.signals import PIPE_CLOSED, Stopped, asked, catch_signals, leave_at_once, quiet_when_unread, unread
+from ray_jobs.signals import PIPE_CLOSED, Stopped, asked, caught, quiet_when_unread, unread
 
 C = TypeVar("C")
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
@@ -33,12 +33,8 @@ def run_job(
         check_kept(getattr(settings, "out", ""))
         work(settings)
 
-    catch_signals()
-    try:
+    with caught():
         return quiet_when_unread(lambda: exit_code(job, whole))
-    finally:
-        leave_at_once()
-        asked.clear()
 
 
 def exit_code(job: str, work: Callable[[], None]) -> int:

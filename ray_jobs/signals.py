@@ -1,10 +1,12 @@
 """Signals and pipes: Ctrl-C and SIGTERM end the work wherever it is, and so does an output that nobody reads."""
 
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TextIO
 
 PIPE_CLOSED = 141  # what a shell says of a program that SIGPIPE ended
 
@@ -30,20 +32,21 @@ def check_stopped() -> None:
         raise asked[-1]
 
 
-def catch_signals() -> None:
-    """Have Ctrl-C and SIGTERM raise, from now on."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+@contextmanager
+def caught() -> Iterator[None]:
+    """Have Ctrl-C and SIGTERM raise; afterwards they do what they did before.
+
+    Of `python -m ray_jobs.JOB` that is to end it without a word, while libraries clean up after all is said.
+    """
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
         signal.signal(number, on_signal)
-
-
-def leave_at_once() -> None:
-    """Have Ctrl-C and SIGTERM end the process without a word: all is said, and libraries are cleaning up."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
-
-
-def _leave(number: int, _frame: Any) -> NoReturn:
-    os._exit(128 + number)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        asked.clear()
 
 
 def quiet_when_unread(work: Callable[[], int]) -> int:
@@ -73,10 +76,24 @@ def unread() -> bool:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
+            closed = _reader_gone(stream)
         except BrokenPipeError:
+            closed = True
+        if closed:
             gone = True
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             stream.flush()
     return gone
+
+
+def _reader_gone(stream: TextIO) -> bool:
+    """Of a pipe; asked for streams without a buffer, which hold nothing that could fail again."""
+    try:
+        place = stream.fileno()
+    except (OSError, ValueError):  # not of the system: replaced by a program that runs the job in its own process
+        return False
+    asked_of = select.poll()
+    asked_of.register(place, 0)
+    return any(event & select.POLLERR for _, event in asked_of.poll(0))

@@ -1,6 +1,7 @@
 """Trials as Ray Tune runs them: each a training, several at once, and an actor that says who goes on."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Sequence
@@ -258,9 +259,12 @@ class Runs:
         given = Given(self.training, self.config.search, self.out, self.room, referee, ray.put(ready), images)
         done = sum(trial.state != "waiting" for trial in ended)
         steward = _Steward(self.search, self.dimensions, self.out, referee, done)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
         try:
             self._fit(given, steward)
         finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)  # Tune leaves its own, which swallows the first Ctrl-C after the search
             check_stopped()  # a signal strikes inside of Ray, which makes another exception of it
         if steward.lost:
             number, reason = next(iter(steward.lost.items()))

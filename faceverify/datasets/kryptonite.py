@@ -4,15 +4,16 @@ Training set: `images/<person>/<photo>` and `meta.json` {"person/photo.jpg": 0 i
 Test set: `images/<pair>/0.jpg` and `images/<pair>/1.jpg`, without `meta.json`: each folder is one unlabelled pair.
 """
 
-import json
-
 import pyarrow as pa
 
 from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import Listing, list_photos, pairs_table, persons, photos_table, rejects_table
 from faceverify.datasets.paths import normalise_path
 from faceverify.errors import BadData, Reason, UserError
+from faceverify.reading import MalformedError, parse_json, shown
 from faceverify.storage import FileEntry, Location
+
+MAX_META = 1 << 30  # bytes of meta.json: some ten million photos
 
 
 def read(source: Location, config: DatasetConfig) -> Listing:
@@ -41,15 +42,17 @@ def _training(root: Location, entries: list[FileEntry], meta: Location) -> Listi
 def _read_meta(meta: Location) -> tuple[dict[str, bool], list[str]]:
     """{path: is it fake}, and the paths that leave the root."""
     try:
-        content = json.loads(meta.read_bytes())
-    except (ValueError, BadData) as error:
+        content = parse_json(meta.read_bytes(MAX_META))
+    except (MalformedError, BadData) as error:
         raise UserError(f"kryptonite: '{meta}' cannot be read as JSON ({error}).") from None
     if not isinstance(content, dict):
         raise UserError(f"kryptonite: '{meta}' holds no object; write {{\"person/photo.jpg\": 0 or 1}}.")
     labels, outside = {}, []
     for key, value in content.items():
         if value not in (0, 1):
-            raise UserError(f"kryptonite: '{meta}' gives '{key}' the value {value!r}; write 0 (real) or 1 (fake).")
+            raise UserError(
+                f"kryptonite: '{meta}' gives {shown(key)} the value {shown(value)}; write 0 (real) or 1 (fake)."
+            )
         path = normalise_path(key)
         if path is None:
             outside.append(key)

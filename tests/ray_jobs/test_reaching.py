@@ -110,7 +110,10 @@ def test_an_address_of_no_use_is_told_at_once(
 
 
 def test_rays_reason_is_found_behind_its_exceptions() -> None:
-    ray_says = "Traceback:\n  ...\nRpcError: RPC error: InvalidAuthToken: Authentication token is missing or incorrect. Ensure that"
+    ray_says = (
+        "Traceback:\n  ...\nRpcError: RPC error: InvalidAuthToken: Authentication token is missing or incorrect. "
+        "Ensure that"
+    )
     outer = ConnectionError("Failed to connect to Ray cluster at 10.0.0.1:6379")
     outer.__cause__ = RuntimeError(ray_says)
     assert reaching.refusal(outer) == "Authentication token is missing or incorrect"
