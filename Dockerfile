@@ -2,8 +2,13 @@
 #
 #   docker build -t faceverify:0.1.0 .                         GPUs and CPUs
 #   docker build -t faceverify:0.1.0-cpu --build-arg EXTRA=cpu --build-arg VARIANT=py311-cpu .
+#
+# A tag can be moved to another image. To build on one that cannot, look up its digest once, and keep it with your build:
+#   docker buildx imagetools inspect rayproject/ray:2.60.0-py311-cu128 --format '{{.Manifest.Digest}}'
+#   docker build -t faceverify:0.1.0 --build-arg DIGEST=@sha256:... .
 ARG VARIANT=py311-cu128
-FROM rayproject/ray:2.60.0-${VARIANT}
+ARG DIGEST=
+FROM rayproject/ray:2.60.0-${VARIANT}${DIGEST}
 ARG EXTRA=gpu
 
 WORKDIR /home/ray/faceverify

@@ -15,12 +15,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from annotated_types import Interval
 
 from faceverify.errors import UserError
+from faceverify.reading import MAX_YAML_BYTES, SHOWN, MalformedError, parse_yaml, shown
+from faceverify.redaction import redacted
 
 T = TypeVar("T")
+MAX_FAULTS = 20  # told of one file
 
 # The type of a field that names an input: a path, an address, a published name. What lies there decides what comes out,
 # and not how it was named: see `plan_of`.
@@ -74,15 +76,16 @@ def load(config_class: type[T], argv: Sequence[str], *, prog: str, description: 
 def from_yaml(config_class: type[T], path: Path) -> T:
     """Read `config_class` from a YAML file; fields that it leaves out keep their defaults."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        with path.open(encoding="utf-8") as file:
+            content = parse_yaml(file.read(MAX_YAML_BYTES + 1))
     except FileNotFoundError:
         raise UserError(
             f"There is no configuration file '{path}'; give a YAML file such as those in configs/."
         ) from None
+    except MalformedError as error:  # before UnicodeDecodeError: both are ValueErrors
+        raise UserError(f"{path} is not YAML that is read here: {error}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"Cannot read the configuration file '{path}': {error}.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}.") from None
     if content is None:
         content = {}
     if not isinstance(content, dict):
@@ -119,13 +122,14 @@ def _checked(config_class: type[T], values: dict[str, Any], where: str) -> T:
         for fault in error.errors():
             if fault["type"] == "unexpected_keyword_argument":
                 continue  # reported above, with the nearest name
-            name = ".".join(str(part) for part in fault["loc"])
-            faults.append(f"{name}: {fault['msg']}, got {fault['input']!r}")
+            name = ".".join(str(part)[:SHOWN] for part in fault["loc"])
+            faults.append(f"{name}: {fault['msg'][:300]}, got {shown(fault['input'])}")
     except UserError as error:  # of a part's own checks, which may only follow from a misspelt key
         if not faults:
             raise
         faults.append(str(error).removesuffix("."))
-    raise UserError(f"{where}: " + "; ".join(faults) + ".")
+    more = [f"and {len(faults) - MAX_FAULTS:,} more"] if len(faults) > MAX_FAULTS else []
+    raise UserError(f"{where}: " + "; ".join([*faults[:MAX_FAULTS], *more]) + ".")
 
 
 def _unknown_keys(config_class: Any, values: dict[str, Any], prefix: str) -> list[str]:
@@ -133,7 +137,8 @@ def _unknown_keys(config_class: Any, values: dict[str, Any], prefix: str) -> lis
     faults = []
     for key, value in values.items():
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, n=1)
+            key = str(key)[:SHOWN]
+            near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean '{prefix}{near[0]}'?" if near else f"known are {', '.join(known)}"
             faults.append(f"unknown key '{prefix}{key}' ({hint})")
         elif dataclasses.is_dataclass(known[key]) and isinstance(value, dict):
@@ -198,8 +203,8 @@ def digest(value: Any) -> str:
 
 
 def command_line() -> str:
-    """The command as the user typed it, for manifests and reports."""
+    """The command as the user typed it, for manifests and reports; passwords in addresses are left out."""
     import shlex
 
     module = Path(sys.argv[0]).stem
-    return f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip()
+    return redacted(f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip())

@@ -8,6 +8,8 @@ FaceverifyError
 
 from enum import StrEnum
 
+from faceverify.redaction import redacted
+
 
 class FaceverifyError(Exception):
     """Base of all exceptions raised on purpose by this package."""
@@ -65,6 +67,7 @@ class BadData(FaceverifyError):
     """
 
     def __init__(self, reason: Reason, detail: str = "", version: str | None = None) -> None:
+        detail = redacted(detail)
         super().__init__(f"{reason.value}: {detail}" if detail else reason.value)
         self.reason = reason
         self.detail = detail

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 from faceverify import tables
 from faceverify.config import digest
 from faceverify.errors import UserError
-from faceverify.run_folder import MANIFEST, WORK
+from faceverify.run_folder import MANIFEST, WORK, read_manifest
 from faceverify.storage import Location, NotAFileError, first_line, open_location
 
 BUFFER = 4 << 20  # bytes read of a column at a time
@@ -244,9 +244,7 @@ def names_in(folder: Location) -> str:
 
 def run_manifest(location: Location) -> dict[str, Any] | None:
     """The manifest of the run whose output folder, or a table in it, `location` is; None if there is none."""
-    import json
-
     for folder in (location, location.parent):
         if (folder / MANIFEST).is_file():
-            return json.loads((folder / MANIFEST).read_bytes())
+            return read_manifest(folder / MANIFEST)
     return None

@@ -25,7 +25,8 @@ import pyarrow.parquet as pq
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
 from faceverify.errors import UserError
-from faceverify.storage import Location
+from faceverify.reading import read_json
+from faceverify.storage import Location, check_no_link
 
 WORK = ".work"
 MANIFEST = "manifest.json"
@@ -42,29 +43,21 @@ class RunFolder:
         overwrite: start anew whatever is there.
 
     Raises:
-        UserError: the folder holds a run with another plan, or another process is at work in it.
+        UserError: see `check_out`; or another process is at work in the folder.
     """
 
     def __init__(self, out: Location, plan: dict[str, Any], outputs: Sequence[str], overwrite: bool = False) -> None:
         self.out, self.work, self.outputs = out, out / WORK, tuple(outputs)
-        self.plan = json.loads(json.dumps(plan, default=str))
+        self.plan = _as_json(plan)
+        check_out(out, plan, outputs, overwrite)
         self._lock = self._acquire_lock()
         if overwrite:
             self._clear()
             self._lock = self._acquire_lock()
-        earlier = _read_json(out / MANIFEST)
-        self.complete = earlier is not None
-        started = earlier["plan"] if earlier else _read_json(self.work / "plan.json")
+        self.complete, started = _started(out)
         self.resumed = started is not None and not self.complete
         if started is None:
             (self.work / "plan.json").write_bytes(_to_json(self.plan))
-        elif started != self.plan:
-            self.release()
-            state = "the finished" if self.complete else "an unfinished"
-            raise UserError(
-                f"{out} holds {state} result of another run (it differs in {_differing(started, self.plan)}); "
-                "choose another --out, or pass --overwrite to start anew."
-            )
         elif self.complete:
             self.release()
             self.work.delete()  # left behind if the run was killed right after its commit
@@ -78,7 +71,7 @@ class RunFolder:
             lock.make_parent()
         if not self.work.exists():
             return None
-        handle = os.open(lock.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+        handle = os.open(lock.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -143,7 +136,7 @@ class RunFolder:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a complete run."""
-        return json.loads((self.out / MANIFEST).read_bytes())
+        return read_manifest(self.out / MANIFEST)
 
     # -- parts -----------------------------------------------------------------------------------------------------
 
@@ -305,12 +298,59 @@ def read_part(location: Location) -> pa.Table:
         return pq.ParquetFile(stream).read()
 
 
+def _as_json(plan: dict[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(plan, default=str))
+
+
+def check_out(out: Location, plan: dict[str, Any], outputs: Sequence[str], overwrite: bool = False) -> None:
+    """Refuse a folder that holds something else than this run, without touching anything; see RunFolder.
+
+    Raises:
+        UserError: it holds a run with another plan, files of nobody's run where outputs go, or links there.
+    """
+    for name in (WORK, MANIFEST, *outputs):
+        check_no_link(out / name)
+    if overwrite:
+        return
+    complete, started = _started(out)
+    if started is None:
+        if foreign := [name for name in outputs if (out / name).exists()]:
+            raise UserError(
+                f"'{out / foreign[0]}' is there, and no run that made it; choose another --out, or pass --overwrite to "
+                "delete it."
+            )
+    elif started != (wanted := _as_json(plan)):
+        raise UserError(
+            f"{out} holds {'the finished' if complete else 'an unfinished'} result of another run (it differs in "
+            f"{_differing(started, wanted)}); choose another --out, or pass --overwrite to start again."
+        )
+
+
+def _started(out: Location) -> tuple[bool, dict[str, Any] | None]:
+    """Whether the run in a folder is complete, and its plan; None if none has begun there."""
+    if (out / MANIFEST).is_file():
+        return True, read_manifest(out / MANIFEST).get("plan", {})
+    return False, _read_json(out / WORK / "plan.json")
+
+
+def read_manifest(location: Location) -> dict[str, Any]:
+    """The manifest of a run.
+
+    Raises:
+        UserError: the file is damaged, or no manifest.
+    """
+    facts = read_json(location, "manifest")
+    if not isinstance(facts, dict):
+        raise UserError(f"manifest: '{location}' is not what a job of faceverify wrote; restore it.")
+    return facts
+
+
 def _to_json(value: dict[str, Any]) -> bytes:
     return (json.dumps(value, indent=1, default=str) + "\n").encode()
 
 
 def _read_json(location: Location) -> dict[str, Any] | None:
-    return json.loads(location.read_bytes()) if location.is_file() else None
+    return read_json(location, "run") if location.is_file() else None
 
 
 def _differing(left: Any, right: Any) -> str:

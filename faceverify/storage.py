@@ -6,6 +6,7 @@ A `Location` travels between processes as its URI alone: credentials never leave
 
 import errno
 import functools
+import glob
 import hashlib
 import os
 import stat
@@ -14,12 +15,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pyarrow.fs as pafs
 
 from faceverify.errors import BadData, PlatformError, Reason, UserError
 from faceverify.folder_listing import BadEntry, FileEntry, kind_of, list_folder, printable
+from faceverify.redaction import redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -185,10 +187,35 @@ class Location:
             raise NotAFileError(errno.EINVAL, kind_of(mode), self.path)
         return handle
 
-    def open_output(self) -> "pa.NativeFile":
-        """Open for writing; on S3 the object appears when the stream is closed."""
+    @contextmanager
+    def open_output(self) -> Iterator["pa.NativeFile"]:
+        """Open for writing; the file appears, complete, when the block ends well, and not at all otherwise.
+
+        Nothing of that name is opened for it: a symbolic link there is replaced and not followed.
+        """
+        if not self.is_local:
+            with self.fs.open_output_stream(self.path) as stream:
+                yield stream
+            return
+        import pyarrow as pa
+
+        with self._draft() as file, pa.PythonFile(file, "w") as stream:
+            yield stream
+
+    @contextmanager
+    def _draft(self) -> Iterator[BinaryIO]:
+        """A new file of a name that nobody can foresee, beside this one, whose place it takes at the end."""
         self.make_parent()
-        return self.fs.open_output_stream(self.path)
+        folder, name = os.path.split(self.path)
+        handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=_PARTIAL, dir=folder)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                yield file
+            os.chmod(temporary, 0o666 & ~_umask())
+            os.replace(temporary, self.path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
 
     def make_parent(self) -> None:
         """Create the folder above (S3 has none)."""
@@ -266,32 +293,35 @@ class Location:
 
     def write_bytes(self, data: bytes) -> None:
         """Write the whole file; it appears complete or not at all."""
-        if not self.is_local:
+        if self.is_local:
+            with self._draft() as file:
+                file.write(data)
+        else:
             with self.open_output() as stream:
                 stream.write(data)
-            return
-        self.make_parent()
-        folder, name = os.path.split(self.path)
-        handle, temporary = tempfile.mkstemp(prefix=f".{name}.", suffix=_PARTIAL, dir=folder)
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(data)
-            os.chmod(temporary, 0o666 & ~_umask())
-            os.replace(temporary, self.path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
 
     def sweep(self) -> None:
-        """Delete what writers that were killed in the middle of `write_bytes` left behind, here and below."""
+        """Delete what writers that were killed in the middle of their work left behind, here and below.
+
+        Of a file that is what was to become this file.
+        """
         if self.is_local:
+            folder, name = os.path.split(self.path)
+            for left in glob.glob(f"{glob.escape(folder)}/.{glob.escape(name[:100])}.*{_PARTIAL}"):
+                os.unlink(left)
             for folder, _, names in os.walk(self.path):
                 for name in names:
                     if name.startswith(".") and name.endswith(_PARTIAL):
                         os.unlink(os.path.join(folder, name))
 
     def delete(self) -> None:
-        """Delete this file or folder with all that is in it; nothing happens if it is not there."""
+        """Delete this file or folder with all that is in it; nothing happens if it is not there.
+
+        Of a symbolic link the link, and nothing that it leads to.
+        """
+        if self.is_local and os.path.islink(self.path):
+            os.unlink(self.path)
+            return
         kind = self._info().type
         if kind == pafs.FileType.Directory:
             self.fs.delete_dir(self.path)
@@ -320,8 +350,31 @@ def _umask() -> int:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, at most 300 characters."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    """The first line of an exception's text, at most 300 characters, without passwords."""
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
+
+
+def check_no_link(location: Location) -> None:
+    """Refuse to write into a folder or file that is a symbolic link: what it leads to is not this run's.
+
+    Raises:
+        UserError: names it.
+    """
+    if location.is_local and os.path.islink(location.path):
+        raise UserError(f"'{location}' is a symbolic link, which no output is; delete it, or choose another --out.")
+
+
+@contextmanager
+def private_draft(path: Path) -> Iterator[Path]:
+    """A path in a new folder beside `path`, for libraries that open a file by its name; the file takes its place.
+
+    Whatever happens, nothing else remains; if the block fails, `path` is as it was.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name[:100]}.", suffix=_PARTIAL, dir=path.parent) as folder:
+        draft = Path(folder) / path.name
+        yield draft
+        os.replace(draft, path)
 
 
 def file_version(path: str, found: os.stat_result) -> str:
@@ -375,7 +428,13 @@ def open_location(uri: str) -> Location:
         return Location(str(Path(rest).absolute()))
     if scheme not in SCHEMES:
         raise UserError(
-            f"'{uri}' has the scheme '{scheme}://', which is not supported; use a local path or s3://bucket/key."
+            f"'{redacted(uri)}' has the scheme '{scheme[:20]}://', which is not supported; use a local path or "
+            "s3://bucket/key."
+        )
+    if {"@", ":"} & set(rest.partition("/")[0]):
+        raise UserError(
+            f"'{redacted(uri)}' names more than a bucket: give key and secret as AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, a profile or a role, the server as AWS_ENDPOINT_URL, and here s3://bucket/key."
         )
     if not rest.strip("/"):
         raise UserError(f"'{uri}' names no bucket; write s3://bucket/key.")

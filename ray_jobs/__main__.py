@@ -1,7 +1,10 @@
 """`faceverify <job> ...` is `python -m ray_jobs.<job> ...`."""
 
 import importlib
+import signal
 import sys
+
+from ray_jobs.signals import quiet_when_unread
 
 JOBS = {
     "demo": "the pipeline on rendered people, from nothing to a report",
@@ -24,14 +27,19 @@ JOBS = {
 
 def main() -> int:
     """Run the job named by the first argument."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # until the job is loaded there is nothing to clean up
     job = sys.argv[1] if len(sys.argv) > 1 else ""
     if job not in JOBS:
-        print("usage: faceverify JOB [CONFIG.yaml] [--option value ...]\n")
-        print("\n".join(f"  {name:<10}{what}" for name, what in JOBS.items()))
-        return 0 if job in ("", "-h", "--help") else 2
+        return quiet_when_unread(lambda: _usage(job))
     module = importlib.import_module(f"ray_jobs.{job}")
     sys.argv = [module.__file__ or job, *sys.argv[2:]]
     return module.main()
+
+
+def _usage(job: str) -> int:
+    print("usage: faceverify JOB [CONFIG.yaml] [--option value ...]\n")
+    print("\n".join(f"  {name:<10}{what}" for name, what in JOBS.items()))
+    return 0 if job in ("", "-h", "--help") else 2
 
 
 if __name__ == "__main__":

@@ -5,7 +5,9 @@ import threading
 import time
 from typing import Any
 
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Progress, check_stopped
+from faceverify.wording import count_of
+from ray_jobs.progress import GPU_WAIT, GPU_WORK, Progress
+from ray_jobs.signals import check_stopped
 
 PATIENCE = 30.0  # seconds for the workers to start; then, and again after as long, it is said what they wait for
 
@@ -104,4 +106,4 @@ def waits_for(needs: dict[str, float], workers: int) -> str:
     free, total = ray.available_resources(), ray.cluster_resources()
     has = " and ".join(f"{free.get(name, 0):g} of {total.get(name, 0):g} {name}" for name in needs)
     each = " and ".join(f"{amount:g} {name}" for name, amount in needs.items())
-    return f"Waiting for {workers} worker{'s'[: workers > 1]} with {each} each; the cluster has {has} free."
+    return f"Waiting for {count_of(workers, 'worker')} with {each} each; the cluster has {has} free."

@@ -24,7 +24,11 @@ from faceverify.naming import in_table
 from faceverify.provenance import check_made_of, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from faceverify.wording import count_of
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.tasks import run_tasks
 
 if TYPE_CHECKING:
@@ -71,12 +75,11 @@ def run(config: CleanConfig) -> None:
     check_writable(out, "out")
     if config.materialise:
         check_writable(open_location(config.materialise), "materialise")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     from faceverify.cleaning.commit import OUTPUTS
 
     plan = plan_of("clean", config, inputs.digests, run_only=("materialise",))
+    if is_dry(config, out, plan, OUTPUTS):
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)
@@ -172,7 +175,7 @@ def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRou
     def run_round(stage: str, work: "Work", common: tuple[Any, ...], shards: int, rows: int) -> None:
         done = folder.done(stage)
         todo = [shard for shard in range(shards) if shard not in done]
-        progress = Progress(f"photos, round {stage}", rows, done=rows * len(done) // shards)
+        progress = Progress(ROUNDS.get(stage, stage), rows, done=rows * len(done) // shards)
         with clock(stage):
             run_tasks(work, common, todo, cluster.cpus + 2, progress)
         if todo:
@@ -210,7 +213,7 @@ def summarise(config: CleanConfig, folder: RunFolder) -> None:
     facts = folder.manifest()
     decided, photos = facts["decided"], facts["rows_in"]["photos"]
     print(
-        f"{photos:,} photos of {facts['people']:,} people: "
+        f"{count_of(photos, 'photo')} of {count_of(facts['people'], 'person', 'people')}: "
         + ", ".join(f"{decided.get(what, 0):,} {name}" for what, name in NAMES.items())
         + "."
     )
@@ -221,12 +224,18 @@ def summarise(config: CleanConfig, folder: RunFolder) -> None:
     shown = facts["rows_out"]["cases"]
     more = f" (the {shown:,} hardest are in cases)" if shown < found else ""
     print(
-        f"To look at: {found:,} people{more}, {twins:,} pairs of folders that hold one person, "
-        f"{facts['rows_out']['duplicates']:,} duplicates: python -m ray_jobs.review {folder.out}"
+        f"To look at: {count_of(found, 'person', 'people')}{more}, {count_of(twins, 'pair')} of folders that hold one "
+        f"person, {count_of(facts['rows_out']['duplicates'], 'duplicate')}: python -m ray_jobs.review {folder.out}"
     )
     print(f"Output: {folder.out}")
 
 
+# What the rounds of `faceverify.cleaning.rounds` do, for the progress line.
+ROUNDS = {
+    "components": "photos, linked within people",
+    "kin": "photos, people compared",
+    "search": "photos, other people searched",
+}
 NAMES = {"kept": "kept", "moved": "moved", "review": "held for review", "dropped": "dropped"}
 
 

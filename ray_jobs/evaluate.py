@@ -29,6 +29,7 @@ from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from ray_jobs.dry_run import is_dry
 from ray_jobs.session import run_job
 
 OUTPUTS = ("metrics.json", "metrics_before.json", "metrics.csv", "calibration.json", "report.html")
@@ -90,13 +91,13 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     files = {name: open_table(one, "scores", tables.SCORES, name) for name, one in places.items()}
     calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
     origin = run_manifest(place) or {}
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     inputs = {name: fingerprint(one) for name, one in places.items()}
     inputs |= {"calibration": calibration.to_json() if calibration else ""}
     inputs |= {"photos": open_location(config.photos).real if config.photos else ""}
-    folder = RunFolder(out, plan_of("evaluate", config, inputs), OUTPUTS, config.overwrite)
+    plan = plan_of("evaluate", config, inputs)
+    if is_dry(config, out, plan, OUTPUTS):
+        return
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         with folder.planning():  # a mistake found while measuring leaves nothing behind
             table = pa.concat_tables(stream_table(files["scores"]))

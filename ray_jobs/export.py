@@ -21,7 +21,9 @@ from faceverify.inputs import fingerprint, open_table
 from faceverify.models.card import card_path
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, run_job
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 
 if TYPE_CHECKING:
     from faceverify.models.export import Exported
@@ -76,10 +78,10 @@ def run(config: ExportConfig) -> None:
     card = inputs.taken.card
     print(f"Network: {card.name} ({card.architecture}, {card.dim} numbers, {card.colour}, card {card.digest[:12]})")
     print(f"Taken from {inputs.taken.said}")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+    plan = plan_of("export", config, inputs.digests)
+    if is_dry(config, out, plan, OUTPUTS):
         return
-    folder = RunFolder(out, plan_of("export", config, inputs.digests), OUTPUTS, config.overwrite)
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)
     summarise(folder)

@@ -21,8 +21,12 @@ from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, s
 from faceverify.provenance import check_made_of, digest_of_photos
 from faceverify.run_folder import RunFolder, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.wording import count_of
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
 from ray_jobs.resources import limit_threads
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.session import run_job
 from ray_jobs.tasks import guarded, run_in_actors
 
 if TYPE_CHECKING:
@@ -75,10 +79,9 @@ def run(config: FakesConfig) -> None:
     inputs = check_inputs(config, generators)
     out = open_location(config.out)
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     plan = plan_of("fakes", config, inputs.digests)
+    if is_dry(config, out, plan, ("photos", PICTURES, "rejects")):
+        return
     folder = RunFolder(out, plan, ("photos", PICTURES, "rejects"), config.overwrite)
     if not folder.complete:
         finish(config, inputs, generators, folder)
@@ -241,7 +244,8 @@ def summarise(folder: RunFolder) -> None:
     """The last lines: how many, what could not be made and why, where."""
     facts = folder.manifest()
     made = ", ".join(f"{count:,} {name}" for name, count in facts["fakes"].items())
-    print(f"{sum(facts['fakes'].values()):,} fakes of {facts['people']:,} people: {made}")
+    total, people = sum(facts["fakes"].values()), count_of(facts["people"], "person", "people")
+    print(f"{count_of(total, 'fake')} of {people}: {made}")
     given, together = facts["rows_in"]["photos"], facts["rows_out"]["photos"]
     print(f"{together:,} photos are in the table photos, {given:,} of them given.")
     if facts["rejects"]:

@@ -15,7 +15,11 @@ from faceverify.inputs import fingerprint
 from faceverify.naming import told
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, check_shared, connect, run_job
+from faceverify.wording import count_of
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 
 SLOTS_PER_TASK = 16
 
@@ -36,14 +40,14 @@ def run(config: IngestConfig) -> None:
     else:
         check_readable(source, "source")
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     # The place is part of it: the tables say where each photo is.
     inputs = {"source": [source.real, "" if config.layout == "rendered" else fingerprint(source)]}
     if config.folders.fake_csv:
         inputs["folders.fake_csv"] = [fingerprint(open_location(config.folders.fake_csv))]
-    folder = RunFolder(out, plan_of("ingest", config, inputs), ("photos", "pairs", "rejects"), config.overwrite)
+    plan = plan_of("ingest", config, inputs)
+    if is_dry(config, out, plan, ("photos", "pairs", "rejects")):
+        return
+    folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
         with folder.planning():
             if config.layout == "rendered":
@@ -125,9 +129,10 @@ def summarise(folder: RunFolder) -> None:
     """The last lines: how many, what was rejected and why, where."""
     facts = folder.manifest()
     counts = facts["rows_out"]
-    print(f"{counts['photos']:,} photos ({facts['fakes']:,} fakes) of {facts['persons']:,} persons.")
+    fakes, people = count_of(facts["fakes"], "fake"), count_of(facts["persons"], "person", "people")
+    print(f"{count_of(counts['photos'], 'photo')} ({fakes}) of {people}.")
     if "pairs" in counts:
-        print(f"{counts['pairs']:,} pairs.")
+        print(f"{count_of(counts['pairs'], 'pair')}.")
     for line in told(facts.get("found", {})):
         print(line)
     for note in facts.get("notes", ()):

@@ -6,8 +6,8 @@ from typing import Any
 
 PREFIX = "faceverify_"
 GAUGES = {
-    "rows_per_second": "Rows per second since the start of this work.",
-    "seconds_left": "Seconds to the end of this work at that rate.",
+    "rows_per_second": "Rows per second since the first rows of this work were done; absent before it is known.",
+    "seconds_left": "Seconds to the end of this work at that rate; absent before it is known.",
     "share_done": "Share of the rows that are done, 0 to 1.",
     "gpu_wait_share": "Share of their time that workers with a GPU wait for work, 0 to 1; absent without GPUs.",
 }

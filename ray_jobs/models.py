@@ -8,7 +8,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from faceverify.errors import FaceverifyError, UserError
+from faceverify.errors import UserError
+from ray_jobs.signals import caught, quiet_when_unread
 
 _EXAMPLES = {
     "list": "python -m ray_jobs.models list",
@@ -22,17 +23,16 @@ _EXAMPLES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code: 0 done, 2 the user's mistake, 3 the network or storage failed."""
+    """Run one command; return the exit code, as `ray_jobs.session.run_job`."""
+    with caught():
+        return quiet_when_unread(lambda: _ended(argv))
+
+
+def _ended(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
-    try:
-        args.run(args)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except FaceverifyError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 3
-    return 0
+    from ray_jobs.session import exit_code
+
+    return exit_code("models", lambda: args.run(args))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,6 +107,7 @@ def _fetch(args: argparse.Namespace) -> None:
 def _card(args: argparse.Namespace) -> None:
     from faceverify.models import files, registry
     from faceverify.models.card import build, card_path
+    from faceverify.storage import open_location
 
     path: Path = args.file
     files.require_file(path)
@@ -128,7 +129,7 @@ def _card(args: argparse.Namespace) -> None:
     if truth is not None:
         files.check_agreement(card, truth, "given", path)
     files.check_network(path, card)
-    card_path(path).write_text(card.to_json(), encoding="utf-8")
+    open_location(str(card_path(path))).write_bytes(card.to_json().encode())
     print(f"{card_path(path)}: digest {files.card_of(path).digest}")
 
 

@@ -13,7 +13,8 @@ from faceverify.scoring.plan import ScorePlan
 from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
 from faceverify.shards import read_shard
 from faceverify.storage import Location
-from ray_jobs.session import Cluster, Progress
+from ray_jobs.cluster import Cluster
+from ray_jobs.progress import Progress
 from ray_jobs.tasks import run_tasks
 
 STAGE = "scores"

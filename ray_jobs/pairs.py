@@ -14,7 +14,11 @@ from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.run_folder import RunFolder, part
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.session import Progress, check_shared, connect, run_job
+from faceverify.wording import count_of
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.tasks import run_tasks
 
 if TYPE_CHECKING:
@@ -64,11 +68,11 @@ def run(config: PairsConfig) -> None:
     faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
     out = open_location(config.out)
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     digests = {name: fingerprint(place) for name, place in places.items()}
-    folder = RunFolder(out, plan_of("pairs", config, digests), (STAGE, "pairs.csv"), config.overwrite)
+    plan = plan_of("pairs", config, digests)
+    if is_dry(config, out, plan, (STAGE, "pairs.csv")):
+        return
+    folder = RunFolder(out, plan, (STAGE, "pairs.csv"), config.overwrite)
     if not folder.complete:
         finish(config, photos, faces, folder)
     summarise(folder)
@@ -176,11 +180,10 @@ def summarise(folder: RunFolder) -> None:
     total = max(1, facts["rows_out"]["pairs"])
     kinds = {kind: sum(s[kind] for s in facts["splits"].values()) for kind in ("genuine", "impostor", "deepfake")}
     shares = ", ".join(f"{kind} {count:,} ({count / total:.1%})" for kind, count in kinds.items())
-    print(f"{facts['rows_out']['pairs']:,} pairs of {facts['people']:,} people: {shares}")
-    splits = facts["splits"].items()
-    print(
-        "Splits: " + ", ".join(f"{name} {split['people']:,} people" for name, split in splits) + "; no person in two."
-    )
+    people = count_of(facts["people"], "person", "people")
+    print(f"{count_of(facts['rows_out']['pairs'], 'pair')} of {people}: {shares}")
+    splits = [f"{name} {count_of(one['people'], 'person', 'people')}" for name, one in facts["splits"].items()]
+    print(f"Splits: {', '.join(splits)}; no person in two.")
     if facts["short"]["deepfake"]:
         print(
             f"{facts['short']['deepfake']:,} deepfake pairs are missing: no pair comes twice, and "

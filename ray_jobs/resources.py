@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from faceverify.align import AlignConfig
 from faceverify.errors import UserError
 from faceverify.faces import GROUP_PHOTOS
-from ray_jobs.session import Cluster
+from faceverify.wording import count_of
+from ray_jobs.cluster import Cluster
 
 # Methods whose network PyTorch runs; those of the others run on CPUs only.
 ON_GPUS = ("retinaface", "mtcnn", "dfa")
@@ -52,7 +53,7 @@ class Placement:
 
     def __str__(self) -> str:
         on = f"{self.gpus:g} GPU each, photos decoded by CPU workers" if self.gpus else f"{_cores(self.cpus)} each"
-        workers = f"{self.workers} worker{'s'[: self.workers > 1]}"
+        workers = count_of(self.workers, "worker")
         return f"Aligning: {workers}, {on}, {self.batch} photos at a time"
 
 

@@ -42,8 +42,12 @@ from faceverify.scoring.reuse import Wanted
 from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
+from faceverify.wording import count_of
 from ray_jobs import pair_tasks
-from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
 from ray_jobs.watching import Watch, Watched
 
@@ -112,10 +116,10 @@ def run(config: ScoreConfig) -> None:
     out = open_location(config.out)
     check_writable(out, "out")
     print_plan(config, inputs)
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+    plan = plan_of("score", config, inputs.digests)
+    if is_dry(config, out, plan, OUTPUTS):
         return
-    folder = RunFolder(out, plan_of("score", config, inputs.digests), OUTPUTS, config.overwrite)
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     look_again(config, inputs, folder)
     if not folder.complete:
         finish(config, inputs, folder)
@@ -341,14 +345,15 @@ def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
     """The last lines: how many, what failed and why, the threshold, where."""
     facts = folder.manifest()
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
-    print(f"{pairs:,} pairs scored over {facts['rows_in']['photos']:,} photos.")
+    scored = pairs - sum(failed.values())
+    print(f"{scored:,} of {count_of(pairs, 'pair')} scored over {count_of(facts['rows_in']['photos'], 'photo')}.")
     for line in told(facts.get("found", {})):
         print(line)
     if reuse := reuse_line(facts["reused"], facts["not_reused"], facts["rows_out"]["embeddings"]):
         print(f"Embeddings: {reuse}")
     if failed:
         print(
-            f"{sum(failed.values()):,} pairs have no similarity: "
+            f"Without a similarity: {count_of(sum(failed.values()), 'pair')}: "
             + ", ".join(f"{n:,} {why}" for why, n in failed.items())
         )
     if facts["rejects"]:

@@ -38,8 +38,9 @@ from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.provenance import Origin, PhotoIdentity, crop_difference, describe_crop
 from faceverify.storage import Location
+from ray_jobs.cluster import Cluster
+from ray_jobs.progress import Progress
 from ray_jobs.resources import AlignResources, Placement, fitted, place
-from ray_jobs.session import Cluster, Progress
 from ray_jobs.tasks import MAX_RETRIES, ours
 from ray_jobs.workers import (
     AlignPictures,

@@ -17,7 +17,9 @@ from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, r
 from faceverify.run_folder import RunFolder, parquet_bytes, part, read_part
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
-from ray_jobs.session import Cluster, check_shared, connect
+from faceverify.wording import count_of
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.dry_run import is_dry
 from ray_jobs.stages import Chain, Sink, Source, run_chain
 from ray_jobs.watching import Watch, Watched
 
@@ -62,10 +64,9 @@ class TableJob:
         """Cut the rows into shards, run them through source and sink, commit the table and `rejects`."""
         out = open_location(self.config.out)
         check_writable(out, "out")
-        if self.config.dry_run:
-            print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-            return
         plan = plan_of(self.job, self.config, self.digests, self.run_only)
+        if is_dry(self.config, out, plan, (self.table, "rejects")):
+            return
         folder = RunFolder(out, plan, (self.table, "rejects"), self.config.overwrite)
         if self.photos is not None:
             self._look_again(folder, self.photos)
@@ -168,7 +169,7 @@ def summarise(folder: RunFolder, table: str) -> None:
     """The last lines: how many, what was rejected and why, where."""
     facts = folder.manifest()
     rows_in = sum(facts["rows_in"].values())
-    print(f"{facts['rows_out'][table]:,} of {rows_in:,} photos are in the table {table}.")
+    print(f"{facts['rows_out'][table]:,} of {count_of(rows_in, 'photo')} are in the table {table}.")
     if facts["rejects"]:
         print("Rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
     print(f"Output: {folder.out}")

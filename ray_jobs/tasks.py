@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import first_line
-from ray_jobs.session import Progress, storage_sentence
+from ray_jobs.progress import Progress
+from ray_jobs.session import storage_sentence
 
 T = TypeVar("T")
 _START = "the start of an actor"

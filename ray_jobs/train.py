@@ -17,7 +17,10 @@ from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.training.augment import AugmentConfig
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
-from ray_jobs.session import Cluster, check_shared, connect, run_job
+from faceverify.wording import count_of
+from ray_jobs.cluster import Cluster, check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.session import run_job
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,10 +66,10 @@ def run(config: TrainConfig) -> None:
     ready = prepare(config)
     if config.dry_run:
         print(reckon(config, ready, 1))
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+    out, plan = open_location(config.out), plan_of("train", config, ready.inputs, RUN_ONLY)
+    if is_dry(config, out, plan, OUTPUTS):
         return
-    plan = plan_of("train", config, ready.inputs, RUN_ONLY)
-    folder = RunFolder(open_location(config.out), plan, OUTPUTS, config.overwrite)
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, ready)
     summarise(folder)
@@ -161,7 +164,7 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
         check_shares(config.batches.size, workers, config.batches.accumulate)
         check(ready.network, config.network, cluster.gpus > 0)
         cost = reckon(config, ready, workers)
-    print(f"Ray: {cluster}; {workers} {'GPU' if cluster.gpus else 'CPU'} worker{'s'[: workers > 1]}")
+    print(f"Ray: {cluster}; {count_of(workers, 'GPU worker' if cluster.gpus else 'CPU worker')}")
     print(f"To do: {cost}")
     with clock("train"):
         group = training_group.Group(config, folder.out, cluster, workers)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.storage import Location, first_line
 from ray_jobs.board import Board, Watch
-from ray_jobs.session import Cluster, storage_sentence
+from ray_jobs.cluster import Cluster
+from ray_jobs.session import storage_sentence
 from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:

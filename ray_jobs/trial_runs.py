@@ -1,6 +1,7 @@
 """Trials as Ray Tune runs them: each a training, several at once, and an actor that says who goes on."""
 
 import os
+import signal
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,7 +20,9 @@ from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, shown
 from faceverify.tuning.trials import Line, State, Trial
 from ray_jobs import training_group
-from ray_jobs.session import Cluster, check_stopped, storage_sentence
+from ray_jobs.cluster import Cluster
+from ray_jobs.session import storage_sentence
+from ray_jobs.signals import check_stopped
 from ray_jobs.tasks import beside_driver
 
 if TYPE_CHECKING:
@@ -256,9 +259,12 @@ class Runs:
         given = Given(self.training, self.config.search, self.out, self.room, referee, ray.put(ready), images)
         done = sum(trial.state != "waiting" for trial in ended)
         steward = _Steward(self.search, self.dimensions, self.out, referee, done)
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
         try:
             self._fit(given, steward)
         finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)  # Tune leaves its own, which swallows the first Ctrl-C after the search
             check_stopped()  # a signal strikes inside of Ray, which makes another exception of it
         if steward.lost:
             number, reason = next(iter(steward.lost.items()))

@@ -19,7 +19,9 @@ from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, base_values, parse
 from faceverify.tuning.trials import Trial
 from ray_jobs import train
-from ray_jobs.session import check_shared, connect, run_job
+from ray_jobs.cluster import check_shared, connect
+from ray_jobs.dry_run import is_dry
+from ray_jobs.session import run_job
 from ray_jobs.train import TrainConfig
 
 OUTPUTS = ("trials", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
@@ -58,9 +60,9 @@ def run(config: TuneConfig) -> None:
     if config.dry_run:
         print(f"{search.total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
         print(train.reckon(training, ready, 1))
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     plan = plan_of("tune", config, ready.inputs, RUN_ONLY)
+    if is_dry(config, out, plan, OUTPUTS):
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, training, dimensions, ready)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from faceverify.failures import EXAMPLES, refuse_run, tally
 from faceverify.run_folder import RunFolder, part, read_part
-from ray_jobs.session import Progress
+from ray_jobs.progress import Progress
 
 
 class Watch:

@@ -21,8 +21,8 @@ from faceverify.faces import Crops, Pictures, Stopwatch
 from faceverify.run_folder import part, read_part, write_part
 from faceverify.shards import read_shard
 from faceverify.storage import Location
+from ray_jobs.progress import GPU_WAIT, GPU_WORK
 from ray_jobs.resources import limit_threads
-from ray_jobs.session import GPU_WAIT, GPU_WORK
 from ray_jobs.tasks import guarded
 
 if TYPE_CHECKING:

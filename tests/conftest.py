@@ -81,7 +81,7 @@ def cluster() -> Iterator[object]:
     """One Ray cluster for the whole test session."""
     import ray
 
-    from ray_jobs.session import connect
+    from ray_jobs.cluster import connect
 
     yield connect()
     ray.shutdown()

@@ -17,7 +17,8 @@ from faceverify import __version__
 from faceverify.config import load
 
 HERE = Path(__file__).parent
-FILES = sorted((HERE.parent / "configs" / "kuberay").glob("*.yaml"))
+FILES = sorted((HERE.parent / "configs" / "kuberay").glob("ray*.yaml"))
+POLICY = HERE.parent / "configs" / "kuberay" / "networkpolicy.yaml"
 SCHEMA = json.loads((HERE / "kuberay.schema.json").read_text())
 
 
@@ -72,6 +73,22 @@ def test_nothing_is_exposed_and_access_is_by_role(manifest: dict[str, Any]) -> N
         for container in pod["containers"]:
             assert container["securityContext"]["allowPrivilegeEscalation"] is False
             assert not container.get("env"), "no keys in a manifest"
+
+
+def test_only_who_belongs_reaches_the_pods_and_has_the_token(manifest: dict[str, Any]) -> None:
+    assert cluster_of(manifest)["authOptions"] == {"mode": "token"}
+    policy = yaml.safe_load(POLICY.read_text())["spec"]
+    ours = policy["podSelector"]["matchLabels"]
+    cluster = cluster_of(manifest)
+    made = [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    made += [manifest["spec"]["submitterPodTemplate"]] if manifest["kind"] == "RayJob" else []
+    assert all(ours.items() <= template["metadata"]["labels"].items() for template in made), "a pod without the policy"
+    assert policy["policyTypes"] == ["Ingress"]
+    own, operator = policy["ingress"]
+    assert own == {"from": [{"podSelector": {"matchLabels": ours}}]}, "of this namespace alone"
+    assert operator["ports"] == [{"protocol": "TCP", "port": 8265}]
+    [source] = operator["from"]
+    assert source["podSelector"]["matchExpressions"], "a namespace selector alone would let everybody in"
 
 
 def test_the_job_accepts_its_command() -> None:

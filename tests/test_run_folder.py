@@ -124,3 +124,39 @@ def test_the_same_on_s3(bucket: str) -> None:
     folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
     folder.finish({"job": "test"})
     assert [f.path for f in out.files()] == [MANIFEST, "things/part-00000.parquet"]
+
+
+def test_a_dry_run_refuses_what_the_real_run_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from faceverify.config import JobConfig
+    from ray_jobs.dry_run import is_dry
+
+    plan, other, outputs = {"job": "one"}, {"job": "other"}, ("things", "things.csv")
+    finished, begun, foreign, linked = (Location(str(tmp_path / name)) for name in ("done", "begun", "alien", "link"))
+    run = RunFolder(finished, other, outputs)
+    run.finish({})
+    RunFolder(begun, other, outputs).release()
+    (foreign / "things.csv").write_bytes(b"theirs")
+    (tmp_path / "link").mkdir()
+    (tmp_path / "link" / "things").symlink_to(tmp_path / "alien")
+    for out, word in (
+        (finished, "finished"),
+        (begun, "unfinished"),
+        (foreign, "no run that made it"),
+        (linked, "link"),
+    ):
+        before = sorted(str(path) for path in tmp_path.rglob("*"))
+        for attempt in (
+            lambda out=out: is_dry(JobConfig(dry_run=True), out, plan, outputs),
+            lambda out=out: RunFolder(out, plan, outputs),
+        ):
+            with pytest.raises(UserError, match=word):
+                attempt()
+        assert sorted(str(path) for path in tmp_path.rglob("*")) == before, "a refusal leaves all as it was"
+    assert "Dry run" not in capsys.readouterr().out
+    for out in (finished, begun, foreign):
+        assert is_dry(JobConfig(dry_run=True, overwrite=True), out, plan, outputs)
+    for out in (finished, begun):
+        assert is_dry(JobConfig(dry_run=True), out, other, outputs)
+    assert is_dry(JobConfig(dry_run=True), Location(str(tmp_path / "new")), plan, outputs)
+    assert not is_dry(JobConfig(), finished, plan, outputs)
+    assert not (tmp_path / "new").exists()

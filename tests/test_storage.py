@@ -197,3 +197,67 @@ def test_wrong_credentials_are_told(guarded_bucket: str, monkeypatch: pytest.Mon
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAWRONG")
     with pytest.raises(PlatformError, match="refused the credentials"):
         check_writable(open_location(f"s3://{guarded_bucket}/run"), "out")
+
+
+def planted(place: Path, victim: Path) -> None:
+    """A symbolic link where a draft or an output is expected, to a file of somebody else."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    place.symlink_to(victim)
+
+
+def test_no_draft_follows_a_planted_link(tmp_path: Path) -> None:
+    import pyarrow as pa
+    import torch
+
+    from faceverify.models.checkpoints import save
+    from faceverify.pairs.rows import write_csv as write_pairs
+    from faceverify.scoring.csv_output import CsvConfig, write_csv
+
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("theirs")
+    names = ["scores.csv", "pairs.csv", "model.safetensors", "plain", "streamed"]
+    for name in names:
+        for planted_name in (name, f".{name}", f".{name}.partial"):
+            planted(out / planted_name, victim)
+    rows = pa.table({"similarity": pa.array([0.5], pa.float32())})
+    place = Location(str(out))
+    write_csv(place / "scores.csv", [rows], CsvConfig(), rows.schema)
+    write_pairs(place / "pairs.csv", [])
+    save({"a": torch.zeros(1)}, out / "model.safetensors")
+    (place / "plain").write_bytes(b"ours")
+    with (place / "streamed").open_output() as stream:
+        stream.write(b"ours")
+    assert victim.read_text() == "theirs"
+    assert not any((out / name).is_symlink() for name in names)
+    assert (out / "streamed").read_bytes() == b"ours" and "0.5" in (out / "scores.csv").read_text()
+    assert len(list(out.iterdir())) == 3 * len(names), "drafts remain"
+
+
+def test_what_fails_while_it_is_written_never_appears(tmp_path: Path) -> None:
+    target = Location(str(tmp_path / "file"))
+    target.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), target.open_output() as stream:
+        stream.write(b"half")
+        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError), storage.private_draft(tmp_path / "file") as draft:
+        draft.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]
+
+
+def test_deleting_a_link_spares_what_it_leads_to(tmp_path: Path) -> None:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "photo").write_bytes(b"1")
+    for name, leads_to in (("folder", "theirs"), ("file", "theirs/photo"), ("broken", "nowhere")):
+        (tmp_path / name).symlink_to(tmp_path / leads_to)
+        Location(str(tmp_path / name)).delete()
+    assert os.listdir(tmp_path) == ["theirs"] and os.listdir(tmp_path / "theirs") == ["photo"]
+
+
+@pytest.mark.parametrize("address", ["s3://key:secret@bucket/a", "s3://key:se/cr@et@bucket/a", "gs://key:secret@b/a"])
+def test_an_address_with_a_secret_is_refused_without_it(address: str) -> None:
+    with pytest.raises(UserError) as told:
+        open_location(address)
+    assert "secret" not in str(told.value).replace("key and secret", "") and "cr@et" not in str(told.value)
+    assert "s3://bucket/key" in str(told.value)
+    assert open_location("s3://bucket/a@b:c.jpg").uri == "s3://bucket/a@b:c.jpg"

@@ -60,13 +60,21 @@ class AlignerCard:
     def __str__(self) -> str:
         fed = "no network"
         if self.colour:
-            fed = f"{self.colour}, (x - {_short(self.mean)}) / {_short(self.std)}"
+            fed = f"{self.colour}, {_arithmetic(self.mean, self.std)}"
         return f"{self.method}: {fed}, size {self.input_size}; gives {self.output}; weights: {self.weights}"
 
 
 def card(method: Method) -> AlignerCard:
     """The card of a method."""
     return _CARDS[method]
+
+
+def _arithmetic(mean: Triple, std: Triple) -> str:
+    """What is done to a pixel x, without what changes nothing."""
+    moved = "x" if set(mean) == {0.0} else f"x - {_short(mean)}"
+    if set(std) == {1.0}:
+        return f"{moved} as it is" if moved == "x" else moved
+    return f"{moved if moved == 'x' else f'({moved})'} / {_short(std)}"
 
 
 def _short(values: Triple) -> str:

@@ -15,10 +15,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from faceverify.errors import BadData, UserError
+from faceverify.reading import MalformedError, parse_json, shown
 from faceverify.storage import Location
 
 FORMAT = "faceverify-decisions-1"
 REVIEWER_DECISIONS = ("kept", "moved", "dropped")
+MAX_DECISIONS = 1 << 28  # bytes of a file: about a million decisions
 _TEXTS = ("photo", "person", "decision", "at")
 
 
@@ -96,6 +98,14 @@ def write_decisions(location: Location, reviewer: str, table_digest: str, decisi
     location.write_bytes((json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
+def is_text(value: Any) -> bool:
+    """Whether a value is a text that a file can hold: JSON and Python know halves of characters, UTF-8 does not."""
+    try:
+        return isinstance(value, str) and value.encode() is not None
+    except UnicodeEncodeError:
+        return False
+
+
 class _FaultError(Exception):
     """What is wrong with a file's content, without the file's name."""
 
@@ -119,8 +129,8 @@ def _files(location: Location) -> list[Location]:
 
 def _read_file(file: Location) -> list[ReviewDecision]:
     try:
-        content = json.loads(file.read_bytes())
-    except (ValueError, RecursionError, BadData) as error:
+        content = parse_json(file.read_bytes(MAX_DECISIONS))
+    except (MalformedError, BadData) as error:
         raise UserError(
             f"decisions: '{file}' is not complete JSON ({error}); it may have been copied half-written: save it again."
         ) from None
@@ -133,10 +143,10 @@ def _read_file(file: Location) -> list[ReviewDecision]:
 def _parse(content: Any) -> list[ReviewDecision]:
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         found = content.get("format") if isinstance(content, dict) else type(content).__name__
-        raise _FaultError(f'this is no decisions file (its "format" is {found!r}, not "{FORMAT}")')
+        raise _FaultError(f'this is no decisions file (its "format" is {shown(found)}, not "{FORMAT}")')
     for name in ("reviewer", "table"):
-        if not isinstance(content.get(name), str):
-            raise _FaultError(f'its "{name}" is {content.get(name)!r}, not a text')
+        if not is_text(content.get(name)):
+            raise _FaultError(f'its "{name}" is {shown(content.get(name))}, not a text')
     if not content["reviewer"].strip():
         raise _FaultError('its "reviewer" is empty; write who decided')
     entries = content.get("decisions")
@@ -155,15 +165,17 @@ def _one(entry: Any, number: int, reviewer: str, table: str) -> ReviewDecision:
     if not isinstance(entry, dict):
         raise _FaultError(f"decision {number} is {type(entry).__name__}, not an object")
     for name in _TEXTS:
-        if not isinstance(entry.get(name), str):
-            raise _FaultError(f'decision {number} (photo {entry.get("photo")!r}) has the "{name}" {entry.get(name)!r}')
+        if not is_text(entry.get(name)):
+            raise _FaultError(
+                f'decision {number} (photo {shown(entry.get("photo"))}) has the "{name}" {shown(entry.get(name))}'
+            )
     photo, decision, to = entry["photo"], entry["decision"], entry.get("to")
     if decision not in REVIEWER_DECISIONS:
-        raise _FaultError(f"the photo '{photo}' is '{decision}'; write {', '.join(REVIEWER_DECISIONS)}")
-    if decision == "moved" and not (isinstance(to, str) and to.strip()):
-        raise _FaultError(f"""the photo '{photo}' is moved, but "to" is {to!r}; write to whom""")
+        raise _FaultError(f"the photo {shown(photo)} is {shown(decision)}; write {', '.join(REVIEWER_DECISIONS)}")
+    if decision == "moved" and not (is_text(to) and str(to).strip()):
+        raise _FaultError(f"""the photo '{photo}' is moved, but "to" is {shown(to)}; write to whom""")
     if decision != "moved" and to is not None:
-        raise _FaultError(f"""the photo '{photo}' is {decision}, but "to" is {to!r}; write null""")
+        raise _FaultError(f"""the photo '{photo}' is {decision}, but "to" is {shown(to)}; write null""")
     return ReviewDecision(photo, entry["person"], decision, to, entry["at"], reviewer, table)
 
 

@@ -4,8 +4,6 @@ Training set: `images/<person>/<photo>` and `meta.json` {"person/photo.jpg": 0 i
 Test set: `images/<pair>/0.jpg` and `images/<pair>/1.jpg`, without `meta.json`: each folder is one unlabelled pair.
 """
 
-import json
-
 import pyarrow as pa
 
 from faceverify.datasets import DatasetConfig
@@ -22,7 +20,8 @@ from faceverify.datasets.listing import (
 from faceverify.datasets.paths import normalise_path
 from faceverify.datasets.text_lists import read_text
 from faceverify.errors import Reason, UserError
-from faceverify.storage import FileEntry, Location, first_line, printable
+from faceverify.reading import MalformedError, parse_json, shown
+from faceverify.storage import FileEntry, Location, printable
 
 
 def read(source: Location, config: DatasetConfig) -> Listing:
@@ -55,17 +54,16 @@ def _training(root: Location, entries: list[FileEntry], bad: list[Rejected], met
 def _read_meta(meta: Location) -> tuple[dict[str, bool], list[tuple[str, Reason]]]:
     """{path: is it fake}, and the paths that leave the root or that no file can have."""
     try:
-        content = json.loads(read_text(meta, "kryptonite.meta"))
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"kryptonite: '{meta}' cannot be read as JSON ({first_line(error)}).") from None
+        content = parse_json(read_text(meta, "kryptonite.meta"))
+    except MalformedError as error:
+        raise UserError(f"kryptonite: '{meta}' cannot be read as JSON ({error}).") from None
     if not isinstance(content, dict):
         raise UserError(f"kryptonite: '{meta}' holds no object; write {{\"person/photo.jpg\": 0 or 1}}.")
     labels, refused = {}, []
     for key, value in content.items():
         if value not in (0, 1):
-            told = repr(value)[:60]
             raise UserError(
-                f"kryptonite: '{meta}' gives '{printable(key)}' the value {told}; write 0 (real) or 1 (fake)."
+                f"kryptonite: '{meta}' gives {shown(key)} the value {shown(value)}; write 0 (real) or 1 (fake)."
             )
         path = normalise_path(key)
         if printable(key) != key:

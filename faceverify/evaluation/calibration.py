@@ -13,6 +13,7 @@ from typing import Any
 
 from faceverify.errors import BadData, UserError
 from faceverify.provenance import crop_difference
+from faceverify.reading import MalformedError, parse_json, shown
 from faceverify.storage import Location
 
 _MAX_BYTES = 1 << 20
@@ -86,15 +87,15 @@ class Calibration:
             UserError: not JSON, or a field that is missing, unknown, of a wrong type or out of range; names it.
         """
         try:
-            values = json.loads(text)
-        except ValueError as error:
+            values = parse_json(text)
+        except MalformedError as error:
             raise UserError(f"{file} is not JSON ({error}): give a calibration.json written by `evaluate`.") from None
         if not isinstance(values, dict):
             raise UserError(f"{file} must hold one JSON object: give a calibration.json written by `evaluate`.")
         _check_names(values, file)
         for name, value in values.items():
             if not _FIELDS[name][1](value):
-                raise UserError(f"{file}: field '{name}' must be {_FIELDS[name][0]}, not {value!r}.")
+                raise UserError(f"{file}: field '{name}' must be {_FIELDS[name][0]}, not {shown(value)}.")
         if values["interval"] is not None:
             values["interval"] = tuple(values["interval"])
         return cls(**values)
@@ -125,7 +126,7 @@ def check_fits(calibration: Calibration, digest: str, crop: dict[str, Any] | Non
 
 def _check_names(values: dict[str, Any], file: str) -> None:
     missing = sorted(_FIELDS.keys() - values.keys())
-    unknown = sorted(values.keys() - _FIELDS.keys())
+    unknown = sorted(shown(name)[1:-1] for name in values.keys() - _FIELDS.keys())[:5]
     faults = [f"field '{name}' is missing" for name in missing] + [f"field '{name}' is unknown" for name in unknown]
     if faults:
         raise UserError(f"{file}: {'; '.join(faults)}: give a calibration.json written by `evaluate`.")

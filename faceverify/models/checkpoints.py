@@ -21,6 +21,7 @@ from faceverify.errors import UserError
 from faceverify.models.card import ModelCard
 from faceverify.models.iresnet import LAYOUTS, iresnet
 from faceverify.models.mobilefacenet import MobileFaceNet
+from faceverify.storage import private_draft
 
 Container = Literal["lightning", "cvlface", "huggingface", "bare"]
 PREFIXES: dict[Container, str] = {"huggingface": "model.net.", "cvlface": "net.", "lightning": "model."}
@@ -192,13 +193,9 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors; the file appears complete or not at all."""
     from safetensors.torch import save_file
 
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with private_draft(path) as partial:
         # Own memory for each: safetensors refuses tensors that share a storage.
         save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def convert(source: Path, target: Path) -> int:

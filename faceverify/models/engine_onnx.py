@@ -12,6 +12,7 @@ from faceverify.models import EngineConfig, cache
 from faceverify.models.card import ModelCard
 from faceverify.models.engines import CPU_BATCH, Engine, threads_of
 from faceverify.models.prelu import without_prelu
+from faceverify.wording import count_of
 
 SMALL_NETWORK = 32 << 20  # bytes of the file
 PROVIDERS = {
@@ -44,7 +45,7 @@ class OnnxEngine(Engine):
         # Small networks wait for memory: one core takes 2.6 ms per face of MobileFaceNet y1 in twos, 2.8 in eights.
         small = path.stat().st_size < SMALL_NETWORK
         most = (2 if small else CPU_BATCH) if used == PROVIDERS["cpu"] else config.batch_size
-        provider = f"onnxruntime {used}, {threads} thread{'s'[: threads > 1]}"
+        provider = f"onnxruntime {used}, {count_of(threads, 'thread')}"
         super().__init__(card, provider, self._fixed or min(config.batch_size, most))
 
     def forward(self, x: np.ndarray) -> np.ndarray:

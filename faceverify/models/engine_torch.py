@@ -11,6 +11,7 @@ from faceverify.errors import UserError
 from faceverify.models import EngineConfig, checkpoints
 from faceverify.models.card import ModelCard
 from faceverify.models.engines import CPU_BATCH, Engine, resolve, threads_of
+from faceverify.wording import count_of
 
 
 class TorchEngine(Engine):
@@ -26,7 +27,7 @@ class TorchEngine(Engine):
             threads = threads_of(config)
             if config.threads > 0:
                 torch.set_num_threads(threads)
-            provider = f"torch CPU, {torch.get_num_threads()} thread{'s'[: torch.get_num_threads() > 1]}"
+            provider = f"torch CPU, {count_of(torch.get_num_threads(), 'thread')}"
         else:
             provider = f"torch CUDA, {torch.cuda.get_device_name(self._device)}"
         on_cpu = self._device.type == "cpu"

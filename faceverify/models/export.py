@@ -4,7 +4,6 @@ import copy
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from faceverify.models.engine_onnx import OnnxEngine
 from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import Engine
 from faceverify.models.parity import CPU, FLOAT32, PairFaces, Tolerance, float16_of, float32_of
+from faceverify.storage import private_draft
 
 OPSET = 20
 HALF_NOTE = "Weights and arithmetic are float16; input and outputs are float32."
@@ -77,7 +77,7 @@ def export_onnx(module: nn.Module, card: ModelCard, path: Path) -> Exported:
     """
     inside = replace(card, norm_output=True, sha256=None)
     network = _on_cpu(module)
-    with _kept_if_proven(path) as partial:
+    with private_draft(path) as partial:
         _write(network, inside, partial)
         tolerance = float32_of(card)
         deviation = _proven(network, Exported(partial, inside, 0.0, tolerance), path)
@@ -98,7 +98,7 @@ def export_half(module: nn.Module, exported: Exported, path: Path) -> Exported:
     """
     card = exported.card
     inside = replace(card, sha256=None, notes=f"{card.notes}\n{HALF_NOTE}".strip())
-    with _kept_if_proven(path) as partial:
+    with private_draft(path) as partial:
         _save(half.to_half(onnx.load(exported.path)), inside, partial)
         tolerance = float16_of(card)
         deviation = _proven(_on_cpu(module), Exported(partial, inside, 0.0, tolerance), path)
@@ -134,18 +134,6 @@ def prove_eer(
             parity.check_eer(name, eers[-1], truth, pairs.fewest, exported.tolerance)
         found.append(Compared(max(eers, key=lambda eer: abs(eer - truth)), max(deviations)))
     return truth, found
-
-
-@contextmanager
-def _kept_if_proven(path: Path) -> Iterator[Path]:
-    """A file under another name, which becomes `path` if the block ends well."""
-    partial = path.with_name(f".{path.stem}.partial.onnx")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _on_cpu(module: nn.Module) -> nn.Module:

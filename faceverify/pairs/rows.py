@@ -75,14 +75,11 @@ def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
 
 def write_csv(target: Location, pieces: Iterable[pa.Table]) -> None:
     """The pairs under the reference's column names, and `split`; appears complete."""
-    draft = target.parent / f".{target.name}" if target.is_local else target
     fields = [("pathA", pa.string()), ("pathB", pa.string()), ("label", pa.int8())]
     fields += [("deepfake_a", pa.int8()), ("deepfake_b", pa.int8()), ("split", pa.string())]
-    with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
         for piece in pieces:
             fake = pc.equal(piece["kind"], "deepfake").cast(pa.int8())
             real = pa.repeat(pa.scalar(0, pa.int8()), piece.num_rows)
             values = [piece["photo_a"], piece["photo_b"], piece["label"], real, fake, piece["split"]]
             writer.write_table(pa.table(values, schema=pa.schema(fields)))
-    if target.is_local:
-        target.fs.move(draft.path, target.path)

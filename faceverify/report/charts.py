@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from faceverify.evaluation.result import Curve, Evaluation, Histogram
 from faceverify.report import numbers, svg
 from faceverify.report.svg import Scale
+from faceverify.spreadsheet import escaped_cell
 
 _SERIES = 8  # colours for generators in the style sheet
 _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
@@ -218,7 +219,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(escaped_cell, row) for row in rows)
     return text.getvalue()
 
 

@@ -1,6 +1,5 @@
 """The review page over HTTP."""
 
-import json
 from typing import Any
 
 import anyio
@@ -10,6 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from faceverify.errors import FaceverifyError, UserError
+from faceverify.reading import MalformedError, parse_json
 from faceverify.review import assets
 from faceverify.review.desk import Desk, UnknownCaseError
 from faceverify.review.guard import Guard
@@ -108,9 +108,8 @@ async def _body(request: Request) -> bytes:
 
 def _entries(body: bytes) -> list[Any]:
     try:
-        content = json.loads(body)
-        entries = content["decisions"]
-    except (ValueError, RecursionError, KeyError, TypeError):
+        entries = parse_json(body)["decisions"]
+    except (MalformedError, KeyError, TypeError, IndexError):
         entries = None
     if not isinstance(entries, list):
         raise UserError('decisions: send {"decisions": [...]}.')

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faceverify.errors import UserError
+from faceverify.reading import shown
 from faceverify.review.ledger import Change, Ledger
 from faceverify.review.people import People
 from faceverify.review.pictures import Picture, Pictures
@@ -114,7 +115,7 @@ class Desk:
                 to = entry.get("to")
                 if 0 <= slot < len(row["photo"]) and isinstance(to, str | None):
                     return Change(row["photo"][slot], row["person"], decision, to)
-        raise UserError(f"decision: {entry!r} names no photo of this table.")
+        raise UserError(f"decision: {shown(entry)} names no photo of this table.")
 
     def _read(self, number: int) -> Row:
         if not 0 <= number < len(self.table.cases):

@@ -6,6 +6,7 @@ resolves to this machine is refused), and the Origin header of everything that c
 """
 
 import ipaddress
+import re
 import secrets
 import socket
 from http.cookies import CookieError, SimpleCookie
@@ -15,6 +16,8 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+# The whole Host header: an IPv6 address in brackets, or an IPv4 address or name; then a port, or nothing.
+_HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -85,9 +88,12 @@ class Guard:
 
     def _is_ours(self, host: str) -> bool:
         """An address in figures, or a name of this machine, with any port (it may be forwarded)."""
-        name = host.rsplit("]", 1)[0].lstrip("[") if host.startswith("[") else host.rsplit(":", 1)[0]
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
         try:
-            ipaddress.ip_address(name)
+            if found["six"] is not None:
+                return bool(ipaddress.IPv6Address(found["six"]))
+            return bool(ipaddress.IPv4Address(found["name"]))
         except ValueError:
-            return name.lower() in self._names
-        return True
+            return found["six"] is None and found["name"].lower().removesuffix(".") in self._names

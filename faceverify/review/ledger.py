@@ -5,9 +5,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from faceverify.cleaning.decisions_file import REVIEWER_DECISIONS, ReviewDecision, read_decisions, write_decisions
+from faceverify.cleaning.decisions_file import (
+    REVIEWER_DECISIONS,
+    ReviewDecision,
+    is_text,
+    read_decisions,
+    write_decisions,
+)
 from faceverify.errors import PlatformError, UserError
+from faceverify.reading import shown
 from faceverify.storage import FileEntry, Location, first_line
+
+MAX_NAME = 1000  # characters of a person's name
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +24,7 @@ class Change:
     """A decision about one photo, or None to withdraw it; a move to the person it is filed under keeps it.
 
     Raises:
-        UserError: no such decision, or a move to nobody.
+        UserError: no such decision, a move to nobody, or a text that no file can hold.
     """
 
     photo: str
@@ -24,8 +33,14 @@ class Change:
     to: str | None
 
     def __post_init__(self) -> None:
+        if not is_text(self.photo) or not is_text(self.person) or not (self.to is None or is_text(self.to)):
+            raise UserError(f"decision: {shown(self.to)} is not text that UTF-8 can hold; type it again.")
+        if self.to is not None and len(self.to) > MAX_NAME:
+            raise UserError(
+                f"decision: {shown(self.to)} has {len(self.to):,} characters; a name has {MAX_NAME} at most."
+            )
         if self.decision not in (None, *REVIEWER_DECISIONS):
-            raise UserError(f"decision: '{self.decision}' is none of {', '.join(REVIEWER_DECISIONS)}.")
+            raise UserError(f"decision: {shown(self.decision)} is none of {', '.join(REVIEWER_DECISIONS)}.")
         if self.decision == "moved" and not (self.to or "").strip():
             raise UserError(f"decision: '{self.photo}' is moved to nobody; name a person.")
         if self.decision == "moved" and self.to == self.person:
@@ -47,16 +62,29 @@ class Ledger:
     """
 
     def __init__(self, file: Location, reviewer: str, table: str) -> None:
+        if not is_text(reviewer):
+            raise UserError(f"reviewer: {shown(reviewer)} is not UTF-8; give --reviewer a name that a file can hold.")
         self.file, self.reviewer, self._table = file, reviewer, table
         self._seen = _state(file)
         self._decided = {d.photo: d for d in (read_decisions([file]) if file.exists() else [])}
         _check_owner(file, next(iter(self._decided.values()), None), reviewer, table)
         self._changes = self._saved = 0
+        self._in_file = len(self._decided)
         self._memory = threading.Lock()
         self._writing = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._decided)
+
+    @property
+    def in_file(self) -> int:
+        """How many decisions the file holds; more are in memory only if it could not be written."""
+        return self._in_file
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether something was decided that the file does not say."""
+        return self._saved < self._changes
 
     def get(self, photo: str) -> ReviewDecision | None:
         """What was decided of a photo."""
@@ -108,7 +136,7 @@ class Ledger:
                     f"'{self.file}' was changed by another program; keep a copy of it, and start review again."
                 )
             write_decisions(self.file, self.reviewer, self._table, decisions)
-            self._seen = _state(self.file)
+            self._seen, self._in_file = _state(self.file), len(decisions)
         except OSError as error:
             raise PlatformError(f"cannot save to '{self.file}' ({first_line(error)}).") from None
 

@@ -13,6 +13,7 @@ from faceverify.review.ledger import Ledger
 from faceverify.review.pictures import Pictures
 from faceverify.review.table import open_review
 from faceverify.storage import Location, check_writable
+from faceverify.wording import count_of
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -92,8 +93,8 @@ def _welcome(desk: Desk, host: str, port: int, token: str | None) -> str:
     name = f"[{host}]" if ":" in host else "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 (only looked at)
     address = f"http://{name}:{port}/" + (f"?token={token}" if token else "")
     lines = [
-        f"{progress['cases']:,} cases with {progress['photos']:,} photos to decide; "
-        f"{progress['cases_done']:,} cases are done. Decisions by {desk.ledger.reviewer} go to {desk.ledger.file}",
+        f"{count_of(progress['cases'], 'case')} with {count_of(progress['photos'], 'photo')} to decide; "
+        f"{progress['cases_done']:,} done. Decisions by {desk.ledger.reviewer} go to {desk.ledger.file}",
     ]
     if host not in LOCAL:
         lines.append(f"Warning: {host} can be reached from other machines, and what is sent is not encrypted.")
@@ -105,7 +106,12 @@ def _welcome(desk: Desk, host: str, port: int, token: str | None) -> str:
 def _farewell(desk: Desk) -> str:
     progress = desk.progress()
     command = next_command(desk.table.manifest.get("command", ""), desk.table.out.uri, desk.ledger.file.uri)
-    return (
-        f"\n{progress['cases_done']:,} of {progress['cases']:,} cases are done. "
-        f"{len(desk.ledger):,} decisions are in {desk.ledger.file}\nApply them: {command}"
-    )
+    saved = desk.ledger.in_file
+    lines = [
+        f"\n{progress['cases_done']:,} of {count_of(progress['cases'], 'case')} done. "
+        f"{count_of(saved, 'decision')} in {desk.ledger.file}"
+    ]
+    if desk.ledger.unsaved:
+        lines.append("The last decisions could not be saved: the file is as it was before them.")
+    lines.append(f"Apply them: {command}" if saved else "There is nothing to apply.")
+    return "\n".join(lines)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from faceverify.errors import UserError
+from faceverify.spreadsheet import escaped, escaped_cell
 from faceverify.storage import Location
 
 
@@ -23,6 +24,9 @@ class CsvConfig:
     fill: float | None = None
     """Similarity to write for pairs that could not be scored, for leaderboards that take no blanks;
     none = leave blank."""
+    escape: bool = False
+    """Put ' before texts that a spreadsheet would run as a formula (file names that begin with =, +, - or @); for
+    people. Programs read names as they are, so it is off."""
 
 
 CHALLENGE = ("pair=pair_id", "similarity")
@@ -34,9 +38,10 @@ def chosen_columns(config: CsvConfig, schema: pa.Schema) -> dict[str, str]:
     Raises:
         UserError: a column is asked for that the scores do not have, or that a CSV cannot hold.
     """
-    # Not what is the same in every row, and long; nor what a CSV cannot hold.
-    every = tuple(f.name for f in schema if f.name != "scored_with" and csv_type(f.type) is not None)
-    asked = config.columns or (CHALLENGE if config.preset == "challenge" else every)
+    if not config.columns and config.preset != "challenge":
+        # Whatever they are called, an = in it included; not what is the same in every row, nor what has no text.
+        return {f.name: f.name for f in schema if f.name != "scored_with" and csv_type(f.type) is not None}
+    asked = config.columns or CHALLENGE
     chosen = dict((column.partition("=")[0], column.partition("=")[2] or column) for column in asked)
     for name in chosen:
         if name not in schema.names:
@@ -77,14 +82,14 @@ def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, s
     """Write the pieces in order as one CSV file with a header."""
     chosen = chosen_columns(config, schema)
     types = {name: csv_type(schema.field(name).type) for name in chosen}
+    if config.escape:
+        chosen = {name: str(escaped_cell(header)) for name, header in chosen.items()}
     fields = [pa.field(header, types[name]) for name, header in chosen.items()]
-    # A half-written file must not look complete: locally it gets its name at the end (S3 does that by itself).
-    draft = target.parent / f".{target.name}" if target.is_local else target
-    with draft.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
         for piece in pieces:
             if config.fill is not None:
                 filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
                 piece = piece.set_column(piece.schema.get_field_index("similarity"), "similarity", filled)
-            writer.write_table(pa.table([piece[name].cast(types[name]) for name in chosen], schema=pa.schema(fields)))
-    if target.is_local:
-        target.fs.move(draft.path, target.path)
+            columns = [piece[name].cast(types[name]) for name in chosen]
+            columns = [escaped(column) for column in columns] if config.escape else columns
+            writer.write_table(pa.table(columns, schema=pa.schema(fields)))

@@ -5,6 +5,7 @@ import numpy as np
 from faceverify.errors import UserError
 from faceverify.pairs.rows import KINDS
 from faceverify.training.material import Faces, Material, Pairs
+from faceverify.wording import count_of
 
 GENUINE = KINDS.index("genuine")
 
@@ -52,8 +53,8 @@ def _disjoint(material: Material) -> None:
     both = both[both >= 0]
     if len(both):
         raise UserError(
-            f"pairs: {len(both):,} persons are in both train and val, '{faces.persons[both[0]]}' for one; a person "
-            "whom the network has seen says nothing about strangers."
+            f"pairs: {count_of(len(both), 'person', 'people')} in both train and val, '{faces.persons[both[0]]}' for "
+            "one; a person whom the network has seen says nothing about strangers."
         )
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from faceverify.errors import BadData, UserError
 from faceverify.models.card import ModelCard
 from faceverify.models.engine_torch import load_module
+from faceverify.spreadsheet import escaped_cell
 from faceverify.storage import Location
 
 WEIGHTS, CARD, STATE, DONE = "model.safetensors", "model.safetensors.card.json", "state.pt", "done.json"
@@ -119,7 +120,8 @@ class Keeper:
         table = csv.DictWriter(text, COLUMNS, extrasaction="ignore", lineterminator="\n")
         table.writeheader()
         for row in sorted(validations, key=lambda row: (row["eer"], row["step"])):
-            table.writerow({"checkpoint": names.get(row["step"], ""), **row})
+            line = {"checkpoint": names.get(row["step"], ""), **row}
+            table.writerow({name: escaped_cell(value) for name, value in line.items()})
         (self._out / LEADERBOARD).write_bytes(text.getvalue().encode())
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from faceverify.errors import PlatformError, UserError
+from faceverify.redaction import redacted
 from faceverify.storage import Location, first_line
 
 
@@ -83,8 +84,8 @@ class MLflow:
         try:
             something()
         except self._mlflow.MlflowException as error:
-            uri = os.environ["MLFLOW_TRACKING_URI"]
-            raise PlatformError(f"MLflow at {uri}: {first_line(error)}; train with --track none, or mend it.") from None
+            uri = redacted(os.environ["MLFLOW_TRACKING_URI"])
+            raise PlatformError(f"MLflow at {uri}: {first_line(error)}; train with --track none, or fix it.") from None
 
 
 def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:

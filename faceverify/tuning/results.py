@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow as pa
 import yaml
 
+from faceverify.spreadsheet import escaped_cell
 from faceverify.tuning.space import Dimension, Values, shown
 from faceverify.tuning.trials import Trial, pareto, ranked
 
@@ -97,11 +98,11 @@ def validations_table(trials: Sequence[Trial]) -> pa.Table:
 
 
 def to_csv(table: pa.Table) -> str:
-    """The table as CSV; what is not there is empty."""
+    """The table as CSV for spreadsheets (see `faceverify.spreadsheet`); what is not there is empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.column_names)
-    writer.writerows(row.values() for row in table.to_pylist())
+    writer.writerows(map(escaped_cell, row.values()) for row in table.to_pylist())
     return text.getvalue()
 
 

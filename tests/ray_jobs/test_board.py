@@ -6,7 +6,7 @@ import pytest
 
 from ray_jobs import board
 from ray_jobs.board import Board, Watch
-from ray_jobs.session import Cluster
+from ray_jobs.cluster import Cluster
 from ray_jobs.tasks import beside_driver
 
 

@@ -5,7 +5,7 @@ import time
 import pytest
 import requests
 
-from ray_jobs.session import GPU_WAIT, GPU_WORK, Progress
+from ray_jobs.progress import GPU_WAIT, GPU_WORK, Progress
 
 
 def test_measures_are_exported(cluster: object, capsys: pytest.CaptureFixture[str]) -> None:
@@ -30,4 +30,4 @@ def test_measures_are_exported(cluster: object, capsys: pytest.CaptureFixture[st
 def test_without_a_gpu_there_is_no_wait() -> None:
     progress = Progress("rows", 1)
     progress.gpu_seconds({"decode": 1.0})
-    assert progress.gpu_wait is None and "GPU" not in progress._line()
+    assert progress.gpu_wait is None and "GPU" not in progress._line(None)

@@ -15,7 +15,8 @@ from faceverify.faces import Crops, Stopwatch
 from faceverify.shards import write_shards
 from faceverify.storage import Location
 from ray_jobs import stages
-from ray_jobs.session import Cluster, Progress, connect
+from ray_jobs.cluster import Cluster, connect
+from ray_jobs.progress import Progress
 from ray_jobs.stages import Chain, FaceSink, MakeCrops, run_chain
 
 

@@ -14,8 +14,9 @@ from faceverify.errors import BadData, Reason, UserError
 from faceverify.faces import Crops, Rejects, Stopwatch
 from faceverify.shards import write_shards
 from faceverify.storage import Location
+from ray_jobs.cluster import Cluster
+from ray_jobs.progress import Progress
 from ray_jobs.resources import ON_GPUS, AlignResources, Placement, describe, fitted, limit_threads, place
-from ray_jobs.session import Cluster, Progress
 from ray_jobs.stages import Chain, run_chain
 from ray_jobs.workers import MakeCrops, UseCrops
 

@@ -17,8 +17,12 @@ from hypothesis import strategies as st
 
 from faceverify.config import JobConfig
 from faceverify.errors import BadData, PlatformError, Reason, UserError
-from ray_jobs import session
-from ray_jobs.session import Cluster, Progress, run_job
+from ray_jobs import cluster as cluster_module
+from ray_jobs import progress as progress_line
+from ray_jobs import session, signals
+from ray_jobs.cluster import Cluster
+from ray_jobs.progress import Progress
+from ray_jobs.session import run_job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,9 +59,9 @@ def raising(error: BaseException) -> Callable[[Config], None]:
         (UserError("pairs: there is no file."), 2, "job: pairs: there is no file."),
         (PlatformError("no bucket."), 3, "job: no bucket."),
         (BadData(Reason.EMPTY, "x.jpg"), 3, "job: empty: x.jpg"),
-        (OSError(28, "No space left on device"), 3, "job: storage failed: [Errno 28] No space left on device; mend"),
+        (OSError(28, "No space left on device"), 3, "job: storage failed: [Errno 28] No space left on device; fix"),
         (KeyboardInterrupt(), 130, "job: stopped by Ctrl-C"),
-        (BrokenPipeError(), 141, ""),
+        (BrokenPipeError(32, "Broken pipe"), 3, "job: storage failed: [Errno 32] Broken pipe; fix"),  # of a connection
     ],
 )
 def test_an_error_is_an_exit_code_and_a_sentence(
@@ -101,7 +105,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]
-    monkeypatch.setattr(session.time, "perf_counter", lambda: now[0])
+    monkeypatch.setattr(progress_line.time, "perf_counter", lambda: now[0])
     progress = Progress("photos", 1000, done=100)
     progress._start = now[0]
     for _ in range(30):
@@ -117,20 +121,64 @@ def test_progress_in_a_log_is_a_line_now_and_then(
     ]
 
 
+@pytest.mark.parametrize("workers", [1, 2, 16])
+@pytest.mark.parametrize("start, piece", [(0.0, 0.15), (60.0, 0.5), (5.0, 40.0), (300.0, 20.0)])
+def test_no_estimate_is_far_off(
+    workers: int, start: float, piece: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the start costs: shown are estimates that are right within a factor of 2.5, or none."""
+    now = [0.0]
+    monkeypatch.setattr(progress_line.time, "perf_counter", lambda: now[0])
+    turns = 40 if piece > 1 else 150
+    pieces = turns * workers
+    progress = Progress("photos", 128 * pieces, _start=now[0])
+    progress.add(0)  # as jobs do that look for what an earlier run left
+    # Workers are not in step: each begins a little later.
+    ends = sorted(
+        start + (turn + 1 + 0.1 * worker / workers) * piece for worker in range(workers) for turn in range(turns)
+    )
+    told = 0
+    for end in ends:
+        now[0] = end
+        progress.add(128)
+        left = progress.seconds_left
+        if left is not None and end < ends[-1]:
+            told += 1
+            assert (ends[-1] - end) / 2.5 - piece <= left <= (ends[-1] - end) * 2.5 + piece
+    assert told, "never an estimate"
+    assert "h left" not in capsys.readouterr().err
+
+
+def test_one_photo_has_no_estimate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    now = [0.0]
+    monkeypatch.setattr(progress_line.time, "perf_counter", lambda: now[0])
+    progress = Progress("photos", 1, _start=now[0])
+    now[0] = 12.0
+    progress.add(0)
+    now[0] = 25.0
+    progress.add(1)
+    progress.finish()
+    assert capsys.readouterr().err.splitlines() == [
+        "photos: 0/1, 12.0 s so far",
+        "photos: 1/1, 25.0 s so far",
+        "photos: 1/1, 0.0/s, 25.0 s",
+    ]
+
+
 def test_connecting_twice_gives_the_same_cluster(cluster: object) -> None:
-    assert session.connect() == cluster
+    assert cluster_module.connect() == cluster
 
 
 def test_a_signal_that_a_library_swallowed_is_raised_at_the_next_progress() -> None:
-    progress = session.Progress("rows", 10)
+    progress = Progress("rows", 10)
     progress.add(1)
-    with contextlib.suppress(session.Stopped):  # as a library's callback would
-        session._on_signal(signal.SIGTERM, None)
+    with contextlib.suppress(signals.Stopped):  # as a library's callback would
+        signals.on_signal(signal.SIGTERM, None)
     try:
-        with pytest.raises(session.Stopped):
+        with pytest.raises(signals.Stopped):
             progress.add(1)
     finally:
-        session._asked.clear()
+        signals.asked.clear()
 
 
 def test_an_output_in_rays_copy_of_the_working_directory_is_refused(
@@ -172,20 +220,14 @@ def test_the_share_on_nodes_of_two_sizes() -> None:
 
 def test_a_cluster_that_does_not_grow_is_told(cluster: Cluster) -> None:
     with pytest.raises(PlatformError, match=r"has \d+ CPU and 0 GPU and did not come to 1 CPU and 3 GPU"):
-        session.connect(Config(cpus=1, gpus=3, grow_minutes=0.01))
-    assert session.connect(Config(cpus=1)) == cluster
+        cluster_module.connect(Config(cpus=1, gpus=3, grow_minutes=0.01))
+    assert cluster_module.connect(Config(cpus=1)) == cluster
 
 
 def test_what_nodes_must_see_alike(tmp_path: Path) -> None:
-    seen = [session.look_at(str(tmp_path / "gone")), session.look_at(str(tmp_path))]
+    seen = [cluster_module.look_at(str(tmp_path / "gone")), cluster_module.look_at(str(tmp_path))]
     (tmp_path / "a").write_bytes(b"1")
-    seen += [session.look_at(str(tmp_path)), session.look_at(str(tmp_path / "a"))]
+    seen += [cluster_module.look_at(str(tmp_path)), cluster_module.look_at(str(tmp_path / "a"))]
     (tmp_path / "a").write_bytes(b"2")
-    seen.append(session.look_at(str(tmp_path / "a")))
+    seen.append(cluster_module.look_at(str(tmp_path / "a")))
     assert len(set(seen)) == 5
-
-
-def test_an_address_where_nobody_listens_is_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
-    with pytest.raises(PlatformError, match=r"no cluster answers at RAY_ADDRESS \(127.0.0.1:1\)"):
-        session._reach()

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceverify.errors import PlatformError, UserError
-from ray_jobs.session import Progress
+from ray_jobs.progress import Progress
 from ray_jobs.tasks import run_in_actors
 
 

@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from faceverify.tuning.options import SearchConfig
-from ray_jobs.session import Cluster
+from ray_jobs.cluster import Cluster
 from ray_jobs.training_group import threads_of, worker_needs
 from ray_jobs.trial_runs import Referee, room
 from ray_jobs.tune import TuneConfig

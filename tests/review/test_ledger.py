@@ -94,3 +94,25 @@ def test_a_failed_save_can_be_repeated(tmp_path: Path) -> None:
     folder.unlink()
     one.save()
     assert outcomes(one.file) == {"a": ("kept", None)}
+
+
+@pytest.mark.parametrize("field", ["photo", "person", "to"])
+def test_text_that_utf8_cannot_hold_is_refused_at_the_door(field: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="UTF-8"):
+        Change(**{"photo": "a", "person": "p", "decision": "moved", "to": "q", field: "x\ud800"})
+    with pytest.raises(UserError, match=r"reviewer: .*UTF-8"):
+        Ledger(Location(str(tmp_path / "review.json")), "anna\udcff", "digest")
+
+
+def test_only_what_is_in_the_file_is_counted(tmp_path: Path) -> None:
+    file = tmp_path / "review" / "review.json"
+    one = ledger(Location(str(file)))
+    one.decide([Change("a", "p", "kept", None)])
+    assert (one.in_file, one.unsaved) == (0, True)
+    one.save()
+    assert (one.in_file, one.unsaved) == (1, False)
+    file.write_bytes(file.read_bytes() + b" ")  # by another program: nothing is saved over it
+    one.decide([Change("b", "p", "kept", None)])
+    with pytest.raises(PlatformError):
+        one.save()
+    assert (one.in_file, one.unsaved, len(one)) == (1, True, 2)

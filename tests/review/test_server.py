@@ -67,13 +67,41 @@ def status(running: Review, host: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80", "", "[evil]", "[", "127.0.0.1@evil"]
+    "host",
+    [
+        "evil.example",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example:80",
+        "",
+        "[evil]",
+        "[",
+        "127.0.0.1@evil",
+        "[::1].evil.com",
+        "[::1].evil.com:80",
+        "[::1]evil.com",
+        "[::1",
+        "[127.0.0.1]",
+        "[::1%25eth0.evil.com]",
+        "::1",
+        "127.0.0.1:80:80",
+        "127.0.0.1:80.evil.com",
+        "localhost:80@evil.com",
+        "localhost:evil",
+        "user@localhost",
+        "localhost..",
+        "evil.com#localhost",
+        "evil.com/localhost",
+        "127.1",
+    ],
 )
 def test_a_foreign_name_is_refused(standing: Review, host: str) -> None:
     assert status(standing, host) == 403
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:9000", "LOCALHOST", "[::1]:80", "10.0.0.7:8712"])
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "localhost:9000", "LOCALHOST", "localhost.", "[::1]:80", "[::1]", "[fe80::1]:1", "10.0.0.7:8712"],
+)
 def test_our_own_names_are_answered(standing: Review, host: str) -> None:
     assert status(standing, host) == 200
 
@@ -163,13 +191,13 @@ def test_it_ends_with_what_to_do_next(running: Review, clean: Path) -> None:
     assert running.session().post(f"{running.base}/api/decide", json=DROP, timeout=10).ok
     assert running.stop(signal.SIGINT) == 0
     text = "".join(running.said)
-    assert f"1 of 10 cases are done. 1 decisions are in {clean}/review.json" in text and "Traceback" not in text
+    assert f"1 of 10 cases done. 1 decision in {clean}/review.json" in text and "Traceback" not in text
     assert running.said[-1].startswith("Apply them: python -m ray_jobs.clean configs/clean.yaml --photos p")
 
 
 def test_sigterm_says_the_same(running: Review) -> None:
     assert running.stop(signal.SIGTERM) == 143
-    assert "Apply them" in "".join(running.said)
+    assert "nothing to apply" in "".join(running.said)
 
 
 def test_a_port_in_use_is_told(review: Callable[..., Review], running: Review, clean: Path) -> None:
@@ -181,3 +209,20 @@ def test_it_listens_at_this_machine_only(standing: Review) -> None:
     assert standing.base.startswith("http://127.0.0.1:")
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.2", standing.port)) != 0
+
+
+def test_text_that_no_file_can_hold_is_refused_and_spoils_nothing(review: Callable[..., Review], clean: Path) -> None:
+    running, file = review(clean), clean / "review.json"
+    session, headers = running.session(), {"origin": running.base, "content-type": "application/json"}
+
+    def decide(body: bytes) -> int:
+        return session.post(f"{running.base}/api/decide", data=body, headers=headers, timeout=10).status_code
+
+    moved = rb'{"decisions": [{"case": 0, "slot": 6, "decision": "moved", "to": %s}]}'
+    for hostile in (rb'"\ud800"', rb'"a\udfff"', b'"' + b"x" * 2000 + b'"'):
+        assert decide(moved % hostile) == 400
+    assert decide(rb'{"decisions": [{"case": 0, "slot": 6, "decision": "\ud800", "to": null}]}') == 400
+    assert decide(b"[" * 100_000) == 400 and decide(b'{"decisions": ' + b"[" * 40 + b"]" * 40 + b"}") == 400
+    assert not file.exists()
+    assert decide(moved % rb'"\ud83d\ude00 q"') == 200  # a pair of halves is a character
+    assert "\U0001f600 q" in file.read_text(encoding="utf-8")

@@ -53,7 +53,7 @@ def test_a_person_in_both_splits(data: Data, tmp_path: Path) -> None:
     pairs = pq.read_table(data.pairs)
     splits = np.array(pairs["split"].to_pylist())
     splits[np.flatnonzero(splits == "train")[:3]] = "val"
-    with pytest.raises(UserError, match="persons are in both train and val, 'person_"):
+    with pytest.raises(UserError, match="in both train and val, 'person_"):
         changed(data, tmp_path, with_column(pairs, "split", splits.tolist())).material()
 
 
