@@ -4,10 +4,10 @@ A pickle is a program. The interpreter's own reader runs it as it comes: names a
 nested tuples never ends, nine bytes ask for gigabytes. Here each operation is one of a short list, every name is
 answered by the caller's `Reader` from a list of its own, and the work is bounded before it is done:
 
-- at most `MAX_STEPS` operations (some 10 s and 300 MB, whatever they are), and no operation takes more memory than the
+- at most `MAX_STEPS` operations (some 5 s and 150 MB, whatever they are), and no operation takes more memory than the
   bytes of the file that it stands for, or a small constant;
 - only text is a key of a dictionary, so that nothing nested is ever hashed; pairs with other keys are left out;
-- nothing walks through what was built: containers that hold themselves, or each other a million times, stay as they are.
+- nothing walks through what was built: containers that hold themselves, or each other a million times, stay so.
 """
 
 import io
@@ -17,10 +17,11 @@ import struct
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-MAX_STEPS = 2_000_000
+MAX_STEPS = 1_000_000
 _ROOM = 1 << 20  # bytes that calls may take beside four times the size of the pickle
 _PER_ITEM = 64  # bytes that a call is reckoned to take for each item of a container it is given
 _FAULTS = (ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
+
 
 class Refused(ValueError):
     """The pickle is damaged, hostile, or not of the kind that was asked for; the text says which."""
@@ -184,7 +185,7 @@ class _Machine:
         self.set_items(pair)
 
     def remember(self, index: int) -> None:
-        """Put what lies on top into the memo. Writers count up, so that an index never exceeds the operations so far."""
+        """Put what lies on top into the memo. Writers count up: an index never exceeds the operations so far."""
         if not 0 <= index <= self._steps:
             raise Refused(f"it remembers {index!r} things, and has made {self._steps:,}")
         self._memo[index] = self._stack[-1]
@@ -339,7 +340,8 @@ def _table() -> dict[bytes, tuple[Callable[[Any], Any] | None, Callable[[_Machin
     """By the byte of an operation: what reads its argument, and what it does (nothing for STOP)."""
     known = _OPERATIONS | dict.fromkeys(_VALUES, _Machine.constant) | {"STOP": None}
     of = {operation.name: operation for operation in pickletools.opcodes}
-    readers = {name: of[name].arg.reader if of[name].arg else None for name in known}
+    arguments = {name: of[name].arg for name in known}
+    readers = {name: argument.reader if argument else None for name, argument in arguments.items()}
     readers |= {"STRING": _string_of_protocol_0, "GLOBAL": _two_lines, "INST": _two_lines}
     return {of[name].code.encode("latin-1"): (readers[name], act) for name, act in known.items()}
 
@@ -350,5 +352,5 @@ _TABLE = _table()
 def _unknown(code: bytes) -> str:
     if not code:
         return "it is cut off"
-    operation = pickletools.code2op.get(code.decode("latin-1"))
-    return f"it uses the operation {operation.name}, which no such file needs" if operation else "it is no pickle"
+    names = [operation.name for operation in pickletools.opcodes if operation.code.encode("latin-1") == code]
+    return f"it uses the operation {names[0]}, which no such file needs" if names else "it is no pickle"

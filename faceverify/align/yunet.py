@@ -14,7 +14,7 @@ import numpy as np
 from faceverify.align import AlignConfig
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
-from faceverify.align.weights import not_weights_of, read_weights
+from faceverify.align.weights import not_weights_of, read_graph
 
 FIRST_SIDE = 640
 SECOND_SIDE = 192
@@ -86,7 +86,7 @@ def _open(weights: bytes, min_score: float, nms_iou: float) -> cv2.FaceDetectorY
 
 def build(config: AlignConfig) -> DetectingAligner:
     """The aligner of `config`; unset options become YuNet's own."""
-    data, digest = read_weights(config)
+    data, digest = read_graph(config)
     try:
         detector = YuNet(
             data,

@@ -115,7 +115,11 @@ def _encoded(photo: object) -> bytes | None:
         return photo.tobytes()
     if photo.ndim == 2:
         photo = np.repeat(photo[..., None], 3, axis=2)
-    return images.encode_png(photo) if photo.ndim == 3 and photo.shape[2] == 3 and photo.size and max(photo.shape) < _MAX_SIDE else None
+    return (
+        images.encode_png(photo)
+        if photo.ndim == 3 and photo.shape[2] == 3 and photo.size and max(photo.shape) < _MAX_SIDE
+        else None
+    )
 
 
 def _suffix(data: bytes) -> str:

@@ -111,15 +111,19 @@ class _Tensors(Reader):
         self._count += 1
         if self._count > _MAX_TENSORS:
             raise Refused(f"it holds more than {_MAX_TENSORS:,} tensors")
-        sides = (size, stride)
-        if not all(isinstance(part, tuple) and len(part) <= _MAX_DIMENSIONS for part in sides):
-            raise Refused("a tensor has no size, or too many dimensions")
-        if not isinstance(storage, Tensor) or not all(type(n) is int for part in sides for n in part):
-            raise Refused("a tensor has no storage or size")
+        sides, steps = _whole_numbers(size), _whole_numbers(stride)
+        if not isinstance(storage, Tensor):
+            raise Refused("a tensor has no storage")
         # A stride of zero could announce a tensor of any size over a few bytes.
-        if torch.Size(size).numel() > storage.numel():
-            raise Refused(f"a tensor of {tuple(size)} elements lies on a storage of {storage.numel()}")
-        return torch.as_strided(storage, size, stride, offset)  # checks the bounds itself
+        if torch.Size(sides).numel() > storage.numel():
+            raise Refused(f"a tensor of {sides} elements lies on a storage of {storage.numel()}")
+        return torch.as_strided(storage, sides, steps, offset)  # checks the bounds itself
+
+
+def _whole_numbers(sides: object) -> tuple[int, ...]:
+    if not isinstance(sides, tuple) or len(sides) > _MAX_DIMENSIONS or not all(type(n) is int for n in sides):
+        raise Refused("a tensor has no size, or too many dimensions")
+    return sides
 
 
 def _dictionary(items: object = ()) -> dict[str, Any]:
