@@ -8,6 +8,7 @@
 | `bare`: this project, and everything else | any (`faceverify.models.unwrap`) | any | says nothing |
 """
 
+import itertools
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,6 +37,11 @@ ARCHITECTURES = tuple(
     for attention in ("", WITH_ATTENTION)
     for name in _PLAIN
 )
+# What the last tensor of a network is called, which has the length of the embedding -> the networks.
+LASTS = {
+    "output_layer.3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" not in name),
+    "conv3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" in name),
+}
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
 MAX_HEADER = 4 << 20  # bytes of the header of a safetensors file; 100 thousand tensors have less
 
@@ -122,12 +128,10 @@ def identify(checkpoint: Checkpoint) -> tuple[str, int] | None:
     Raises:
         UserError: there are several such sets of tensors.
     """
-    names = [(name, value) for found in sets_of_tensors(checkpoint.content).values() for name, value in found.items()]
-    lasts = {
-        len(value) for name, value in names if name.endswith(("output_layer.3.bias", "conv3.bias")) and value.dim()
-    }
-    for dim in sorted(lasts)[:4]:
-        for name in ARCHITECTURES:
+    named = [pair for found in sets_of_tensors(checkpoint.content).values() for pair in found.items()]
+    for last, names in LASTS.items():
+        dims = {len(value) for name, value in named if name.endswith(last) and value.dim()}
+        for dim, name in itertools.product(sorted(dims)[:2], names):
             try:
                 _fit(checkpoint, name, dim)
             except Misfit:

@@ -26,7 +26,7 @@ __all__ = ["Refused", "Unpickled", "read", "read_bytes"]
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-_MAX_TENSORS, _MAX_DIMENSIONS = 50_000, 8
+_MAX_TENSORS, _MAX_DIMENSIONS = 20_000, 8
 _MAX_ENTRIES = 100_000
 _DTYPES = {
     "DoubleStorage": torch.float64,

@@ -26,7 +26,7 @@ _HEADS = frozenset(
     )
 )
 _DEPTH = 3  # keys below one another under which weights are looked for
-_NAME = 200  # characters; longer names belong to no network
+_NAME, _PARTS = 200, 20  # characters, and parts between dots; longer names belong to no network
 Shape = tuple[int, ...]
 
 
@@ -65,25 +65,30 @@ class _Set:
 
 def sets_of_tensors(content: object) -> dict[str, dict[str, "Tensor"]]:
     """All dictionaries in `content`, to a depth of three keys, that hold tensors: by their keys, joined by '/'."""
-    return {"/".join(keys): found for keys, found in _sets(content, ())}
+    return {"/".join(keys): found for keys, found in _sets(content)}
 
 
-def _sets(content: object, keys: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, "Tensor"]]]:
+def _sets(content: object) -> Iterator[tuple[tuple[str, ...], dict[str, "Tensor"]]]:
+    """Each dictionary once, by the first keys that lead to it."""
     from torch import Tensor
 
-    if not isinstance(content, Mapping):
-        return
-    if tensors := {name: value for name, value in content.items() if isinstance(value, Tensor)}:
-        yield keys, tensors
-    if len(keys) < _DEPTH:
-        inner = {id(value): (key, value) for key, value in content.items() if isinstance(value, Mapping)}
-        for key, value in inner.values():
-            yield from _sets(value, (*keys, key))
+    waiting: list[tuple[tuple[str, ...], object]] = [((), content)]
+    seen: set[int] = set()
+    while waiting:
+        keys, found = waiting.pop(0)
+        if not isinstance(found, Mapping) or id(found) in seen:
+            continue
+        seen.add(id(found))
+        named = {name: value for name, value in found.items() if isinstance(name, str)}
+        if tensors := {name: value for name, value in named.items() if isinstance(value, Tensor)}:
+            yield keys, tensors
+        if len(keys) < _DEPTH:
+            waiting += [((*keys, name), value) for name, value in named.items() if isinstance(value, Mapping)]
 
 
 def tensors_at(content: object, place: str) -> dict[str, "Tensor"]:
     """The tensors at a place as `Fit.place` gives it, without its prefix and wrappers; empty if there are none."""
-    for one in (_unwrapped(*found) for found in _sets(content, ())):
+    for one in (_unwrapped(*found) for found in _sets(content)):
         keys = "".join(f"{key}/" for key in one.keys)
         if f"{place}/" == keys or place.startswith(keys):
             prefix = place.removeprefix(keys) if place.startswith(keys) else ""
@@ -102,7 +107,7 @@ def bare(content: object) -> dict[str, "Tensor"]:
         Ambiguous: there are several sets of tensors.
         Misfit: there are none.
     """
-    sets = [_unwrapped(*found) for found in _sets(content, ())]
+    sets = [_unwrapped(*found) for found in _sets(content)]
     if not sets:
         raise Misfit("it holds no tensors")
     if len(sets) > 1:
@@ -135,7 +140,7 @@ def fit(content: object, want: Mapping[str, Shape], dim: int | None) -> Fit:
         Ambiguous: several fit, and they are not equal.
     """
     needed = {name for name in want if not name.endswith(_COUNTER)}
-    sets = [_unwrapped(*found) for found in _sets(content, ())]
+    sets = [_unwrapped(*found) for found in _sets(content)]
     found = [(one, prefix) for one in sets for prefix in _prefixes(one, want, needed)]
     if not found:
         raise Misfit(_nearest(sets, want, needed))
@@ -167,7 +172,7 @@ def _hits(one: _Set, want: Mapping[str, Shape]) -> Counter[str]:
         if len(name) > _NAME:
             continue
         parts = name.split(".")
-        for start in range(len(parts)):
+        for start in range(len(parts) if len(parts) <= _PARTS else 0):
             if (rest := ".".join(parts[start:])) in want:
                 hits[name.removesuffix(rest)] += 1
     return hits
