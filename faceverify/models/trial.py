@@ -5,13 +5,14 @@ down that runs it. So a file that is not among the published ones is loaded and 
 memory and time. What passed is noted in the cache, by content and library, and not tried again on that machine.
 """
 
+import os
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
 Kind = Literal["embedder", "scrfd", "yunet"]
-SECONDS = 120
+SECONDS = 120  # of computing; of waiting ten times as much, for machines that do other things too
 _ROOM, _TIMES = 700 << 20, 6  # bytes of memory beside so many times the size of the file
 _MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
 _LIBRARIES = {"yunet": ("opencv-python-headless",)}
@@ -36,10 +37,13 @@ def require_tried(kind: Kind, data: bytes, sha256: str) -> None:
         return
     limit = _ROOM + _TIMES * len(data)
     command = [sys.executable, "-m", "faceverify.models.trial", kind, str(limit)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # as this process finds its modules
     try:
-        done = subprocess.run(command, input=data, capture_output=True, timeout=SECONDS, check=False)  # noqa: S603
+        done = subprocess.run(  # noqa: S603
+            command, input=data, capture_output=True, timeout=10 * SECONDS, env=environment, check=False
+        )
     except subprocess.TimeoutExpired:
-        raise ValueError(f"it could not be loaded and run within {SECONDS} s") from None
+        raise ValueError(f"it could not be loaded and run within {10 * SECONDS} s") from None
     if done.returncode < 0:
         raise ValueError(
             f"it ended the process that tried it with signal {-done.returncode}: it is damaged, or wants more memory "
