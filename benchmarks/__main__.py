@@ -11,6 +11,7 @@ from benchmarks.harness import ROOT
 PROGRAMS = (
     "help_time",
     "decode",
+    "mutations",
     "eer",
     "lfw_view1",
     "real_fakes",

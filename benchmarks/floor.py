@@ -18,6 +18,7 @@ import numpy as np
 import onnxruntime as ort
 
 from faceverify.align.geometry import fit_similarity
+from faceverify.models import onnx_file
 from faceverify.models.prelu import without_prelu
 
 Task = tuple[str, np.ndarray | None]  # path, landmarks [5,2] or None: to be detected
@@ -38,7 +39,7 @@ def network(setup: Setup, threads: int) -> Run:
     """A bare session; mobilefacenet_y1 subtracts and divides by itself."""
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads, options.log_severity_level = threads, 1, 3
-    source = without_prelu(setup.model) if setup.same_graph else str(setup.model)
+    source = without_prelu(onnx_file.read(setup.model)).SerializeToString() if setup.same_graph else str(setup.model)
     session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
     return lambda x: np.asarray(session.run(None, {name: x})[0])

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("file", type=Path, help="a checkpoint that torch.save wrote (.ckpt, .pt, .pth)")
     convert.add_argument("out", type=Path, help="the .safetensors file to write")
+    convert.add_argument("--at", default="", metavar="PLACE", help="key and prefix of the tensors: ema, model/teacher.")
     show = _command(commands, "show", _show, "print the card of a model")
     show.add_argument("model", help="a file, or a name of `list`")
     return parser
@@ -77,6 +78,7 @@ def _add_card_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--source", default="", help="where the weights come from")
     parser.add_argument("--licence", default="", help="licence of the weights")
     parser.add_argument("--notes", default="", help="anything else a person should know")
+    parser.add_argument("--force", action="store_true", help="the network wants this mean and std, odd as they are")
 
 
 def _list(args: argparse.Namespace) -> None:
@@ -106,7 +108,7 @@ def _fetch(args: argparse.Namespace) -> None:
 
 def _card(args: argparse.Namespace) -> None:
     from faceverify.models import files, registry
-    from faceverify.models.card import build, card_path
+    from faceverify.models.card import build, card_path, check_scale
     from faceverify.storage import open_location
 
     path: Path = args.file
@@ -124,11 +126,14 @@ def _card(args: argparse.Namespace) -> None:
         source=args.source,
         licence=args.licence,
         notes=args.notes,
+        unusual_scale=args.force,
     )
+    check_scale(card, "given")
     truth = registry.known(card.sha256 or "")
     if truth is not None:
         files.check_agreement(card, truth, "given", path)
-    files.check_network(path, card)
+    if taken_off := files.check_network(path, card):
+        print(f"Weights: taken off: {taken_off}")
     open_location(str(card_path(path))).write_bytes(card.to_json().encode())
     print(f"{card_path(path)}: digest {files.card_of(path).digest}")
 
@@ -158,7 +163,7 @@ def _three(values: list[float], option: str) -> list[float]:
 def _convert(args: argparse.Namespace) -> None:
     from faceverify.models import checkpoints
 
-    count = checkpoints.convert(args.file, args.out)
+    count = checkpoints.convert(args.file, args.out, args.at)
     print(f"{args.out}: {count} tensors; nothing else of {args.file} was kept, and nothing in it was run")
 
 

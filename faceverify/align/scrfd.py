@@ -18,7 +18,7 @@ from faceverify.align import AlignConfig
 from faceverify.align.cards import OWN, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
-from faceverify.align.weights import not_weights_of, read_weights
+from faceverify.align.weights import not_weights_of, read_graph
 
 SECOND_SIDE = 128
 MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["scrfd"]
@@ -140,7 +140,7 @@ def suppress(boxes: np.ndarray, scores: np.ndarray, max_iou: float) -> np.ndarra
 
 def build(config: AlignConfig) -> DetectingAligner:
     """The aligner of `config`; unset options become SCRFD's own."""
-    data, digest = read_weights(config)
+    data, digest = read_graph(config)
     try:
         detector = Scrfd(
             data,

@@ -1,9 +1,7 @@
 """Read a method's weights and refuse what cannot be the right ones; nothing that is written in a file is ever run."""
 
 import hashlib
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from faceverify.align import AlignConfig, Method
@@ -25,8 +23,6 @@ _KNOWN: dict[str, Method] = {
     "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86": "mtcnn",  # rnet
     "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d": "mtcnn",  # onet
 }
-# What DataParallel, CVLface and Hugging Face put before the names of the tensors.
-_PREFIXES = ("module.", "model.net.", "net.")
 
 
 def read_weights(config: AlignConfig) -> tuple[bytes, str]:
@@ -40,6 +36,24 @@ def read_weights(config: AlignConfig) -> tuple[bytes, str]:
     if not location.is_file():
         raise UserError(f"align.weights {config.weights!r} is not a file: {config.method} needs {_needs(config)}.")
     return read_file(config, location)
+
+
+def read_graph(config: AlignConfig) -> tuple[bytes, str]:
+    """Like `read_weights`, of a method whose file is an ONNX graph: one that is not published is tried first.
+
+    Raises:
+        UserError: also if it cannot be loaded and run within bounds.
+    """
+    from faceverify.models import onnx_file, trial
+
+    data, digest = read_weights(config)
+    if digest not in _KNOWN and config.method in ("scrfd", "yunet"):
+        try:
+            onnx_file.parse(data)
+            trial.require_tried(config.method, data, digest)
+        except ValueError as error:
+            raise not_weights_of(config, str(error)) from error
+    return data, digest
 
 
 def require_named(config: AlignConfig) -> None:
@@ -76,34 +90,14 @@ def state_dict(data: bytes) -> dict[str, "Tensor"]:
     """The tensors of a PyTorch checkpoint or a safetensors file under their bare names, on the CPU.
 
     Raises:
-        ValueError: the bytes are neither.
+        ValueError: the bytes are neither, or hold several sets of tensors.
     """
-    tensors = _tensors(data)
-    for prefix in _PREFIXES:
-        if tensors and all(key.startswith(prefix) for key in tensors):
-            return {key.removeprefix(prefix): value for key, value in tensors.items()}
-    return tensors
-
-
-def _tensors(data: bytes) -> dict[str, "Tensor"]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load as load_safetensors
-
     from faceverify.models import unpickle
+    from faceverify.models.checkpoints import load_safetensors
+    from faceverify.models.unwrap import bare
 
     # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.
-    if data[8:9] == b"{":
-        try:
-            return load_safetensors(data)
-        except SafetensorError as error:
-            raise ValueError("damaged") from error
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "weights"
-        path.write_bytes(data)
-        try:
-            return unpickle.read(path)
-        except unpickle.Refused as error:
-            raise ValueError(str(error)) from error
+    return bare(load_safetensors(data) if data[8:9] == b"{" else unpickle.read_bytes(data).content)
 
 
 def load_strictly(network: "nn.Module", tensors: Mapping[str, "Tensor"], device: "torch.device") -> "nn.Module":
@@ -112,12 +106,10 @@ def load_strictly(network: "nn.Module", tensors: Mapping[str, "Tensor"], device:
     Raises:
         ValueError: names or shapes are not those of the network; the text names the first of them.
     """
+    from faceverify.models.unwrap import as_floats, fit
+
     want = {key: tuple(value.shape) for key, value in network.state_dict().items()}
-    have = {key: tuple(value.shape) for key, value in tensors.items()}
-    wrong = sorted(key for key in want.keys() | have.keys() if want.get(key) != have.get(key))
-    if wrong:
-        raise ValueError(f"{len(wrong)} tensors are missing, unexpected or of another shape, {wrong[0]} first")
-    network.load_state_dict({key: value.float() for key, value in tensors.items()}, strict=True)
+    network.load_state_dict(as_floats(fit(tensors, want, None)), strict=True)
     return network.requires_grad_(False).eval().to(device)
 
 

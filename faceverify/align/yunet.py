@@ -15,7 +15,7 @@ from faceverify.align import AlignConfig
 from faceverify.align.cards import OWN, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
-from faceverify.align.weights import not_weights_of, read_weights
+from faceverify.align.weights import not_weights_of, read_graph
 
 SECOND_SIDE = 192
 MIN_SCORE, NMS_IOU, FIRST_SIDE = OWN["yunet"]
@@ -85,7 +85,7 @@ def _open(weights: bytes, min_score: float, nms_iou: float) -> cv2.FaceDetectorY
 
 def build(config: AlignConfig) -> DetectingAligner:
     """The aligner of `config`; unset options become YuNet's own."""
-    data, digest = read_weights(config)
+    data, digest = read_graph(config)
     try:
         detector = YuNet(
             data,

@@ -18,6 +18,8 @@ from faceverify.datasets.restricted_pickle import load_arrays
 from faceverify.errors import BadData, UserError
 from faceverify.storage import FileEntry, Location, open_location
 
+_MAX_PAIRS = 1_000_000
+_MAX_SIDE = 1 << 16  # pixels
 _SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp", "tiff": ".tiff"}
 
 
@@ -25,7 +27,7 @@ def read(source: Location, config: DatasetConfig) -> Listing:
     """Write the photos of the file `source` to `insightface_bin.out` and list them, with their labelled pairs.
 
     Photo `000012_1.jpg` is the second one of pair 12. Encoded photos are written as they are, byte for byte; arrays of
-    pixels as PNG.
+    pixels as PNG. A photo that the pickle holds once and names in several places is written once, under the first.
 
     Raises:
         UserError: no `out`, or a file that is not such a pickle.
@@ -34,8 +36,14 @@ def read(source: Location, config: DatasetConfig) -> Listing:
         raise UserError("insightface_bin.out is empty; name the folder to which the photos are to be written.")
     out = open_location(config.insightface_bin.out)
     photos, issame = _load(source)
-    entries = [_write(out, index, photo, source) for index, photo in enumerate(photos)]
-    names = [entry.path for entry in entries]
+    written: dict[tuple[object, ...], FileEntry] = {}
+    names = []
+    for index, photo in enumerate(photos):
+        key = _content(photo)
+        if key not in written:
+            written[key] = _write(out, index, photo, source)
+        names.append(written[key].path)
+    entries = list(written.values())
     label = pa.array(issame, pa.bool_()).cast(pa.int8())
     pairs = pairs_table(
         [str(index) for index in range(len(issame))],
@@ -50,19 +58,41 @@ def read(source: Location, config: DatasetConfig) -> Listing:
 
 def _load(source: Location) -> tuple[list[object], list[bool]]:
     try:
-        content = load_arrays(source.read_bytes())
+        data = source.read_bytes()
+        content = load_arrays(data)
     except BadData as error:
         raise UserError(f"source: '{source}' cannot be read ({error}).") from None
     except ValueError as error:
         raise UserError(f"source: '{source}' is no verification .bin ({error}); use a file of InsightFace.") from None
     if not isinstance(content, list | tuple) or len(content) != 2:
         raise UserError(f"source: '{source}' is no verification .bin: it does not hold (photos, issame).")
-    photos, issame = (list(part) if isinstance(part, np.ndarray | list | tuple) else [] for part in content)
+    photos, issame = (_items(part) for part in content)
     if not issame or len(photos) != 2 * len(issame):
         raise UserError(f"source: '{source}' is no verification .bin: it does not hold two photos for each boolean.")
     if not all(isinstance(same, bool | int | np.bool_ | np.integer) and same in (0, 1) for same in issame):
         raise UserError(f"source: '{source}' is no verification .bin: issame holds something else than booleans.")
+    distinct = {_content(photo): photo for photo in photos}.values()
+    if sum(photo.nbytes if isinstance(photo, np.ndarray) else _length(photo) for photo in distinct) > len(data):
+        raise UserError(f"source: '{source}' is no verification .bin: its photos are larger than the file.")
     return photos, [bool(same) for same in issame]
+
+
+def _items(part: object) -> list[object]:
+    """The items of a list or array; none if it is neither, or longer than such files are."""
+    if isinstance(part, np.ndarray) and (part.ndim == 0 or part.size == 0):
+        return []
+    return list(part) if isinstance(part, np.ndarray | list | tuple) and len(part) <= 2 * _MAX_PAIRS else []
+
+
+def _content(photo: object) -> tuple[object, ...]:
+    """Equal for what the pickle holds once, however often it names it: where it lies in memory, and its shape."""
+    if isinstance(photo, np.ndarray):
+        return photo.ctypes.data, photo.dtype, photo.shape, photo.strides
+    return (id(photo),)
+
+
+def _length(photo: object) -> int:
+    return len(photo) if isinstance(photo, bytes | bytearray) else 0
 
 
 def _write(out: Location, index: int, photo: object, source: Location) -> FileEntry:
@@ -85,7 +115,11 @@ def _encoded(photo: object) -> bytes | None:
         return photo.tobytes()
     if photo.ndim == 2:
         photo = np.repeat(photo[..., None], 3, axis=2)
-    return images.encode_png(photo) if photo.ndim == 3 and photo.shape[2] == 3 and photo.size else None
+    return (
+        images.encode_png(photo)
+        if photo.ndim == 3 and photo.shape[2] == 3 and photo.size and max(photo.shape) < _MAX_SIDE
+        else None
+    )
 
 
 def _suffix(data: bytes) -> str:

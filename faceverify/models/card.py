@@ -16,6 +16,11 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from faceverify.errors import UserError
 
 METADATA_KEY = "faceverify.card"
+MAX_BYTES = 1 << 20
+_SHOWN_FAULTS = 12
+# What networks are fed: pixels themselves, perhaps less their mean; or numbers about as large as those that
+# (pixel - 127.5) / 127.5 or ImageNet's mean and deviation give, -1 to 1 and -2.1 to 2.6.
+_LARGEST, _SMALLEST_SPREAD = 8.0, 0.2
 
 Level = Annotated[float, Field(allow_inf_nan=False, ge=-1e4, le=1e4)]
 Deviation = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e4)]
@@ -56,6 +61,8 @@ class ModelCard:
     """Licence of the weights and of the data they were trained on."""
     notes: str = ""
     """Anything else a person should know."""
+    unusual_scale: bool = False
+    """Whether `mean` and `std` are meant although they feed numbers that networks are not fed (`check_scale`)."""
 
     def __post_init__(self) -> None:
         # 127 and 127.0 are one number, so they must give one digest.
@@ -65,11 +72,13 @@ class ModelCard:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON (sorted keys, no spaces): the name of this embedder in tables."""
-        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+        feeds = {name: value for name, value in asdict(self).items() if name != "unusual_scale"}  # changes nothing
+        return hashlib.sha256(json.dumps(feeds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Return the card as indented JSON, fields in the order above."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        """Return the card as indented JSON, fields in the order above; `unusual_scale` only where it is set."""
+        fields = {name: value for name, value in asdict(self).items() if name != "unusual_scale" or value}
+        return json.dumps(fields, indent=2) + "\n"
 
 
 @cache
@@ -85,8 +94,10 @@ def parse(text: str | bytes, where: str) -> ModelCard:
         where: the file it came from, for the message.
 
     Raises:
-        UserError: names every faulty field at once.
+        UserError: names every faulty field at once (of many the first ones).
     """
+    if len(text) > MAX_BYTES:
+        raise UserError(f"The model card {where} has {len(text):,} bytes; cards have {MAX_BYTES:,} at most.")
     try:
         return _adapter().validate_json(text)
     except ValidationError as error:
@@ -94,8 +105,14 @@ def parse(text: str | bytes, where: str) -> ModelCard:
 
 
 def _faults(error: ValidationError) -> str:
-    faults = (f"{'.'.join(map(str, e['loc'])) or 'content'}: {e['msg']}" for e in error.errors())
-    return "; ".join(faults)
+    every = error.errors(include_url=False, include_context=False, include_input=False)
+    faults = [f"{_place(e['loc'])}: {e['msg'][:200]}" for e in every[:_SHOWN_FAULTS]]
+    rest = [f"{len(every) - _SHOWN_FAULTS} more"] if len(every) > _SHOWN_FAULTS else []
+    return "; ".join(faults + rest).encode("ascii", "backslashreplace").decode()
+
+
+def _place(loc: tuple[int | str, ...]) -> str:
+    return ".".join(str(part)[:60] for part in loc[:3]) or "content"
 
 
 def build(**fields: Any) -> ModelCard:
@@ -105,6 +122,34 @@ def build(**fields: Any) -> ModelCard:
         UserError: names every faulty field at once.
     """
     return parse(json.dumps(fields), "given")
+
+
+def check_scale(card: ModelCard, where: str) -> None:
+    """Check that a card does not feed numbers that no network is fed: a mean of 0.485 for pixels of 0..255, say.
+
+    Raises:
+        UserError: it does, and does not say that this is meant (`unusual_scale`); the text says what a grey pixel
+            would become.
+    """
+    if card.unusual_scale:
+        return
+    odd = next((pair for pair in zip(card.mean, card.std, strict=True) if not _plausible(*pair)), None)
+    if odd is not None:
+        mean, std = odd
+        grey, black, white = (f"{(pixel - mean) / std:.1f}" for pixel in (128, 0, 255))
+        raise UserError(
+            f"The model card {where} has mean {mean:g} and std {std:g}, but pixels are 0..255: a grey pixel of 128 "
+            f"would become {grey}, a black one {black}, a white one {white}, and networks are fed -3..3, or the pixels "
+            "themselves (std 1); give values for pixels of 0..1 times 255, or if the network does want this, write the "
+            "card with `python -m ray_jobs.models card --force` (in a card: unusual_scale true)."
+        )
+
+
+def _plausible(mean: float, std: float) -> bool:
+    if not (mean == 0 or 1 <= mean <= 255):
+        return False
+    low, high = -mean / std, (255 - mean) / std
+    return std == 1 or (max(-low, high) <= _LARGEST and high - low >= _SMALLEST_SPREAD)
 
 
 def card_path(weights: Path) -> Path:

@@ -2,13 +2,14 @@
 
 | container | top level | prefix | colour of the published AdaFace weights |
 |---|---|---|---|
-| `lightning`: original AdaFace .ckpt | tensors under `state_dict` | `model.` (`head.*` is ignored) | BGR |
+| `lightning`: original AdaFace .ckpt | tensors under `state_dict` | `model.`, and a `head` | BGR |
 | `cvlface`: CVLface model.pt, training checkpoints | flat | `net.` | RGB |
 | `huggingface`: CVLface model.safetensors | flat | `model.net.` | RGB |
-| `bare`: this project, and everything else | flat or under `state_dict` | none | says nothing |
+| `bare`: this project, and everything else | any (`faceverify.models.unwrap`) | any | says nothing |
 """
 
-import pickle
+import itertools
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +19,11 @@ import torch
 from torch import Tensor, nn
 
 from faceverify.errors import UserError
+from faceverify.models import unpickle
 from faceverify.models.card import ModelCard
 from faceverify.models.iresnet import LAYOUTS, iresnet
 from faceverify.models.mobilefacenet import MobileFaceNet
+from faceverify.models.unwrap import Ambiguous, Fit, Misfit, as_floats, few, fit, say, sets_of_tensors, tensors_at
 from faceverify.storage import private_draft
 
 Container = Literal["lightning", "cvlface", "huggingface", "bare"]
@@ -35,15 +38,20 @@ ARCHITECTURES = tuple(
     for attention in ("", WITH_ATTENTION)
     for name in _PLAIN
 )
+# What the last tensor of a network is called, which has the length of the embedding -> the networks.
+LASTS = {
+    "output_layer.3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" not in name),
+    "conv3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" in name),
+}
 SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+MAX_HEADER = 4 << 20  # bytes of the header of a safetensors file; 100 thousand tensors have less
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Tensors of a weights file under their bare names, and the container they came in."""
+    """What a weights file holds: dictionaries with tensors in them, under the names that they have there."""
 
-    tensors: Mapping[str, Tensor]
-    container: Container
+    content: Mapping[str, Any]
     path: Path
 
 
@@ -64,63 +72,72 @@ def build(architecture: str, dim: int) -> nn.Module:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read the tensors of a weights file (.pt, .pth, .ckpt, .safetensors), never running code that is in it.
+    """Read a weights file (.pt, .pth, .ckpt, .safetensors), never running code that is in it.
+
+    Memory: twice the size of the file while it is read, and some 300 MB for what describes the tensors.
 
     Raises:
-        UserError: the file cannot be read, or holds Python objects (the text says how to convert it).
+        UserError: the file cannot be read, or holds Python objects (the text says how to convert it), or no tensors.
     """
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not content:
+    if not sets_of_tensors(content):
         raise UserError(f"{path} holds no state dict; give a file with the weights of a network.")
-    strangers = [str(key) for key, value in content.items() if not isinstance(value, Tensor)]
-    if strangers:
-        raise UserError(f"{path} holds entries that are no tensors ({_few(strangers)}); give a state dict.")
-    return _bare(content, path)
+    return Checkpoint(content, path)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
-        return load_file(path)
-    except SafetensorError as error:
+        return load_safetensors(path.read_bytes())
+    except ValueError as error:
         raise UserError(f"{path} is damaged or no safetensors file ({error}); fetch it again.") from error
+
+
+def load_safetensors(data: bytes) -> dict[str, Tensor]:
+    """The tensors of a safetensors file.
+
+    Raises:
+        ValueError: it is none, or damaged, or its header is larger than those of networks are.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load as load_tensors
+
+    # Its first 8 bytes say how long its header is. The library takes 100 MB of tensors that hold nothing.
+    if len(data) < 8 or struct.unpack_from("<Q", data)[0] > MAX_HEADER:
+        raise ValueError(f"it has no header, or one of more than {MAX_HEADER >> 20} MB")
+    try:
+        return load_tensors(data)
+    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
+        raise ValueError(str(error)[:200]) from error
 
 
 def _read_torch(path: Path) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
+        found = unpickle.read_bytes(path.read_bytes())
+    except unpickle.Refused as error:
+        raise UserError(f"{path} is damaged or no PyTorch checkpoint ({error}); fetch it again.") from error
+    if found.foreign:
         raise UserError(
-            f"{path} holds Python objects beside the tensors (or is damaged), and these are never run; convert it with "
-            f"`python -m ray_jobs.models convert {path} {path.with_suffix('.safetensors').name}`."
-        ) from error
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise UserError(f"{path} is damaged or no PyTorch checkpoint; fetch it again.") from error
-
-
-def _bare(tensors: Mapping[str, Tensor], path: Path) -> Checkpoint:
-    for container, prefix in PREFIXES.items():
-        if any(key.startswith(prefix) for key in tensors):
-            kept = {k.removeprefix(prefix): v for k, v in tensors.items() if not k.startswith("head.")}
-            return Checkpoint(kept, container, path)
-    return Checkpoint(dict(tensors), "bare", path)
+            f"{path} holds Python objects beside the tensors ({few(list(found.foreign))}), and these are never run; "
+            f"convert it with `python -m ray_jobs.models convert {path} {path.with_suffix('.safetensors').name}`."
+        )
+    return found.content
 
 
 def identify(checkpoint: Checkpoint) -> tuple[str, int] | None:
-    """Return (architecture, dim) of the network whose keys and shapes are exactly these, None if there is none."""
-    shapes = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
-    last = shapes.get("output_layer.3.bias") or shapes.get("conv3.bias")
-    if not last:
-        return None
-    for name in ARCHITECTURES:
-        with torch.device("meta"):
-            state = build(name, last[0]).state_dict()
-        if {key: tuple(value.shape) for key, value in state.items()} == shapes:
-            return name, last[0]
+    """Return (architecture, dim) of the network whose keys and shapes are in the file, None if there is none.
+
+    Raises:
+        UserError: there are several such sets of tensors.
+    """
+    named = [pair for found in sets_of_tensors(checkpoint.content).values() for pair in found.items()]
+    for last, names in LASTS.items():
+        dims = {len(value) for name, value in named if name.endswith(last) and value.dim()}
+        for dim, name in itertools.product(sorted(dims)[:2], names):
+            try:
+                _fit(checkpoint, name, dim)
+            except Misfit:
+                continue
+            return name, dim
     return None
 
 
@@ -130,47 +147,66 @@ def load(checkpoint: Checkpoint, card: ModelCard) -> nn.Module:
     Raises:
         UserError: keys or shapes do not fit, or the container contradicts the card's colour order.
     """
-    check(checkpoint, card)
+    found = check(checkpoint, card)
     with torch.device("meta"):
         module = build(card.architecture, card.dim)
-    floats = {key: value.float() if value.is_floating_point() else value for key, value in checkpoint.tensors.items()}
-    module.load_state_dict(floats, strict=True, assign=True)
+    try:
+        module.load_state_dict(as_floats(found), strict=True, assign=True)
+    except Misfit as error:
+        raise UserError(f"{checkpoint.path} does not fit the architecture {card.architecture} ({error}).") from None
+    say(found.taken_off)
     return module.eval()
 
 
-def check(checkpoint: Checkpoint, card: ModelCard) -> None:
-    """Check that a checkpoint fits its card, without loading it into a network.
+def check(checkpoint: Checkpoint, card: ModelCard) -> Fit:
+    """Find the tensors of a card's network in a checkpoint, without loading them into one.
 
     Raises:
-        UserError: keys or shapes do not fit (with the first few, and the architecture that would fit), or the
-            container is one whose published colour order contradicts the card. Weights that were trained in the
-            other order are to be saved under bare keys.
+        UserError: keys or shapes do not fit (with the first few, and the architecture that would fit), several sets
+            of tensors do, or the container is one whose published colour order contradicts the card. Weights that
+            were trained in the other order are to be saved under bare keys.
     """
-    with torch.device("meta"):
-        want = {key: tuple(value.shape) for key, value in build(card.architecture, card.dim).state_dict().items()}
-    have = {key: tuple(value.shape) for key, value in checkpoint.tensors.items()}
-    if have != want:
-        raise UserError(_misfit(checkpoint, card, have, want))
-    colour = COLOURS.get(checkpoint.container) if card.architecture in LAYOUTS else None
+    try:
+        found = _fit(checkpoint, card.architecture, card.dim)
+    except Misfit as error:
+        raise UserError(_misfit(checkpoint, card, error)) from None
+    container = _container(found)
+    colour = COLOURS.get(container) if card.architecture in LAYOUTS else None
     if colour and colour != card.colour:
         raise UserError(
-            f"{checkpoint.path} is in the {checkpoint.container} container, whose weights take {colour}, but its model "
+            f"{checkpoint.path} is in the {container} container, whose weights take {colour}, but its model "
             f"card says {card.colour}; write the card anew with --colour {colour}."
         )
+    return found
 
 
-def _misfit(checkpoint: Checkpoint, card: ModelCard, have: dict[str, Any], want: dict[str, Any]) -> str:
-    faults = {
-        "missing": [key for key in want if key not in have],
-        "unexpected": [key for key in have if key not in want],
-        "of another shape": [
-            f"{key} {have[key]}, not {want[key]}" for key in want if have.get(key, want[key]) != want[key]
-        ],
-    }
-    listing = "; ".join(f"{what}: {_few(keys)}" for what, keys in faults.items() if keys)
-    fit = identify(checkpoint)
-    advice = f"its tensors are those of {fit[0]} with {fit[1]} dimensions" if fit else _what_it_looks_like(have)
-    return f"{checkpoint.path} does not fit the architecture {card.architecture} ({listing}); {advice}."
+def _fit(checkpoint: Checkpoint, architecture: str, dim: int) -> Fit:
+    with torch.device("meta"):
+        want = {key: tuple(value.shape) for key, value in build(architecture, dim).state_dict().items()}
+    try:
+        return fit(checkpoint.content, want, dim)
+    except Ambiguous as error:
+        raise UserError(
+            f"{checkpoint.path} does not say which network is meant ({error}); choose one with `python -m "
+            f"ray_jobs.models convert {checkpoint.path} {checkpoint.path.stem}_chosen.safetensors --at PLACE`."
+        ) from None
+
+
+def _container(found: Fit) -> Container:
+    """Wrappers of training programs are in no published file."""
+    if found.wrapped:
+        return "bare"
+    return next((container for container, prefix in PREFIXES.items() if found.prefix == prefix), "bare")
+
+
+def _misfit(checkpoint: Checkpoint, card: ModelCard, error: Misfit) -> str:
+    other = identify(checkpoint)
+    if other:
+        advice = f"its tensors are those of {other[0]} with {other[1]} dimensions"
+    else:
+        every = sets_of_tensors(checkpoint.content).values()
+        advice = _what_it_looks_like(max(every, key=len, default={}))
+    return f"{checkpoint.path} does not fit the architecture {card.architecture} ({error}); {advice}."
 
 
 def _what_it_looks_like(keys: Mapping[str, Any]) -> str:
@@ -184,11 +220,6 @@ def _what_it_looks_like(keys: Mapping[str, Any]) -> str:
     return f"no network here has its keys; known are {', '.join(ARCHITECTURES)}"
 
 
-def _few(names: list[str]) -> str:
-    rest = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + rest
-
-
 def save(tensors: Mapping[str, Tensor], path: Path) -> None:
     """Write tensors as safetensors; the file appears complete or not at all."""
     from safetensors.torch import save_file
@@ -198,24 +229,38 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> None:
         save_file({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}, partial)
 
 
-def convert(source: Path, target: Path) -> int:
-    """Rewrite the tensors of any PyTorch checkpoint as safetensors under their own names; nothing in it is run.
+def convert(source: Path, target: Path, at: str = "") -> int:
+    """Rewrite the tensors of any PyTorch checkpoint as safetensors; nothing in it is run.
+
+    Args:
+        source: the checkpoint.
+        target: the .safetensors file to write.
+        at: where in it the tensors lie: keys and a prefix that is taken off the names, joined by '/' ("ema",
+            "state_dict/teacher."). Empty: all under `state_dict` if there is one, else under the only key that has
+            any, with their own names.
 
     Returns:
         The number of tensors written.
 
     Raises:
-        UserError: the source is no checkpoint, or the target is no .safetensors path.
+        UserError: the source is no checkpoint, there are no tensors at `at`, there are several places, or the target
+            is no .safetensors path.
     """
-    from faceverify.models import unpickle
-
     if target.suffix != ".safetensors":
         raise UserError(f"'{target}' must end in .safetensors; choose another name for the output.")
     try:
-        tensors = unpickle.read(source)
+        data = source.read_bytes()
+        content = unpickle.read_bytes(data).content
     except (unpickle.Refused, OSError) as error:
         raise UserError(f"{source} cannot be converted: {error}.") from error
-    if not tensors:
-        raise UserError(f"{source} cannot be converted: it holds no tensors.")
+    places = sets_of_tensors(content)
+    tensors = tensors_at(content, at) if at else places.get("state_dict") or next(iter(places.values()), {})
+    if not tensors or not (at or "state_dict" in places or len(places) == 1):
+        there = (
+            f"it holds tensors at {few([place or 'the top' for place in places])}" if places else "it holds no tensors"
+        )
+        raise UserError(f"{source} cannot be converted: {there}{'; choose one with --at' if places else ''}.")
+    if sum(value.nbytes for value in tensors.values()) > 2 * len(data):
+        raise UserError(f"{source} cannot be converted: its tensors share memory, and would take far more than it.")
     save(tensors, target)
     return len(tensors)

@@ -1,14 +1,16 @@
 """Embedders that ONNX Runtime runs."""
 
 import ctypes.util
+import hashlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
+from onnx import ModelProto
 
 from faceverify.errors import UserError
-from faceverify.models import EngineConfig, cache
+from faceverify.models import EngineConfig, cache, onnx_file, registry, trial
 from faceverify.models.card import ModelCard
 from faceverify.models.engines import CPU_BATCH, Engine, threads_of
 from faceverify.models.prelu import without_prelu
@@ -56,17 +58,35 @@ class OnnxEngine(Engine):
         return np.asarray(self._session.run([self._output], {self._input: x})[0])[:count]
 
 
-def check(path: Path, card: ModelCard) -> None:
-    """Check that an ONNX file loads and that its input and output are those of the card.
+def check(path: Path, card: ModelCard) -> str:
+    """Check that an ONNX file loads and that its input and output are those of the card; returns nothing to say.
 
     Raises:
         UserError: if not.
     """
+    require_tried(path)
     _ports(_session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False), card, path)
+    return ""
+
+
+def require_tried(path: Path) -> None:
+    """Try a graph in a process of its own, unless it is one of the published ones.
+
+    Raises:
+        UserError: it cannot be loaded and run within bounds.
+    """
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if registry.known(sha256) is None:
+        try:
+            trial.require_tried("embedder", data, sha256)
+        except ValueError as error:
+            raise UserError(f"ONNX Runtime cannot load {path} ({error}); fetch or export it again.") from None
 
 
 def output_dim(path: Path) -> int | None:
     """Return the length of the embedding that an ONNX file announces, None if it announces none."""
+    require_tried(path)
     shape = _session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False).get_outputs()[0].shape
     return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
 
@@ -96,6 +116,25 @@ def _options(name: str, card: ModelCard) -> dict[str, Any]:
 def _session(
     path: Path, threads: int, providers: list[tuple[str, dict[str, Any]]], optimise: bool = True
 ) -> ort.InferenceSession:
+    model = onnx_file.read(path)
+    try:
+        return open_session(model, threads, providers, optimise)
+    except Exception as error:  # the runtime's own exceptions share no public base class
+        text = str(error).splitlines()[0][:200]
+        raise UserError(f"ONNX Runtime cannot load {path} ({text}); fetch or export it again.") from error
+
+
+def open_session(
+    model: ModelProto, threads: int, providers: list[tuple[str, dict[str, Any]]], optimise: bool
+) -> ort.InferenceSession:
+    """Give a graph to ONNX Runtime, which raises exceptions of its own.
+
+    Args:
+        model: a checked graph (`onnx_file`).
+        threads: for one call.
+        providers: their full names and options, best first.
+        optimise: whether the graph may be changed so that it runs faster.
+    """
     if any(name == PROVIDERS["cuda"] for name, _ in providers):
         ort.preload_dlls()  # finds the CUDA libraries that came with PyTorch
     options = ort.SessionOptions()
@@ -104,12 +143,9 @@ def _session(
     level = ort.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.log_severity_level = 3  # errors only
-    on_cpu = optimise and providers[0][0] == PROVIDERS["cpu"]
-    try:
-        return ort.InferenceSession(without_prelu(path) if on_cpu else str(path), options, providers=providers)
-    except Exception as error:  # the runtime's own exceptions share no public base class
-        text = str(error).splitlines()[0][:200]
-        raise UserError(f"ONNX Runtime cannot load {path} ({text}); fetch or export it again.") from error
+    if optimise and providers[0][0] == PROVIDERS["cpu"]:
+        model = without_prelu(model)
+    return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
 
 
 def _ports(session: ort.InferenceSession, card: ModelCard, path: Path) -> tuple[str, str, int | None]:

@@ -67,13 +67,13 @@ def load_network(path: Path, card: ModelCard) -> nn.Module:
     return checkpoints.load(checkpoints.read(path), card)
 
 
-def check(path: Path, card: ModelCard) -> None:
-    """Check that a PyTorch or safetensors file holds the card's network.
+def check(path: Path, card: ModelCard) -> str:
+    """Check that a PyTorch or safetensors file holds the card's network; returns what is taken off, for people.
 
     Raises:
         UserError: if not.
     """
-    checkpoints.check(checkpoints.read(path), card)
+    return checkpoints.check(checkpoints.read(path), card).taken_off
 
 
 def _device(provider: str) -> torch.device:

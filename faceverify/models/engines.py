@@ -92,8 +92,9 @@ def load_engine(model: str, config: EngineConfig) -> Engine:
         other = "is an ONNX graph" if is_onnx else "holds PyTorch weights (export them to ONNX first)"
         raise UserError(f"engine is '{config.engine}', but {path} {other}; set engine to 'auto'.")
     if is_onnx:
-        from faceverify.models.engine_onnx import OnnxEngine
+        from faceverify.models.engine_onnx import OnnxEngine, require_tried
 
+        require_tried(path)
         return OnnxEngine(path, card, config)
     from faceverify.models.engine_torch import TorchEngine, load_network
 

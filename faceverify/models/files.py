@@ -6,7 +6,7 @@ from pathlib import Path
 
 from faceverify.errors import UserError
 from faceverify.models import registry
-from faceverify.models.card import METADATA_KEY, ModelCard, card_path, contradictions, parse
+from faceverify.models.card import MAX_BYTES, METADATA_KEY, ModelCard, card_path, check_scale, contradictions, parse
 
 SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
 
@@ -37,8 +37,8 @@ def card_of(path: Path) -> ModelCard:
     A file known by its SHA-256 always gets the card of the registry, so that it has one digest everywhere.
 
     Raises:
-        UserError: there is no card (the text says how to write one), the card is of another file, or it contradicts
-            what is known about the file.
+        UserError: there is no card (the text says how to write one), the card is of another file, contradicts what is
+            known about the file, or feeds what no network is fed.
     """
     require_file(path)
     sha256 = sha256_of(path)
@@ -53,6 +53,8 @@ def card_of(path: Path) -> ModelCard:
         )
     for card, where in given:
         check_agreement(card, truth, where, path)
+    if given and not any(card.unusual_scale for card, _ in given):  # one beside the file may vouch for one inside it
+        check_scale(truth, given[0][1])
     return replace(truth, sha256=sha256)
 
 
@@ -64,7 +66,8 @@ def _given(path: Path) -> list[tuple[ModelCard, str]]:
         found.append((parse(text, where), where))
     beside = card_path(path)
     if beside.is_file():
-        found.append((parse(beside.read_bytes(), str(beside)), str(beside)))
+        with beside.open("rb") as stream:
+            found.append((parse(stream.read(MAX_BYTES + 1), str(beside)), str(beside)))
     return found
 
 
@@ -74,18 +77,17 @@ def onnx_metadata(path: Path) -> dict[str, str]:
     Raises:
         UserError: if it is no ONNX file.
     """
-    import onnx
-    from google.protobuf.message import DecodeError
+    from faceverify.models import onnx_file
 
-    try:
-        model = onnx.load(path, load_external_data=False)
-    except DecodeError as error:
-        raise UserError(f"{path} is damaged or no ONNX file; fetch it again.") from error
+    model = onnx_file.read(path)
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def check_network(path: Path, card: ModelCard) -> None:
+def check_network(path: Path, card: ModelCard) -> str:
     """Check that a weights file holds the network of a card, as far as that can be seen without running it.
+
+    Returns:
+        What is taken off the weights when they are loaded, for people; empty if nothing is.
 
     Raises:
         UserError: if not.
@@ -94,7 +96,7 @@ def check_network(path: Path, card: ModelCard) -> None:
         from faceverify.models.engine_onnx import check
     else:
         from faceverify.models.engine_torch import check
-    check(path, card)
+    return check(path, card)
 
 
 def _check_sha256(card: ModelCard, sha256: str, where: str) -> None:

@@ -5,21 +5,17 @@ function written as relu(x) * (1 - slope) + x * slope stays in that chain. Measu
 3.0 ms per face instead of 8.3, IR-18 23 instead of 30; unit embeddings differ by less than 3e-7.
 """
 
-from pathlib import Path
-
 import numpy as np
-import onnx
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 
-def without_prelu(path: Path) -> bytes:
-    """Return the ONNX file with every PRelu of constant slope replaced; the file itself is left as it is."""
-    model = onnx.load(path)
+def without_prelu(model: ModelProto) -> ModelProto:
+    """Replace every PRelu of constant slope in a graph; returns the same graph."""
     slopes = {tensor.name: tensor for tensor in model.graph.initializer}
     nodes: list[NodeProto] = []
     added: list[TensorProto] = []
     for node in model.graph.node:
-        if node.op_type == "PRelu" and node.input[1] in slopes:
+        if node.op_type == "PRelu" and len(node.input) == 2 and node.input[1] in slopes:
             more, constant = _replacement(node, slopes[node.input[1]])
             nodes += more
             added.append(constant)
@@ -28,7 +24,7 @@ def without_prelu(path: Path) -> bytes:
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     model.graph.initializer.extend(added)
-    return model.SerializeToString()
+    return model
 
 
 def _replacement(node: NodeProto, slope: TensorProto) -> tuple[list[NodeProto], TensorProto]:

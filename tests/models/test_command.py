@@ -1,13 +1,16 @@
 """`python -m ray_jobs.models`: what a user types and reads."""
 
 import argparse
+import json
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from faceverify.errors import UserError
 from faceverify.models import checkpoints, load_engine
+from faceverify.models.card import card_path
 from ray_jobs import models
 
 
@@ -121,3 +124,19 @@ def test_no_network_is_code_3(run, monkeypatch):
     monkeypatch.setattr(urllib.request, "urlopen", fails)
     code, _, err = run("fetch", "cvlface_adaface_ir18_casia")
     assert code == 3 and "no route to host" in err and "--from FILE" in err and err.count("\n") == 1
+
+
+def test_an_implausible_card_is_refused_however_it_was_written(run, tiny, faces, tmp_path):
+    """By `card`, and when somebody wrote it by hand; with --force it is kept, and used."""
+    path = tmp_path / "x.safetensors"
+    checkpoints.save(tiny.state_dict(), path)
+    given = ("card", path, "--colour", "RGB", "--mean", 0.485, 0.456, 0.406, "--std", 0.229, 0.224, 0.225)
+    code, _, err = run(*given)
+    assert code == 2 and "a grey pixel of 128 would become 556.8" in err and "--force" in err
+    assert run(*given, "--force")[0] == 0
+    assert load_engine(str(path)).embed(faces).shape == (5, 32)
+    by_hand = json.loads(card_path(path).read_text())
+    assert by_hand.pop("unusual_scale") is True
+    card_path(path).write_text(json.dumps(by_hand))
+    with pytest.raises(UserError, match=r"x\.safetensors\.card\.json has mean 0\.485.*556\.8"):
+        load_engine(str(path))

@@ -4,11 +4,12 @@ import dataclasses
 import shutil
 from pathlib import Path
 
+import onnx
 import pytest
 
 from faceverify.errors import UserError
 from faceverify.models import checkpoints, files, registry
-from faceverify.models.card import card_path
+from faceverify.models.card import METADATA_KEY, card_path
 
 
 @pytest.fixture
@@ -43,6 +44,18 @@ def test_a_card_beside_must_agree_with_the_card_inside(exported, tmp_path):
         files.card_of(path)
     card_path(path).write_text(dataclasses.replace(inside, name="other name").to_json())
     assert files.card_of(path) == inside
+
+
+def test_a_card_beside_vouches_for_an_odd_scale_inside(exported, tmp_path):
+    path = Path(shutil.copy(exported[1].path, tmp_path))
+    model = onnx.load(path)
+    odd = dataclasses.replace(exported[1].card, mean=(0.5,) * 3, std=(0.5,) * 3, sha256=None)
+    onnx.helper.set_model_props(model, {METADATA_KEY: odd.to_json()})
+    onnx.save(model, path)
+    with pytest.raises(UserError, match=r"in the metadata of .* has mean 0\.5 .*become 255\.0"):
+        files.card_of(path)
+    card_path(path).write_text(dataclasses.replace(odd, unusual_scale=True).to_json())
+    assert files.card_of(path).mean == (0.5,) * 3
 
 
 @pytest.mark.parametrize("change", [{"colour": "BGR"}, {"std": (127.5, 127.5, 127.5)}, {"dim": 512}])

@@ -100,8 +100,6 @@ def test_opcodes_that_call_or_alter_are_inert(payload, tmp_path):
     with pytest.raises(unpickle.Refused):
         unpickle.read(path)
     assert not marker.exists()
-    assert "__init__" in vars(unpickle._Placeholder) and unpickle._Placeholder(1) is not None
-    assert unpickle._Mapping([("a", 1)]) == {"a": 1}
 
 
 def test_a_tensor_larger_than_its_storage_is_refused(tmp_path):

@@ -1,0 +1,111 @@
+"""Trying a graph that nobody vouches for in a process of its own, before this one opens it.
+
+A graph is a program too: it may ask for any amount of memory in a few bytes, and a damaged one may bring the library
+down that runs it. So a file that is not among the published ones is loaded and run once by a child with limits on
+memory and time. What passed is noted in the cache, by content and library, and not tried again on that machine.
+"""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+
+Kind = Literal["embedder", "scrfd", "yunet"]
+SECONDS = 120  # of computing; of waiting ten times as much, for machines that do other things too
+_ROOM, _TIMES = 700 << 20, 6  # bytes of memory beside so many times the size of the file
+_MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
+_LIBRARIES = {"yunet": ("opencv-python-headless",)}
+
+
+def require_tried(kind: Kind, data: bytes, sha256: str) -> None:
+    """Check that a graph can be loaded and run within bounds, in a child process.
+
+    Args:
+        kind: what runs it.
+        data: content of the ONNX file.
+        sha256: of `data`, in hexadecimal.
+
+    Raises:
+        ValueError: it cannot be loaded, takes more than six times its size and 700 MB, or two minutes, or ends the
+            child; the text says which.
+    """
+    from faceverify.models import cache
+
+    note = cache.cache_dir() / "tried" / f"{kind}-{sha256}-{_library(kind)}"
+    if note.exists():
+        return
+    limit = _ROOM + _TIMES * len(data)
+    command = [sys.executable, "-m", "faceverify.models.trial", kind, str(limit)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # as this process finds its modules
+    try:
+        done = subprocess.run(  # noqa: S603
+            command, input=data, capture_output=True, timeout=10 * SECONDS, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise ValueError(f"it could not be loaded and run within {10 * SECONDS} s") from None
+    if done.returncode < 0:
+        raise ValueError(
+            f"it ended the process that tried it with signal {-done.returncode}: it is damaged, or wants more memory "
+            f"than {limit >> 20:,} MB"
+        )
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip().splitlines() or ["no reason given"]
+        raise ValueError(said[-1][:200])
+    try:
+        note.parent.mkdir(parents=True, exist_ok=True)
+        note.touch()
+    except OSError:
+        return  # it is tried again next time
+
+
+def _library(kind: Kind) -> str:
+    for name in _LIBRARIES.get(kind, ("onnxruntime", "onnxruntime-gpu")):
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return ""
+
+
+def attempt(kind: Kind, data: bytes) -> None:
+    """Load and run a graph; what it gives is not looked at. Raises whatever the library raises."""
+    import numpy as np
+
+    from faceverify.models import onnx_file
+
+    model = onnx_file.parse(data)
+    rng = np.random.default_rng(0)
+    if kind == "yunet":
+        from faceverify.align.yunet import YuNet
+
+        YuNet(data, "").detect([rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)])
+        return
+    from faceverify.models.engine_onnx import open_session
+
+    session = open_session(model, 1, [("CPUExecutionProvider", {})], kind == "embedder")
+    for one in session.get_inputs():
+        shape = [side if isinstance(side, int) else 2 for side in one.shape]
+        if kind == "scrfd" and len(shape) == 4:
+            shape = [1, 3, 160, 160]
+        if one.type == "tensor(float)" and max(shape, default=1) <= _MAX_SIDE and len(shape) == 4:
+            session.run(None, {one.name: rng.random(shape, np.float32)})
+
+
+def _main() -> int:
+    import resource
+
+    kind, limit = sys.argv[1:]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
+    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    try:
+        attempt(kind, sys.stdin.buffer.read())  # pyrefly: ignore[bad-argument-type]
+    except Exception as error:
+        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())
