@@ -221,6 +221,8 @@ def summarise(out: Location) -> None:
             old = was["by_generator"].get(generator) if was else None  # none of its pairs could be scored then
             then = f", {old['accept_rate']:.1%} before" if old else ""
             print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person{then}")
+    for note in found["notes"]:
+        print(note)
     print(f"Report: {out / 'report.html'}")
 
 

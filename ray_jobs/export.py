@@ -1,6 +1,6 @@
 """A trained network in, ONNX files out: kept only if they give the embeddings and the EER that PyTorch gives.
 
-python -m ray_jobs.export configs/export.yaml --checkpoint runs/train --faces runs/faces --pairs runs/pairs \
+python -m ray_jobs.export configs/export.yaml --checkpoint runs/train --faces runs/all_faces --pairs runs/pairs \
     --out runs/export
 """
 
@@ -105,13 +105,16 @@ def check_inputs(config: ExportConfig) -> Inputs:
     digests = {"model": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
     if not places:
         return Inputs(taken, [], None, digests)
+    from faceverify.aligned import remedy_for_pairs
     from faceverify.training.pair_faces import choose
 
     faces = open_table(places["faces"], "faces", tables.FACES, "faces")
     pairs = open_table(places["pairs"], "pairs", tables.PAIRS, "pairs")
     if taken.card.input_size != (112, 112):
         raise UserError(f"faces: they are 112x112, but {taken.card.name} takes {taken.card.input_size}; leave it out.")
-    return Inputs(taken, faces, choose(faces, pairs, config.split, config.max_pairs, config.seed), digests)
+    wanted = config.split, config.max_pairs, config.seed
+    chosen = choose(faces, pairs, *wanted, lambda: remedy_for_pairs(config.pairs, config.faces))
+    return Inputs(taken, faces, chosen, digests)
 
 
 def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
