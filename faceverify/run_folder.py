@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
-from faceverify.errors import UserError
+from faceverify.errors import AnotherRun, UserError
 from faceverify.storage import Location
 
 WORK = ".work"
@@ -61,9 +61,11 @@ class RunFolder:
         elif started != self.plan:
             self.release()
             state = "the finished" if self.complete else "an unfinished"
-            raise UserError(
-                f"{out} holds {state} result of another run (it differs in {_differing(started, self.plan)}); "
-                "choose another --out, or pass --overwrite to start anew."
+            differs = ", ".join(differences(started, self.plan))
+            raise AnotherRun(
+                f"{out} holds {state} result of another run (it differs in {differs}); "
+                "choose another --out, or pass --overwrite to start anew.",
+                differs,
             )
         elif self.complete:
             self.release()
@@ -282,13 +284,9 @@ def _read_json(location: Location) -> dict[str, Any] | None:
     return json.loads(location.read_bytes()) if location.is_file() else None
 
 
-def _differing(left: Any, right: Any) -> str:
-    return ", ".join(_differences(left, right))
-
-
-def _differences(left: Any, right: Any, prefix: str = "") -> list[str]:
+def differences(left: Any, right: Any, prefix: str = "") -> list[str]:
     """Dotted names of the entries in which two JSON-like values differ."""
     if not (isinstance(left, dict) and isinstance(right, dict)):
         return [] if left == right else [prefix or "everything"]
     names = [*left, *(key for key in right if key not in left)]
-    return [d for name in names for d in _differences(left.get(name), right.get(name), f"{prefix}.{name}".lstrip("."))]
+    return [d for name in names for d in differences(left.get(name), right.get(name), f"{prefix}.{name}".lstrip("."))]
