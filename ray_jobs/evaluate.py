@@ -21,6 +21,7 @@ from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
+from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
 from faceverify.run_folder import RunFolder
@@ -97,13 +98,18 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     }
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
-        with folder.planning():  # a mistake found while measuring leaves nothing behind
+        clock = Stopwatch()
+        with folder.planning(), clock("evaluate"):  # a mistake found while measuring leaves nothing behind
             table = pa.concat_tables(stream_table(files["scores"]))
             wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
             result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
             change = compared(files["before"], table, result, wanted) if "before" in files else None
             _write(config, folder, result, change, about(config, origin, story()), origin)
-            folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
+        failures = result.failures
+        counts = {"scores": failures.pairs - failures.failed - failures.unlabelled}
+        facts = {"rows_in": {"scores": table.num_rows}, "rows_out": counts, "rejects": failures.by_status}
+        facts |= {"unlabelled": failures.unlabelled, "model": origin.get("model", {}), "seconds": clock.seconds}
+        folder.finish({"job": "evaluate", "config": asdict(config), **facts})
     summarise(out)
 
 

@@ -140,6 +140,9 @@ def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
             "model": json.loads(exports[0].card.to_json()),
             "files": facts,
             "compared": compared,
+            "rows_in": {name: compared[name] for name in ("pairs", "faces") if name in compared},
+            "rows_out": {"files": len(facts)},
+            "rejects": {},
             "seconds": clock.seconds,
         }
     )

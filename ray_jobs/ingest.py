@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from faceverify import tables
 from faceverify.config import JobConfig, identity
 from faceverify.datasets import DatasetConfig, read
+from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
@@ -40,10 +41,12 @@ def run(config: IngestConfig) -> None:
     plan = {"job": "ingest", "config": identity(config), "inputs": {"source": digest}}
     folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
+        clock = Stopwatch()
         with folder.planning():
             if config.layout == "rendered":
-                draw(config, source)
-            _finish(config, source, folder)
+                with clock("draw"):
+                    draw(config, source)
+            _finish(config, source, folder, clock)
     summarise(folder)
 
 
@@ -74,8 +77,9 @@ def draw(config: IngestConfig, source: Location) -> None:
     progress.finish()
 
 
-def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
-    listing = read(source, config)
+def _finish(config: IngestConfig, source: Location, folder: RunFolder, clock: Stopwatch) -> None:
+    with clock("list"):
+        listing = read(source, config)
     counts = {"photos": folder.publish("photos", [listing.photos], listing.photos.schema)}
     tables.validate(listing.photos.schema, tables.PHOTOS, "photos")
     if listing.pairs is not None:
@@ -84,7 +88,8 @@ def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
     persons = len(listing.photos["person"].unique())
     fakes = listing.photos["is_fake"].to_pylist().count(True)
     facts = {"persons": persons, "fakes": fakes, "rows_in": {"files": counts["photos"] + sum(reasons.values())}}
-    folder.finish({"job": "ingest", "config": asdict(config), **facts, "rows_out": counts, "rejects": reasons})
+    facts |= {"rows_out": counts, "rejects": reasons, "seconds": clock.seconds}
+    folder.finish({"job": "ingest", "config": asdict(config), **facts})
 
 
 def summarise(folder: RunFolder) -> None:

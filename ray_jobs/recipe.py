@@ -162,11 +162,13 @@ def _check_network(name: str) -> None:
     from faceverify.models import registry
     from faceverify.models.engines import resolve
     from faceverify.models.files import SUFFIXES
+    from faceverify.models.folders import weights_file
 
     if name and (name in registry.entries() or name.endswith(SUFFIXES)):
         resolve(name)
     elif name:
         check_readable(open_location(name), "the network")
+        weights_file(name)
 
 
 class Recipe:

@@ -105,7 +105,7 @@ def _welcome(desk: Desk, host: str, port: int, token: str | None) -> str:
 def _farewell(desk: Desk) -> str:
     progress = desk.progress()
     command = next_command(desk.table.manifest.get("command", ""), desk.table.out.uri, desk.ledger.file.uri)
-    return (
-        f"\n{progress['cases_done']:,} of {progress['cases']:,} cases are done. "
-        f"{len(desk.ledger):,} decisions are in {desk.ledger.file}\nApply them: {command}"
-    )
+    done = f"\n{progress['cases_done']:,} of {progress['cases']:,} cases are done. "
+    if not len(desk.ledger):
+        return f"{done}Nothing was decided, so that there is nothing to apply."
+    return f"{done}{len(desk.ledger):,} decisions are in {desk.ledger.file}\nApply them: {command}"
