@@ -209,7 +209,7 @@ def summarise(folder: RunFolder) -> None:
         if compared
         else "The EER was not compared: that needs --faces and --pairs."
     )
-    print(f"Use it: --model {folder.out / FULL}")
+    print(f"Use it: score --model {folder.out / FULL}")
     print(f"Output: {folder.out}")
 
 
