@@ -60,13 +60,7 @@ class RunFolder:
             (self.work / "plan.json").write_bytes(_to_json(self.plan))
         elif started != self.plan:
             self.release()
-            state = "the finished" if self.complete else "an unfinished"
-            differs = ", ".join(differences(started, self.plan))
-            raise AnotherRun(
-                f"{out} holds {state} result of another run (it differs in {differs}); "
-                "choose another --out, or pass --overwrite to start anew.",
-                differs,
-            )
+            raise _another(out, self.complete, differences(started, self.plan))
         elif self.complete:
             self.release()
             self.work.delete()  # left behind if the run was killed right after its commit
@@ -202,6 +196,34 @@ class RunFolder:
         (self.out / MANIFEST).write_bytes(_to_json({**facts, **manifest}))
         self.release()
         self.work.delete()
+
+
+def dry_run(out: Location, plan: dict[str, Any], overwrite: bool) -> None:
+    """What `--dry-run` ends with: says whether a run with this plan would begin, go on or be done; writes nothing.
+
+    Raises:
+        AnotherRun: it would be refused, because `out` holds another run.
+    """
+    earlier = _read_json(out / MANIFEST)
+    started = earlier["plan"] if earlier else _read_json(out / WORK / "plan.json")
+    wanted = json.loads(json.dumps(plan, default=str))
+    what = "nothing was started"
+    if started is not None and overwrite:
+        what += f"; what is in {out} would be deleted (--overwrite)"
+    elif started is not None and started != wanted:
+        raise _another(out, earlier is not None, differences(started, wanted))
+    elif started is not None:
+        what += f"; {out} holds {'the finished result' if earlier else 'this run unfinished: it would go on'}"
+    print(f"Dry run: all that can be checked beforehand is in order; {what}.")
+
+
+def _another(out: Location, complete: bool, differing: list[str]) -> AnotherRun:
+    state, differs = "the finished" if complete else "an unfinished", ", ".join(differing)
+    return AnotherRun(
+        f"{out} holds {state} result of another run (it differs in {differs}); "
+        "choose another --out, or pass --overwrite to start anew.",
+        differs,
+    )
 
 
 def part(work: Location, stage: str, shard: int) -> Location:

@@ -12,7 +12,7 @@ from faceverify.config import JobConfig, digest, identity
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_table, read_schema, run_manifest
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import RunFolder, dry_run
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
 from ray_jobs.tasks import run_tasks
@@ -63,13 +63,13 @@ def run(config: CleanConfig) -> None:
     check_writable(out, "out")
     if config.materialise:
         check_writable(open_location(config.materialise), "materialise")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     from faceverify.cleaning.commit import OUTPUTS
 
     chosen = identity(config)
     plan = {"job": "clean", "config": {k: v for k, v in chosen.items() if k != "materialise"}, "inputs": inputs.digests}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)

@@ -24,7 +24,7 @@ from faceverify.evaluation.result import Evaluation
 from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, run_manifest, stream_table, table_files
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import RunFolder, dry_run
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import run_job
 
@@ -87,15 +87,15 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     files = {name: open_table(one, "scores", tables.SCORES, name) for name, one in places.items()}
     calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
     origin = run_manifest(place) or {}
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     judged = calibration.to_json() if calibration else ""
     plan = {
         "job": "evaluate",
         "config": identity(config),
         "inputs": {"calibration": judged} | {name: fingerprint(one) for name, one in places.items()},
     }
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         clock = Stopwatch()

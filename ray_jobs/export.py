@@ -19,7 +19,7 @@ from faceverify.errors import FaceverifyError, UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table
 from faceverify.models.card import card_path
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import RunFolder, dry_run
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Progress, run_job
 
@@ -76,10 +76,10 @@ def run(config: ExportConfig) -> None:
     card = inputs.taken.card
     print(f"Network: {card.name} ({card.architecture}, {card.dim} numbers, {card.colour}, card {card.digest[:12]})")
     print(f"Taken from {inputs.taken.said}")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     plan = {"job": "export", "config": identity(config), "inputs": inputs.digests}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)

@@ -17,7 +17,7 @@ from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
-from faceverify.run_folder import RunFolder, part, read_part, write_part
+from faceverify.run_folder import RunFolder, dry_run, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.resources import limit_threads
 from ray_jobs.session import Cluster, Progress, check_shared, connect, run_job
@@ -73,10 +73,10 @@ def run(config: FakesConfig) -> None:
     inputs = check_inputs(config, generators)
     out = open_location(config.out)
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     plan = {"job": "fakes", "config": identity(config), "inputs": inputs.digests}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, ("photos", PICTURES, "rejects"), config.overwrite)
     if not folder.complete:
         finish(config, inputs, generators, folder)

@@ -11,7 +11,7 @@ from faceverify.config import JobConfig, identity
 from faceverify.datasets import DatasetConfig, read
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import RunFolder, dry_run
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Progress, check_shared, connect, run_job
 
@@ -34,11 +34,11 @@ def run(config: IngestConfig) -> None:
     else:
         check_readable(source, "source")
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     digest = "" if config.layout == "rendered" else fingerprint(source)
     plan = {"job": "ingest", "config": identity(config), "inputs": {"source": digest}}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
         clock = Stopwatch()

@@ -12,7 +12,7 @@ from faceverify.config import JobConfig, identity
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table, stream_table
-from faceverify.run_folder import RunFolder, part
+from faceverify.run_folder import RunFolder, dry_run, part
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.session import Progress, check_shared, connect, run_job
 from ray_jobs.tasks import run_tasks
@@ -74,11 +74,11 @@ def run(config: PairsConfig) -> None:
     faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
     out = open_location(config.out)
     check_writable(out, "out")
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     digests = {name: fingerprint(place) for name, place in places.items()}
     plan = {"job": "pairs", "config": identity(config), "inputs": digests}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, (STAGE, "pairs.csv"), config.overwrite)
     if not folder.complete:
         finish(config, photos, faces, folder)

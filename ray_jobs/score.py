@@ -22,7 +22,7 @@ from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, stream_table
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.run_folder import RunFolder, dry_run, read_part
 from faceverify.scoring.csv_output import CsvConfig, write_csv
 from faceverify.scoring.photos import STAGE, photo_facts, published_rows
 from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
@@ -90,10 +90,10 @@ def run(config: ScoreConfig) -> None:
     out = open_location(config.out)
     check_writable(out, "out")
     print_plan(config, inputs)
-    if config.dry_run:
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     plan = {"job": "score", "config": identity(config), "inputs": inputs.digests}
+    if config.dry_run:
+        dry_run(out, plan, config.overwrite)
+        return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, folder)

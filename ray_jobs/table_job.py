@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from faceverify.config import JobConfig, identity
 from faceverify.faces import Stopwatch
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.run_folder import RunFolder, dry_run, read_part
 from faceverify.shards import write_shards
 from faceverify.storage import Location, check_writable, open_location
 from ray_jobs.session import Cluster, Progress, check_shared, connect
@@ -51,11 +51,11 @@ class TableJob:
         """Cut the rows into shards, run them through source and sink, commit the table and `rejects`."""
         out = open_location(self.config.out)
         check_writable(out, "out")
-        if self.config.dry_run:
-            print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-            return
         decisive = {name: value for name, value in identity(self.config).items() if name not in self.run_only}
         plan = {"job": self.job, "config": decisive, "inputs": self.digests}
+        if self.config.dry_run:
+            dry_run(out, plan, self.config.overwrite)
+            return
         folder = RunFolder(out, plan, (self.table, "rejects"), self.config.overwrite)
         if not folder.complete:
             self._finish(folder)

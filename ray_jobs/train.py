@@ -14,7 +14,7 @@ from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table
 from faceverify.losses import LossConfig
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import RunFolder, dry_run
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.training.augment import AugmentConfig
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
@@ -63,13 +63,14 @@ class TrainConfig(JobConfig):
 def run(config: TrainConfig) -> None:
     """Check, say what it will cost, train, report."""
     ready = prepare(config)
-    if config.dry_run:
-        print(reckon(config, ready, 1))
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
-        return
     decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
     plan = {"job": "train", "config": decisive, "inputs": ready.inputs}
-    folder = RunFolder(open_location(config.out), plan, OUTPUTS, config.overwrite)
+    out = open_location(config.out)
+    if config.dry_run:
+        print(reckon(config, ready, 1))
+        dry_run(out, plan, config.overwrite)
+        return
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, ready)
     summarise(folder)

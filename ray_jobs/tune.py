@@ -12,7 +12,7 @@ import tyro
 from faceverify.config import command_line, identity, replaced
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.run_folder import RunFolder, parquet_bytes
+from faceverify.run_folder import RunFolder, dry_run, parquet_bytes
 from faceverify.storage import Location, open_location
 from faceverify.tuning import trials as records
 from faceverify.tuning.options import SearchConfig
@@ -55,13 +55,13 @@ def run(config: TuneConfig) -> None:
     if config.resume and not any((out / name).exists() for name in (".work", "manifest.json")):
         raise UserError(f"resume: {out} holds no search to go on with; check --out, or leave --resume out.")
     ready = train.prepare(training)
+    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
+    plan = {"job": "tune", "config": decisive, "inputs": ready.inputs}
     if config.dry_run:
         print(f"{search.total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
         print(train.reckon(training, ready, 1))
-        print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+        dry_run(out, plan, config.overwrite)
         return
-    decisive = {name: value for name, value in identity(config).items() if name not in RUN_ONLY}
-    plan = {"job": "tune", "config": decisive, "inputs": ready.inputs}
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, folder, training, dimensions, ready)

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from faceverify import tables
-from faceverify.errors import UserError
-from faceverify.run_folder import MANIFEST, WORK, RunFolder, read_part, write_part
+from faceverify.errors import AnotherRun, UserError
+from faceverify.run_folder import MANIFEST, WORK, RunFolder, dry_run, read_part, write_part
 from faceverify.storage import Location, open_location
 
 SCHEMA = pa.schema([("photo", pa.string())])
@@ -124,3 +124,27 @@ def test_the_same_on_s3(bucket: str) -> None:
     folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
     folder.finish({"job": "test"})
     assert [f.path for f in out.files()] == [MANIFEST, "things/part-00000.parquet"]
+
+
+def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, plan = Location(str(tmp_path / "out")), {"config": {"seed": 1}}
+    said = lambda: capsys.readouterr().out.rstrip()  # noqa: E731
+    dry_run(out, plan, False)
+    assert said().endswith("nothing was started.") and not (tmp_path / "out").exists()
+    folder = RunFolder(out, plan, ("rows",))
+    dry_run(out, plan, False)
+    assert said().endswith("holds this run unfinished: it would go on.")
+    for finish in (False, True):
+        if finish:
+            folder.finish({})
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(AnotherRun, match=r"result of another run \(it differs in config.seed\)") as caught:
+            dry_run(out, {"config": {"seed": 2}}, False)
+        assert caught.value.differs == "config.seed"
+        dry_run(out, {"config": {"seed": 2}}, True)
+        assert said().endswith("would be deleted (--overwrite).")
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    dry_run(out, plan, False)
+    assert said().endswith("holds the finished result.")
