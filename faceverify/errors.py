@@ -2,6 +2,7 @@
 
 FaceverifyError
 ├── UserError         the user's mistake: one sentence naming the field or file, the value and what to do (exit code 2)
+│   └── AnotherRun    the output folder holds a run of other options or inputs
 ├── PlatformError     the world is not as needed: storage refuses, a node is missing (exit code 3)
 └── BadData           one photo or pair cannot be used: it becomes a row of `rejects`, and the job goes on
 """
@@ -17,6 +18,23 @@ class FaceverifyError(Exception):
 
 class UserError(FaceverifyError):
     """A mistake that the user can mend; the text is one sentence and is shown without a traceback."""
+
+
+class AnotherRun(UserError):
+    """The output folder holds a run of other options or inputs.
+
+    Args:
+        sentence: for the user.
+        differs: dotted names of what differs ("config.seed, inputs.photos").
+    """
+
+    def __init__(self, sentence: str, differs: str) -> None:
+        super().__init__(sentence)
+        self.differs = differs
+
+    def __reduce__(self) -> tuple[type["AnotherRun"], tuple[str, str]]:
+        # The default would rebuild from the sentence alone.
+        return type(self), (str(self), self.differs)
 
 
 class PlatformError(FaceverifyError):

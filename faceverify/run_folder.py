@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
-from faceverify.errors import UserError
+from faceverify.errors import AnotherRun, UserError
 from faceverify.reading import read_json
 from faceverify.storage import Location, check_no_link
 
@@ -306,7 +306,8 @@ def check_out(out: Location, plan: dict[str, Any], outputs: Sequence[str], overw
     """Refuse a folder that holds something else than this run, without touching anything; see RunFolder.
 
     Raises:
-        UserError: it holds a run with another plan, files of nobody's run where outputs go, or links there.
+        AnotherRun: it holds a run with another plan.
+        UserError: there are files of nobody's run where outputs go, or links there.
     """
     for name in (WORK, MANIFEST, *outputs):
         check_no_link(out / name)
@@ -320,10 +321,22 @@ def check_out(out: Location, plan: dict[str, Any], outputs: Sequence[str], overw
                 "delete it."
             )
     elif started != (wanted := _as_json(plan)):
-        raise UserError(
+        differs = ", ".join(differences(started, wanted))
+        raise AnotherRun(
             f"{out} holds {'the finished' if complete else 'an unfinished'} result of another run (it differs in "
-            f"{_differing(started, wanted)}); choose another --out, or pass --overwrite to start again."
+            f"{differs}); choose another --out, or pass --overwrite to start again.",
+            differs,
         )
+
+
+def what_is_in(out: Location, overwrite: bool) -> str:
+    """What a run would find in its folder, as the end of a sentence; empty if nothing."""
+    complete, started = _started(out)
+    if started is None:
+        return ""
+    if overwrite:
+        return f"; what is in {out} would be deleted (--overwrite)"
+    return f"; {out} holds {'the finished result' if complete else 'this run unfinished: it would go on'}"
 
 
 def _started(out: Location) -> tuple[bool, dict[str, Any] | None]:
@@ -353,13 +366,9 @@ def _read_json(location: Location) -> dict[str, Any] | None:
     return read_json(location, "run") if location.is_file() else None
 
 
-def _differing(left: Any, right: Any) -> str:
-    return ", ".join(_differences(left, right))
-
-
-def _differences(left: Any, right: Any, prefix: str = "") -> list[str]:
+def differences(left: Any, right: Any, prefix: str = "") -> list[str]:
     """Dotted names of the entries in which two JSON-like values differ."""
     if not (isinstance(left, dict) and isinstance(right, dict)):
         return [] if left == right else [prefix or "everything"]
     names = [*left, *(key for key in right if key not in left)]
-    return [d for name in names for d in _differences(left.get(name), right.get(name), f"{prefix}.{name}".lstrip("."))]
+    return [d for name in names for d in differences(left.get(name), right.get(name), f"{prefix}.{name}".lstrip("."))]

@@ -32,6 +32,7 @@ from ray_jobs.session import run_job
 from ray_jobs.tasks import run_tasks
 
 if TYPE_CHECKING:
+    from faceverify.cleaning.decisions_file import ReviewDecision
     from faceverify.cleaning.sequence import RunRound, Work
 
 
@@ -53,6 +54,10 @@ class CleanConfig(JobConfig):
     """Photos per unit of work (whole people): what a worker holds, and what a killed one has to do again."""
     max_cases: int = 10_000
     """People put before the reviewers at most, the hardest; all of them are in decisions."""
+
+    def __post_init__(self) -> None:
+        if self.threshold is not None and not -1 < self.threshold < 1:
+            raise UserError(f"threshold: {self.threshold} is no cosine between -1 and 1.")
 
 
 NO_EMBEDDING = "no embedding"
@@ -95,26 +100,36 @@ def check_inputs(config: CleanConfig) -> Inputs:
         UserError: a field is missing or wrong, a decisions file among them.
         PlatformError: storage refuses.
     """
-    from faceverify.cleaning.decisions_file import read_decisions
     from faceverify.cleaning.plan import check_columns
 
-    if config.threshold is not None and not -1 < config.threshold < 1:
-        raise UserError(f"threshold: {config.threshold} is no cosine between -1 and 1.")
     places = {name: open_location(getattr(config, name)) for name in ("photos", "embeddings")}
     for name, place in places.items():
         check_readable(place, name)
     photos = open_table(places["photos"], "photos", tables.PHOTOS, "photos")
     check_columns(read_schema(photos[0]))
-    reviewed = [open_location(name.strip()) for name in config.decisions.split(",") if name.strip()]
-    for place in reviewed:
-        check_readable(place, "decisions")
+    reviewed, decisions = read_reviews(config)
     digests = {name: fingerprint(place) for name, place in places.items()}
     embeddings = open_embeddings(places["embeddings"])
     one_origin(embeddings, "embeddings")
     again = "make them again: python -m ray_jobs.align, then python -m ray_jobs.embed"
     check_made_of(photos, embeddings, "embeddings", again)
-    said = [(d.photo, d.outcome(), d.reviewer) for d in read_decisions(reviewed)]
+    said = [(d.photo, d.outcome(), d.reviewer) for d in decisions]
     return Inputs(photos, embeddings, reviewed, digests | {"decisions": digest(said)})
+
+
+def read_reviews(config: CleanConfig) -> tuple[list[Location], list["ReviewDecision"]]:
+    """The reviewers' files and what stands in them.
+
+    Raises:
+        UserError: a file is missing or damaged, or two of them contradict each other.
+        PlatformError: storage refuses.
+    """
+    from faceverify.cleaning.decisions_file import read_decisions
+
+    files = [open_location(name.strip()) for name in config.decisions.split(",") if name.strip()]
+    for place in files:
+        check_readable(place, "decisions")
+    return files, read_decisions(files)
 
 
 def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faceverify.config import JobConfig
-from faceverify.run_folder import check_out
+from faceverify.run_folder import check_out, what_is_in
 from faceverify.storage import Location
 
 
@@ -23,5 +23,6 @@ def is_dry(config: JobConfig, out: Location, plan: dict[str, Any], outputs: Sequ
     if not config.dry_run:
         return False
     check_out(out, plan, outputs, config.overwrite)
-    print("Dry run: all that can be checked beforehand is in order; nothing was started.")
+    found = what_is_in(out, config.overwrite)
+    print(f"Dry run: all that can be checked beforehand is in order; nothing was started{found}.")
     return True

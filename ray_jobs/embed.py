@@ -5,7 +5,7 @@ python -m ray_jobs.embed configs/embed.yaml --faces runs/faces --model model.onn
 
 import json
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from faceverify import tables
 from faceverify.config import Input, JobConfig
@@ -24,7 +24,8 @@ class EmbedConfig(JobConfig):
     faces: Input = ""
     """A faces table (the output of align). Required."""
     model: Input = ""
-    """Name of a published model (see `python -m ray_jobs.models list`) or a weights file. Required."""
+    """Name of a published model (see `python -m ray_jobs.models list`), a weights file, a checkpoint, or the output of
+    train, tune, export or pipeline. Required."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     faces_per_shard: int = 256
     """Faces per unit of work: what a killed worker has to do again."""
@@ -33,7 +34,9 @@ class EmbedConfig(JobConfig):
 def run(config: EmbedConfig) -> None:
     """Check the input and run."""
     from faceverify.models.engines import resolve
+    from faceverify.models.folders import weights_file
 
+    config = replace(config, model=weights_file(config.model))  # the same file for all workers
     place = open_location(config.faces)
     check_readable(place, "faces")
     files = open_table(place, "faces", tables.FACES, "faces", keyless=True)

@@ -23,6 +23,7 @@ from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
+from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, photo_table_files, run_manifest, stream_table
 from faceverify.naming import in_folder, in_table
@@ -99,14 +100,19 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
         return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
-        with folder.planning():  # a mistake found while measuring leaves nothing behind
+        clock = Stopwatch()
+        with folder.planning(), clock("evaluate"):  # a mistake found while measuring leaves nothing behind
             table = pa.concat_tables(stream_table(files["scores"]))
             check_scored(table, config.max_failed)
             wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
             result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
             change = compared(files["before"], table, result, wanted) if "before" in files else None
             _write(config, folder, result, change, about(config, origin, story()), origin)
-            folder.finish({"job": "evaluate", "config": asdict(config), "rows_in": {"scores": table.num_rows}})
+        failures = result.failures
+        counts = {"scores": failures.pairs - failures.failed - failures.unlabelled}
+        facts = {"rows_in": {"scores": table.num_rows}, "rows_out": counts, "rejects": failures.by_status}
+        facts |= {"unlabelled": failures.unlabelled, "model": origin.get("model", {}), "seconds": clock.seconds}
+        folder.finish({"job": "evaluate", "config": asdict(config), **facts})
     summarise(out)
 
 
@@ -241,6 +247,8 @@ def summarise(out: Location) -> None:
             old = was["by_generator"].get(generator) if was else None  # none of its pairs could be scored then
             then = f", {old['accept_rate']:.1%} before" if old else ""
             print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person{then}")
+    for note in found["notes"]:
+        print(note)
     print(f"Report: {out / 'report.html'}")
 
 

@@ -1,6 +1,6 @@
 """A trained network in, ONNX files out: kept only if they give the embeddings and the EER that PyTorch gives.
 
-python -m ray_jobs.export configs/export.yaml --checkpoint runs/train --faces runs/faces --pairs runs/pairs \
+python -m ray_jobs.export configs/export.yaml --checkpoint runs/train --faces runs/all_faces --pairs runs/pairs \
     --out runs/export
 """
 
@@ -106,13 +106,16 @@ def check_inputs(config: ExportConfig) -> Inputs:
     digests = {"checkpoint": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
     if not places:
         return Inputs(taken, [], None, digests)
+    from faceverify.aligned import remedy_for_pairs
     from faceverify.training.pair_faces import choose
 
     faces = open_table(places["faces"], "faces", tables.FACES, "faces")
     pairs = open_table(places["pairs"], "pairs", tables.PAIRS, "pairs")
     if taken.card.input_size != (112, 112):
         raise UserError(f"faces: they are 112x112, but {taken.card.name} takes {taken.card.input_size}; leave it out.")
-    return Inputs(taken, faces, choose(faces, pairs, config.split, config.max_pairs, config.seed), digests)
+    wanted = config.split, config.max_pairs, config.seed
+    chosen = choose(faces, pairs, *wanted, lambda: remedy_for_pairs(config.pairs, config.faces))
+    return Inputs(taken, faces, chosen, digests)
 
 
 def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
@@ -138,6 +141,9 @@ def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
             "model": json.loads(exports[0].card.to_json()),
             "files": facts,
             "compared": compared,
+            "rows_in": {name: compared[name] for name in ("pairs", "faces") if name in compared},
+            "rows_out": {"files": len(facts)},
+            "rejects": {},
             "seconds": clock.seconds,
         }
     )
@@ -204,7 +210,7 @@ def summarise(folder: RunFolder) -> None:
         if compared
         else "The EER was not compared: that needs --faces and --pairs."
     )
-    print(f"Use it: --model {folder.out / FULL}")
+    print(f"Use it: score --model {folder.out / FULL}")
     print(f"Output: {folder.out}")
 
 

@@ -11,6 +11,7 @@ from faceverify.config import Input, JobConfig, plan_of
 from faceverify.datasets import DatasetConfig, Listing, looks_like, read
 from faceverify.datasets.listing import NothingFound
 from faceverify.errors import UserError
+from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint
 from faceverify.naming import told
 from faceverify.run_folder import RunFolder
@@ -49,10 +50,12 @@ def run(config: IngestConfig) -> None:
         return
     folder = RunFolder(out, plan, ("photos", "pairs", "rejects"), config.overwrite)
     if not folder.complete:
+        clock = Stopwatch()
         with folder.planning():
             if config.layout == "rendered":
-                draw(config, source)
-            _finish(config, source, folder)
+                with clock("draw"):
+                    draw(config, source)
+            _finish(config, source, folder, clock)
     summarise(folder)
 
 
@@ -83,8 +86,9 @@ def draw(config: IngestConfig, source: Location) -> None:
     progress.finish()
 
 
-def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
-    listing = listed(config, source)
+def _finish(config: IngestConfig, source: Location, folder: RunFolder, clock: Stopwatch) -> None:
+    with clock("list"):
+        listing = listed(config, source)
     counts = {"photos": folder.publish("photos", [listing.photos], listing.photos.schema)}
     tables.validate(listing.photos.schema, tables.PHOTOS, "photos")
     if listing.pairs is not None:
@@ -94,7 +98,8 @@ def _finish(config: IngestConfig, source: Location, folder: RunFolder) -> None:
     fakes = listing.photos["is_fake"].to_pylist().count(True)
     facts = {"persons": persons, "fakes": fakes, "notes": listing.notes, "found": listing.found}
     facts |= {"rows_in": {"files": counts["photos"] + sum(reasons.values())}}
-    folder.finish({"job": "ingest", "config": asdict(config), **facts, "rows_out": counts, "rejects": reasons})
+    facts |= {"rows_out": counts, "rejects": reasons, "seconds": clock.seconds}
+    folder.finish({"job": "ingest", "config": asdict(config), **facts})
 
 
 def listed(config: IngestConfig, source: Location) -> Listing:

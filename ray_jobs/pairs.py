@@ -1,6 +1,6 @@
 """Photos in, pairs to learn from out: half genuine, a quarter other people, a quarter deepfakes.
 
-python -m ray_jobs.pairs configs/pairs.yaml --photos runs/fakes --out runs/pairs
+python -m ray_jobs.pairs configs/pairs.yaml --photos runs/fakes --faces runs/all_faces --out runs/pairs
 """
 
 import sys
@@ -35,7 +35,7 @@ class PairsConfig(JobConfig):
     photos: Input = ""
     """A photos table: of ingest, clean or fakes. Required."""
     faces: Input = ""
-    """A faces table (the output of align): only photos that have a face there are paired."""
+    """The faces table made of these photos (align --photos): only photos that have a face there are paired."""
     seed: int = 0
     """Of everything random: the same photos and seed give the same pairs, on any number of workers."""
     validation_share: float = 0.05
@@ -56,6 +56,16 @@ class PairsConfig(JobConfig):
         for name in ("pairs_per_shard", "deepfakes_per_impostor"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: give a whole number from 1 up.")
+
+
+@dataclass(frozen=True)
+class Unused:
+    """Photos that cannot be paired: how many by reason, examples of those that the faces table does not know, and how
+    many deepfakes have no face."""
+
+    counts: dict[str, int]
+    examples: str
+    fakes: int
 
 
 def run(config: PairsConfig) -> None:
@@ -107,33 +117,58 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         assert made == total, f"{total} pairs were wanted, {made} came out"
         if config.csv:
             write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))
-    facts = {"job": "pairs", "config": asdict(config), "rows_in": {"photos": len(people.photos) + unused}}
-    facts |= {"rows_out": {"pairs": made}, "unused_photos": unused, "people": len(people.names)}
-    facts |= {**balance(people, wanted, config.deepfakes_per_impostor), "seed": config.seed, "seconds": clock.seconds}
+    counts = {"rows_in": {"photos": len(people.photos) + sum(unused.counts.values())}, "rows_out": {"pairs": made}}
+    facts = {"job": "pairs", "config": asdict(config), **counts, "rejects": {}, "unused_photos": unused.counts}
+    facts |= {"people": len(people.names), **balance(people, wanted, config.deepfakes_per_impostor)}
+    facts |= {
+        "fakes_without_face": unused.fakes,
+        "not_in_faces": unused.examples,
+        "seed": config.seed,
+        "seconds": clock.seconds,
+    }
     folder.finish(facts)
 
 
-def gather_people(config: PairsConfig, photos: list[Location], faces: list[Location] | None) -> tuple["People", int]:
-    """The people, and how many photos cannot be paired.
+def gather_people(config: PairsConfig, photos: list[Location], faces: list[Location] | None) -> tuple["People", Unused]:
+    """The people, and which photos cannot be paired.
 
     Raises:
-        UserError: no photo can be paired, or see `faceverify.pairs.people.gather`.
+        UserError: no photo can be paired, the faces are of other photos, or see `faceverify.pairs.people.gather`.
     """
     import pyarrow as pa
 
+    from faceverify.aligned import check_faces_of, examples, photo_names, remedy, without_face
     from faceverify.pairs.people import COLUMNS, gather, usable
 
     rows = pa.concat_tables(stream_table(photos, list(COLUMNS)))
     kept = usable(rows)
-    if faces is not None:
-        names = pa.concat_tables(stream_table(faces, ["photo"]))
-        kept = kept.join(names, "photo", join_type="left semi")
     if not kept.num_rows:
         raise UserError(
-            f"photos: none of {rows.num_rows:,} photos names a person, says whether it is fake"
-            f"{' and has a face in ' + config.faces if config.faces else ''}; pairs need that."
+            f"photos: none of {rows.num_rows:,} photos names a person and says whether it is fake; pairs need both."
         )
-    return gather(kept, config.seed, config.validation_share), rows.num_rows - kept.num_rows
+    unused, unknown, fakes = {"no person, or not known whether fake": rows.num_rows - kept.num_rows}, "", 0
+    if faces is not None:
+        names = photo_names(faces)
+        missing = without_face(kept, open_location(config.faces), names)
+        check_faces_of(missing, kept, config.photos, config.faces)
+        paired = kept.join(names, "photo", join_type="left semi")
+        if not paired.num_rows:
+            raise UserError(
+                f"photos: none of {kept.num_rows:,} photos has a face in {config.faces} "
+                f"({missing.rejected:,} were rejected there); {remedy(config.photos, config.faces)}."
+            )
+        fakes = _fakes(kept) - _fakes(paired)
+        unknown = examples(missing.unknown)
+        unused |= {"no face found": missing.rejected, f"not in {config.faces}": len(missing.unknown)}
+        kept = paired
+    unused = Unused({why: count for why, count in unused.items() if count}, unknown, fakes)
+    return gather(kept, config.seed, config.validation_share), unused
+
+
+def _fakes(rows: Any) -> int:
+    import pyarrow.compute as pc
+
+    return pc.sum(rows["is_fake"]).as_py() or 0
 
 
 def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[range], shard: int) -> tuple[int, int]:
@@ -184,16 +219,31 @@ def summarise(folder: RunFolder) -> None:
     print(f"{count_of(facts['rows_out']['pairs'], 'pair')} of {people}: {shares}")
     splits = [f"{name} {count_of(one['people'], 'person', 'people')}" for name, one in facts["splits"].items()]
     print(f"Splits: {', '.join(splits)}; no person in two.")
+    if "val" not in facts["splits"]:
+        print("Nobody is in val: " + without_val(facts))
     if facts["short"]["deepfake"]:
+        lost = facts["fakes_without_face"]
+        why = f"; {lost:,} fakes have no face" if lost else ""
         print(
             f"{facts['short']['deepfake']:,} deepfake pairs are missing: no pair comes twice, and "
-            f"{facts['people_without_fakes']:,} people have no fakes. More fakes per person would fill it."
+            f"{facts['people_without_fakes']:,} people have no fakes{why}. More fakes per person would fill it."
         )
     if facts["short"]["impostor"]:
         print(f"{facts['short']['impostor']:,} impostor pairs are missing to a quarter: too few other people to meet.")
     if facts["unused_photos"]:
-        print(f"{facts['unused_photos']:,} photos name no person, or not whether they are fake, or have no face.")
+        reasons = ", ".join(f"{count:,} {why}" for why, count in facts["unused_photos"].items())
+        named = f" ({facts['not_in_faces']})" if facts["not_in_faces"] else ""
+        print(f"{sum(facts['unused_photos'].values()):,} photos were not paired: {reasons}{named}.")
     print(f"Output: {folder.out}")
+
+
+def without_val(facts: dict[str, Any]) -> str:
+    """Why no person was put into `val`."""
+    if facts["config"]["validation_share"] == 0:
+        return "--validation-share is 0. Training needs it."
+    if facts["people"] == 1:
+        return "there is one person, and a person belongs to one split. Training needs more people."
+    return "the photos table gives every person another split. Training needs people in val, or without a split."
 
 
 def main() -> int:

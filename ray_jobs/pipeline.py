@@ -10,7 +10,7 @@ from typing import Any
 from faceverify.storage import Location, open_location
 from ray_jobs import evaluate
 from ray_jobs.evaluate import Story
-from ray_jobs.recipe import FIRST, PEOPLE, Recipe, RecipeConfig, check
+from ray_jobs.recipe import Recipe, RecipeConfig, check
 from ray_jobs.session import run_job
 from ray_jobs.steps import COLUMNS, Steps, as_text, table_of
 
@@ -29,28 +29,20 @@ def run(config: RecipeConfig, tell: Tell = lambda config: ("", None)) -> None:
     chain: Steps
     evaluated = lambda one: evaluate.run(one, lambda: story(out, chain, tell(config)))  # noqa: E731
     chain = Steps(out, Recipe(config, evaluated).steps(), config)
+    if config.overwrite:
+        chain.begin_again(chain.steps[0].name, "--overwrite")
+    elif config.redo:
+        chain.begin_again(config.redo, f"--redo {config.redo}")
+    chain.check_unchanged()
     if config.dry_run:
         print(chain.plan())
         print("Dry run: all that can be checked beforehand is in order; nothing was started.")
         return
-    begin_again(config, chain)
     print(chain.plan(), flush=True)
     chain.run()
     print("\n" + as_text(table_of(chain.facts())))
     print(f"Network: {out / 'export' / 'model.onnx'}")
     print(f"Report: {out / 'evaluation' / 'report.html'}")
-
-
-def begin_again(config: RecipeConfig, chain: Steps) -> None:
-    """Mark what is to be made anew; its jobs delete their own output. People who were drawn are deleted here."""
-    if config.overwrite or config.redo:
-        chain.begin_again(chain.steps[0].name if config.overwrite else config.redo)
-    if config.overwrite:
-        from faceverify.datasets.rendered.listing import CONFIG_FILE
-
-        for people in (chain.out / PEOPLE, chain.out / FIRST / PEOPLE):
-            if (people / CONFIG_FILE).is_file():
-                people.delete()
 
 
 def story(out: Location, chain: Steps, told: tuple[str, Any]) -> Story:

@@ -15,6 +15,7 @@ from faceverify.align import build
 from faceverify.config import JobConfig
 from faceverify.errors import UserError
 from faceverify.inputs import run_manifest
+from faceverify.scoring.plan import check_pairs
 from faceverify.storage import check_readable, check_writable, open_location
 from ray_jobs import align, clean, embed, evaluate, export, fakes, ingest, pairs, score, train
 from ray_jobs.align import AlignJobConfig
@@ -104,16 +105,11 @@ def check(config: RecipeConfig) -> None:
     """Everything that can be checked before the first step.
 
     Raises:
-        UserError: a section sets what the recipe fills in; a source, a list, a network or the aligner's weights are
-            missing; there is no network to begin with.
+        UserError: a section sets what the recipe fills in; a source, a list, a network, reviewers' decisions or the
+            aligner's weights are missing or wrong; losses that do not fit the batches; no network to begin with.
         PlatformError: storage refuses.
     """
-    for name, filled in FILLED.items():
-        section = section_of(config, name)
-        default = type(section)()
-        for one in (*RUN_FIELDS, *filled):
-            if getattr(section, one) != getattr(default, one):
-                raise UserError(f"{name}.{one} is filled in by the pipeline; leave it out.")
+    _check_filled(config)
     _check_set("ingest", config.ingest)
     if config.pretraining.ingest.source or config.pretraining.ingest.layout == "rendered":
         _check_set("pretraining.ingest", config.pretraining.ingest)
@@ -122,15 +118,37 @@ def check(config: RecipeConfig) -> None:
             "There is no network to begin with: give --finetune.start NAME_OR_FILE, or a set to pre-train on "
             "(--pretraining.ingest.source DIR)."
         )
+    _check_test(config)
+    clean.read_reviews(config.clean)
+    if config.clean.materialise:
+        check_writable(open_location(config.clean.materialise), "clean.materialise")
+    for one in (config.finetune, config.pretraining.train):
+        train.check_losses(one)
+    build(replace(config.align.align, device="cpu"))  # checks the weights
+    for name in (config.embed.model, config.finetune.start, config.pretraining.train.start):
+        _check_network(name)
+    check_writable(open_location(config.out), "out")
+
+
+def _check_filled(config: RecipeConfig) -> None:
+    for name, filled in FILLED.items():
+        section = section_of(config, name)
+        default = type(section)()
+        for one in (*RUN_FIELDS, *filled):
+            if getattr(section, one) != getattr(default, one):
+                raise UserError(f"{name}.{one} is filled in by the pipeline; leave it out.")
+
+
+def _check_test(config: RecipeConfig) -> None:
     for name in ("photos", "pairs"):
         if getattr(config.score, name):
             check_readable(open_location(getattr(config.score, name)), f"score.{name}")
     if config.score.photos and not config.score.pairs:
         raise UserError("score.photos is given without score.pairs; a test of other photos needs a list of its pairs.")
-    build(replace(config.align.align, device="cpu"))  # checks the weights
-    for name in (config.embed.model, config.finetune.start, config.pretraining.train.start):
-        _check_network(name)
-    check_writable(open_location(config.out), "out")
+    if config.score.pairs:
+        check_pairs(score.read_pairs(config.score), config.score.csv)
+    if config.evaluate.photos:
+        check_readable(open_location(config.evaluate.photos), "evaluate.photos")
 
 
 def _check_set(name: str, config: IngestConfig) -> None:
@@ -144,11 +162,13 @@ def _check_network(name: str) -> None:
     from faceverify.models import registry
     from faceverify.models.engines import resolve
     from faceverify.models.files import SUFFIXES
+    from faceverify.models.folders import weights_file
 
     if name and (name in registry.entries() or name.endswith(SUFFIXES)):
         resolve(name)
     elif name:
         check_readable(open_location(name), "the network")
+        weights_file(name)
 
 
 class Recipe:
@@ -242,7 +262,15 @@ class Recipe:
         ]
 
     def _list(self, name: str, does: str, config: IngestConfig, place: str) -> Step:
-        return Step(name, does, lambda: replace(config, source=config.source or self.at(place)), ingest.run)
+        def run(asked: IngestConfig) -> None:
+            from faceverify.datasets.rendered.listing import CONFIG_FILE
+
+            drawn = open_location(self.at(place))
+            if asked.overwrite and not config.source and (drawn / CONFIG_FILE).is_file():
+                drawn.delete()
+            ingest.run(asked)
+
+        return Step(name, does, lambda: replace(config, source=config.source or self.at(place)), run)
 
     def _align(self, name: str, does: str, photos: str) -> Step:
         return Step(name, does, lambda: replace(self.config.align, photos=self.at(photos)), align.run)

@@ -7,7 +7,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -63,7 +63,8 @@ class ScoreConfig(JobConfig):
     pairs: Input = ""
     """CSV or Parquet with photo_a, photo_b[, label, ...], a pairs table, or LFW's pairs.txt. Required."""
     model: Input = ""
-    """Name of a published model (see `python -m ray_jobs.models list`) or a file: .onnx, .pt, .ckpt, .safetensors."""
+    """Name of a published model (see `python -m ray_jobs.models list`), a file (.onnx, .pt, .pth, .ckpt, .safetensors),
+    a checkpoint, or the output of train, tune, export or pipeline."""
     embeddings: Input = ""
     """Embeddings table to re-use (the output of an earlier score or embed): rows of the same photo, alignment and model
     are taken, all other photos are embedded."""
@@ -112,6 +113,9 @@ class Inputs:
 
 def run(config: ScoreConfig) -> None:
     """Check, plan, embed, score, commit."""
+    from faceverify.models.folders import weights_file
+
+    config = replace(config, model=weights_file(config.model)) if config.model else config  # one file for all workers
     inputs = check_inputs(config)
     out = open_location(config.out)
     check_writable(out, "out")

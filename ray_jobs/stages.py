@@ -14,6 +14,7 @@ object store that it allows itself (half of it): slow GPUs hold the decoding bac
 """
 
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -78,6 +79,14 @@ class Sink(Protocol):
         ...
 
 
+def seen_from_anywhere(name: str) -> str:
+    """A relative path as an absolute one: the workers of a running cluster are at work in another folder.
+
+    What is no file or folder here (a published name, an address) stays as it is.
+    """
+    return os.path.abspath(name) if name and os.path.exists(name) else name
+
+
 @dataclass(frozen=True)
 class PhotoSource:
     """Photos, read and aligned."""
@@ -88,6 +97,10 @@ class PhotoSource:
     batch: int = GROUP_PHOTOS
     identity: PhotoIdentity = "stat"
     crop: str = ""  # what the aligner must come to, on every node; empty = whatever it comes to
+
+    def __post_init__(self) -> None:
+        weights = seen_from_anywhere(self.align.weights)
+        object.__setattr__(self, "align", replace(self.align, weights=weights))
 
     def at(self, placement: Placement) -> "PhotoSource":
         """The same for workers that have what was settled."""
@@ -149,6 +162,9 @@ class EmbeddingSink:
     model: str
     engine: EngineConfig
     digest: str = ""  # of the card that the model must have, on every node; empty = whatever it has
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "model", seen_from_anywhere(self.model))
 
     def open(self) -> UseCrops:
         """Load the network.

@@ -3,21 +3,24 @@
     OUT/<step>/manifest.json   its presence means that the step is finished; the job itself goes on within a step
     OUT/pipeline.json          rows in and out, rejects and seconds of each finished step; which are to be made anew
 
-Nothing is deleted here: a step that is made anew is run with `overwrite`, and its job knows what is its own.
+Nothing is deleted here: a step that is made again is run with `overwrite`, and its job knows what is its own. That it
+is to be made again is noted when its job begins, and taken back if the job ends before it has touched the earlier
+output (a mistake of the user, Ctrl-C): then all is as if nobody had asked.
 """
 
 import contextlib
 import io
 import json
+import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from faceverify.config import JobConfig
-from faceverify.errors import UserError
+from faceverify.config import JobConfig, identity
+from faceverify.errors import AnotherRun, UserError
 from faceverify.inputs import run_manifest
-from faceverify.run_folder import MANIFEST, WORK
+from faceverify.run_folder import MANIFEST, WORK, differences
 from faceverify.storage import Location
 
 NOTES = "pipeline.json"
@@ -62,13 +65,19 @@ class Steps:
 
     def __init__(self, out: Location, steps: Sequence[Step], how: JobConfig) -> None:
         self.out, self.steps, self.how = out, steps, how
+        self._asked: tuple[str, ...] = ()  # to be made again by this run, not noted yet
+        self._why = ""
 
     def finished(self, step: Step) -> bool:
         """Whether the step's output is complete, and not to be made anew."""
         return (self.out / step.name / MANIFEST).is_file() and not self._is_anew(step)
 
-    def begin_again(self, first: str) -> None:
-        """Have a step and all that follow it made anew, by this run or, if it is killed, by the ones after it.
+    def begin_again(self, first: str, why: str) -> None:
+        """Have a step and all that follow it made again, by `run` or, if that is killed, by the ones after it.
+
+        Args:
+            first: name of the step.
+            why: what the plan says of it ("--redo clean").
 
         Raises:
             UserError: there is no such step.
@@ -76,24 +85,45 @@ class Steps:
         names = [step.name for step in self.steps]
         if first not in names:
             raise UserError(f"redo is '{first}', which is no step; the steps are {', '.join(names)}.")
-        self._write(self._noted() | {name: {"anew": True} for name in names[names.index(first) :]})
+        self._asked, self._why = tuple(names[names.index(first) :]), why
 
     def plan(self) -> str:
-        """Which steps are finished and which will run, a line each."""
+        """What is done with each step and why, a line each: finished, or would run."""
         lines = []
         for number, step in enumerate(self.steps, 1):
-            lines.append(f"{number:>3}  {step.name:<22}{self._state(step):<10}{step.does}")
+            state, why = self._state(step)
+            lines.append(f"{number:>3}  {step.name:<22}{state:<10}{step.does}{why and f' ({why})'}")
         return "\n".join(lines)
 
-    def _state(self, step: Step) -> str:
+    def _state(self, step: Step) -> tuple[str, str]:
         if self.finished(step):
-            return "finished"
+            return "finished", ""
+        if step.name in self._asked:
+            return "runs", self._why if step.name == self._asked[0] else f"follows {self._asked[0]}"
         if self._is_anew(step):
-            return "anew"
-        return "goes on" if (self.out / step.name / WORK).exists() else "to do"
+            return "runs", "again, as an earlier run was told"
+        if (self.out / step.name / WORK).exists():
+            return "runs", "goes on where it was stopped"
+        return "runs", ""
 
     def _is_anew(self, step: Step) -> bool:
-        return "anew" in self._noted().get(step.name, {})
+        return step.name in self._asked or "anew" in self._noted().get(step.name, {})
+
+    def check_unchanged(self) -> None:
+        """Refuse options of finished steps that have changed, before any step runs.
+
+        Raises:
+            UserError: names the step, the options and how to make it again.
+        """
+        for step in self.steps:
+            if not self.finished(step):
+                return  # what follows takes what this one has still to make
+            made_by = (run_manifest(self.out / step.name) or {}).get("plan", {}).get("config", {})
+            now = json.loads(json.dumps(identity(step.config()), default=str))
+            names = [name for name in made_by if name in now and not _same(made_by[name], now[name])]
+            if names:
+                then, now = ({name: one[name] for name in names} for one in (made_by, now))
+                raise _changed(step, ", ".join(differences(then, now)))
 
     def run(self) -> None:
         """Go through all steps. A finished one is asked too: its job refuses options or inputs that have changed."""
@@ -104,10 +134,35 @@ class Steps:
             how: dict[str, Any] = {name: getattr(self.how, name) for name in ("workers", "max_failed", "verbose")}
             config = replace(step.config(), out=str(self.out / step.name), overwrite=self._is_anew(step), **how)
             begin = time.perf_counter()
-            with contextlib.redirect_stdout(io.StringIO()) if done else contextlib.nullcontext():
-                step.run(config)
+            with contextlib.redirect_stdout(io.StringIO()) if done else self._marked(step):
+                try:
+                    step.run(config)
+                except AnotherRun as error:
+                    raise _changed(step, error.differs) from None
             if not done:
                 self._note(step.name, time.perf_counter() - begin)
+
+    @contextlib.contextmanager
+    def _marked(self, step: Step) -> Iterator[None]:
+        """Around a step that runs: note that it and those after it are to be made again, if that was asked for."""
+        if step.name not in self._asked:
+            yield
+            return
+        before, traces = self._noted(), self._traces(step)
+        asked, self._asked = self._asked, ()
+        self._write(before | {name: {"anew": True} for name in asked})
+        try:
+            yield
+        except BaseException:
+            if self._traces(step) == traces:
+                self._write(before)
+            raise
+
+    def _traces(self, step: Step) -> list[tuple[int, int] | None]:
+        """What a job deletes or writes first when it makes its output again."""
+        files = [self.out / step.name / MANIFEST, self.out / step.name / WORK / "plan.json"]
+        entries = [file.stat() if file.is_file() else None for file in files]
+        return [(entry.size, entry.mtime_ns) if entry else None for entry in entries]
 
     def facts(self) -> list[StepFacts]:
         """What the finished steps did."""
@@ -130,8 +185,27 @@ class Steps:
         self._write(notes | {one.name: counted(one) for one in self.facts()})
 
     def _write(self, notes: dict[str, Any]) -> None:
+        if not notes:
+            (self.out / NOTES).delete()
+            return
         in_order = {step.name: notes[step.name] for step in self.steps if step.name in notes}
         (self.out / NOTES).write_bytes((json.dumps(in_order, indent=1) + "\n").encode())
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values of an option mean the same; a folder may be named relatively or absolutely."""
+    if isinstance(one, str) and isinstance(other, str) and one and other:
+        return one == other or os.path.abspath(one) == os.path.abspath(other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return all(_same(one[name], other[name]) for name in one.keys() & other.keys())
+    return one == other
+
+
+def _changed(step: Step, differs: str) -> UserError:
+    return UserError(
+        f"{step.name} was made with other options or inputs ({differs}); pass --redo {step.name} to make it and all "
+        "that follow it again (--dry-run shows what would run), or choose another --out."
+    )
 
 
 def counted(facts: StepFacts) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """Pairs of faces in, a network that tells people and deepfakes apart out; Ray Train, on one CPU or many GPUs.
 
-python -m ray_jobs.train configs/finetune.yaml --faces runs/faces --pairs runs/pairs --start MODEL --out runs/train
+python -m ray_jobs.train configs/finetune.yaml --faces runs/all_faces --pairs runs/pairs --start MODEL --out runs/train
 """
 
+import json
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from faceverify import tables
 from faceverify.config import Input, JobConfig, digest, plan_of
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from faceverify.training.material import Material
 
 OUTPUTS = ("checkpoints", "leaderboard.csv", "metrics.jsonl", "report.html", "tensorboard")
+VALIDATION = "the validation pairs"
 LAST = 1 << 62  # later than any step
 RUN_ONLY = ("track", "max_failures", "decoders", "tell_every")
 
@@ -39,7 +41,7 @@ class TrainConfig(JobConfig):
     """Train or fine-tune a face-verification network."""
 
     faces: Input = ""
-    """The faces table made by align. Required."""
+    """The faces table made by align of the photos that the pairs were formed of, deepfakes included. Required."""
     pairs: Input = ""
     """The pairs table made by pairs. Required."""
     start: Input = ""
@@ -111,6 +113,20 @@ def prepare(config: TrainConfig) -> Ready:
     return Ready(files["faces"], material, network, card, inputs)
 
 
+def check_losses(config: TrainConfig) -> None:
+    """Check that losses and batches go together.
+
+    Raises:
+        UserError: losses of pairs with batches of identities.
+    """
+    wrong = set(config.losses.weights.in_use()) - {"arcface", "adaface", "center", "distill"}
+    if wrong and config.batches.kind == "identities":
+        raise UserError(
+            f"losses.weights has {', '.join(sorted(wrong))}, which learn from pairs, but batches.kind is identities: "
+            "set batches.kind to pairs, or take arcface or adaface."
+        )
+
+
 def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Material":
     """Faces and pairs, checked.
 
@@ -119,18 +135,19 @@ def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Mat
     """
     from dataclasses import replace
 
+    check_losses(config)
+    from faceverify.aligned import remedy_for_pairs
     from faceverify.training import checks
+    from faceverify.training.labels import name_by_pairs
     from faceverify.training.material import read_faces, read_pairs
 
     identities = config.batches.kind == "identities"
-    in_use = set(config.losses.weights.in_use())
-    if identities and (wrong := in_use - {"arcface", "adaface", "center", "distill"}):
-        raise UserError(
-            f"losses.weights has {', '.join(sorted(wrong))}, which learn from pairs, but batches.kind is identities: "
-            "set batches.kind to pairs, or take arcface or adaface."
-        )
     faces = read_faces(files["faces"])
-    material = checks.choose(read_pairs(files["pairs"], faces), faces, identities)
+    splits = read_pairs(files["pairs"], faces, lambda: remedy_for_pairs(config.pairs, config.faces))
+    named = name_by_pairs(faces, files["pairs"], identities)
+    if named.changed:
+        print(named.sentence())
+    material = checks.choose(splits, named.faces, identities)
     return replace(material, val=checks.sample(material.val, config.validation.pairs, config.batches.seed))
 
 
@@ -170,8 +187,9 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
         group = training_group.Group(config, folder.out, cluster, workers)
         ended = group.run(training_group.plan(config, ready))
     with clock("report"):
-        report(config, folder.out, str(cost))
-    facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "workers": workers}
+        report(config, folder.out, str(cost), ready.material.judged)
+    facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "rejects": {}}
+    facts |= {"model": model_of(ready), "workers": workers, "people_judged": ready.material.judged}
     folder.finish({**facts, **ended, "seed": config.batches.seed, "seconds": clock.seconds})
 
 
@@ -180,12 +198,18 @@ def workers_of(config: TrainConfig, cluster: Cluster) -> int:
     return config.workers or max(1, cluster.gpus)
 
 
-def report(config: TrainConfig, out: Location, cost: str) -> None:
-    """Write the page with the curves."""
+def model_of(ready: Ready) -> dict[str, Any]:
+    """The card of the network that is trained, as manifests have it."""
+    return json.loads(ready.card.to_json())
+
+
+def report(config: TrainConfig, out: Location, cost: str, people: int) -> None:
+    """Write the page with the curves; `people` are in the validation pairs."""
     from datetime import UTC, datetime
     from importlib.metadata import version
 
     from faceverify.config import command_line
+    from faceverify.evaluation.enough import too_few
     from faceverify.report.page import ReportAbout
     from faceverify.report.training import render_training
     from faceverify.training.log import Log
@@ -196,7 +220,7 @@ def report(config: TrainConfig, out: Location, cost: str) -> None:
         title=f"Training {out.name}",
         command=command_line(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
-        summary=f"{cost}. Losses: {config.losses.weights.in_use()}.",
+        summary=f"{cost}. Losses: {config.losses.weights.in_use()}. {too_few(people, VALIDATION)}".strip(),
         inputs={"faces": config.faces, "pairs": config.pairs, "start": config.start or "fresh weights"},
         versions={name: version(name) for name in ("faceverify", "ray", "torch", "numpy")},
     )
@@ -205,6 +229,8 @@ def report(config: TrainConfig, out: Location, cost: str) -> None:
 
 def summarise(folder: RunFolder) -> None:
     """The last lines: the best, the last, the share of waiting, where."""
+    from faceverify.evaluation.enough import too_few
+
     facts = folder.manifest()
     best, first = facts["best"], facts["first"]
     print(
@@ -214,6 +240,8 @@ def summarise(folder: RunFolder) -> None:
         if best["eer_low"] is not None
         else f"EER {first['eer']:.2%} before, {best['eer']:.2%} at step {best['step']:,} of {facts['steps']:,}."
     )
+    if warning := too_few(facts["people_judged"], VALIDATION):
+        print(warning)
     print(f"Waiting for data: {facts['wait_share']:.1%} of the step time, which is {facts['step_seconds']:.3f} s.")
     print(f"Best checkpoint: {folder.out / 'checkpoints'}/{best['checkpoint']}")
     print(f"Report: {folder.out / 'report.html'}")

@@ -1,6 +1,6 @@
 """Many trainings with different values of the recipe, the poor ones stopped early; Ray Tune, on one CPU or many GPUs.
 
-python -m ray_jobs.tune configs/tune.yaml --faces runs/faces --pairs runs/pairs --start MODEL --out runs/tune
+python -m ray_jobs.tune configs/tune.yaml --faces runs/all_faces --pairs runs/pairs --start MODEL --out runs/tune
 """
 
 import sys
@@ -98,8 +98,9 @@ def finish(
         trial_runs.Runs(config, training, dimensions, search, out, room).run(ready, ended)
     trials = records.read(out)
     with clock("report"):
-        best = publish(config, folder, training, dimensions, trials)
-    facts = {"job": "tune", "config": asdict(config), "rows_in": {"pairs": len(ready.material.val)}}
+        best = publish(config, folder, training, dimensions, trials, ready.material.judged)
+    facts = {"job": "tune", "config": asdict(config), "rows_in": {"pairs": len(ready.material.val)}, "rejects": {}}
+    facts |= {"model": train.model_of(ready), "people_judged": ready.material.judged}
     states = {state: sum(t.state == state for t in trials) for state in ("finished", "pruned", "diverged", "failed")}
     base = next((t for t in trials if t.number == 0 and config.search.base and config.search.scheduler != "pbt"), None)
     found = {
@@ -117,8 +118,9 @@ def publish(
     training: TrainConfig,
     dimensions: tuple[Dimension, ...],
     trials: list[Trial],
+    people: int,
 ) -> Trial:
-    """Write the tables, best.yaml and the page; returns the best trial.
+    """Write the tables, best.yaml and the page; returns the best trial. `people` are in the validation pairs.
 
     Raises:
         UserError: no trial is of use; the text says why the first is not.
@@ -139,15 +141,18 @@ def publish(
     chosen = replaced(training, {**best.values, **places, **once}, "best.yaml")
     about = f"Trial {best.number} of {out}, EER {best.score('eer'):.4%}; python -m ray_jobs.train takes this file."
     (out / "best.yaml").write_bytes(results.best_yaml(chosen, best.values, about).encode())
-    write_page(config, out, dimensions, trials)
+    write_page(config, out, dimensions, trials, people)
     return best
 
 
-def write_page(config: TuneConfig, out: Location, dimensions: tuple[Dimension, ...], trials: list[Trial]) -> None:
-    """The page with everything."""
+def write_page(
+    config: TuneConfig, out: Location, dimensions: tuple[Dimension, ...], trials: list[Trial], people: int
+) -> None:
+    """The page with everything; `people` are in the validation pairs."""
     from datetime import UTC, datetime
     from importlib.metadata import version
 
+    from faceverify.evaluation.enough import too_few
     from faceverify.report.page import ReportAbout
     from faceverify.report.tuning import render_tuning
 
@@ -156,6 +161,7 @@ def write_page(config: TuneConfig, out: Location, dimensions: tuple[Dimension, .
         title=f"Search {out.name}",
         command=command_line(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
+        summary=too_few(people, train.VALIDATION),
         inputs={"faces": config.faces, "pairs": config.pairs, "start": config.start or "fresh weights"},
         versions={name: version(name) for name in ("faceverify", "ray", "optuna", "torch", "numpy")},
     )
@@ -164,10 +170,14 @@ def write_page(config: TuneConfig, out: Location, dimensions: tuple[Dimension, .
 
 def summarise(folder: RunFolder) -> None:
     """The last lines: the best, what it beats, how trials ended, where."""
+    from faceverify.evaluation.enough import too_few
+
     facts = folder.manifest()
     best, base, states = facts["best"], facts["base"], facts["trials"]
     before = f", {base['eer']:.2%} with the values given (trial 0)" if base else ""
     print(f"EER {best['eer']:.2%} in trial {best['trial']}{before}.")
+    if warning := too_few(facts["people_judged"], train.VALIDATION):
+        print(warning)
     print(f"Trials: {', '.join(f'{count} {state}' for state, count in states.items() if count)}.")
     print(f"Train with its values: python -m ray_jobs.train {folder.out / 'best.yaml'}")
     print(f"Report: {folder.out / 'report.html'}")

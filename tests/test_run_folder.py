@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from faceverify import tables
-from faceverify.errors import UserError
+from faceverify.errors import AnotherRun, UserError
 from faceverify.run_folder import MANIFEST, WORK, RunFolder, read_part, write_part
 from faceverify.storage import Location, open_location
 
@@ -160,3 +160,31 @@ def test_a_dry_run_refuses_what_the_real_run_would(tmp_path: Path, capsys: pytes
     assert is_dry(JobConfig(dry_run=True), Location(str(tmp_path / "new")), plan, outputs)
     assert not is_dry(JobConfig(), finished, plan, outputs)
     assert not (tmp_path / "new").exists()
+
+
+def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from faceverify.config import JobConfig
+    from ray_jobs.dry_run import is_dry
+
+    out, plan = Location(str(tmp_path / "out")), {"config": {"seed": 1}}
+    dry = lambda plan, **how: is_dry(JobConfig(dry_run=True, **how), out, plan, ("rows",))  # noqa: E731
+    said = lambda: capsys.readouterr().out.rstrip()  # noqa: E731
+    dry(plan)
+    assert said().endswith("nothing was started.") and not (tmp_path / "out").exists()
+    folder = RunFolder(out, plan, ("rows",))
+    dry(plan)
+    assert said().endswith("holds this run unfinished: it would go on.")
+    for finish in (False, True):
+        if finish:
+            folder.finish({})
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        with pytest.raises(AnotherRun, match=r"result of another run \(it differs in config.seed\)") as caught:
+            dry({"config": {"seed": 2}})
+        assert caught.value.differs == "config.seed"
+        dry({"config": {"seed": 2}}, overwrite=True)
+        assert said().endswith("would be deleted (--overwrite).")
+        assert before == {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    dry(plan)
+    assert said().endswith("holds the finished result.")

@@ -20,6 +20,7 @@ import faceverify
 from faceverify.errors import UserError
 from faceverify.evaluation import metrics, scored_pairs, uncertainty
 from faceverify.evaluation.calibration import Calibration, check_fits
+from faceverify.evaluation.enough import too_few
 from faceverify.evaluation.result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
 from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
 from faceverify.evaluation.uncertainty import Uncertainty
@@ -79,6 +80,8 @@ def evaluate(
         check_fits(calibration, model, crop)
     pairs = scored_pairs.read(scores)
     notes = list(pairs.notes)
+    if pairs.persons and (warning := too_few(pairs.persons.count, "these pairs")):
+        notes.insert(0, warning)
     every, real = _sorted_classes(pairs, notes)
     own = _operating_point(real or every, config.calibrate_at)
     threshold = calibration.threshold if calibration else own.threshold if own else None

@@ -9,6 +9,7 @@ import numpy as np
 from faceverify.errors import BadData, PlatformError, UserError
 from faceverify.models import EngineConfig, cache, files, registry
 from faceverify.models.card import ModelCard, card_path
+from faceverify.models.folders import weights_file
 
 CPU_BATCH = 8
 """Most faces per call on a CPU: larger batches fall out of its cache (MobileFaceNet y1: 2.6 ms per face, at 64 4.0)."""
@@ -80,7 +81,7 @@ def load_engine(model: str, config: EngineConfig) -> Engine:
 
     Args:
         model: a registered name (it must be in the cache), a local weights file (.onnx, .pt, .pth, .ckpt,
-            .safetensors) with its card, or the s3:// address of one.
+            .safetensors) with its card, the s3:// address of one, or a folder that `weights_file` knows.
         config: runtime, hardware, threads, batch size.
 
     Raises:
@@ -102,11 +103,12 @@ def load_engine(model: str, config: EngineConfig) -> Engine:
 
 
 def resolve(model: str) -> tuple[Path, ModelCard]:
-    """Find the weights file of a registered name, a path or an s3:// address, and its verified card.
+    """Find the weights file of a registered name, a path, an s3:// address or a folder, and its verified card.
 
     Raises:
         UserError: as `load_engine`.
     """
+    model = weights_file(model)
     if "://" in model:
         path = _from_storage(model)
     elif model in registry.entries():

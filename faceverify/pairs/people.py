@@ -58,7 +58,8 @@ def gather(photos: pa.Table, seed: int, validation_share: float) -> People:
     Args:
         photos: rows with COLUMNS that `usable` passed; the order does not matter.
         seed: of everything random.
-        validation_share: of the persons that have no split, this share goes to `val` and the rest to `train`.
+        validation_share: of the persons that have no split, this share goes to `val` and the rest to `train`. Both get
+            two people at least where there are four (impostor pairs need two), and one where there are two or three.
 
     Raises:
         UserError: a photo comes twice, or a person is in two splits.
@@ -74,7 +75,8 @@ def gather(photos: pa.Table, seed: int, validation_share: float) -> People:
     fakes = np.add.reduceat(fake, start) if len(start) else start
     names = persons.take(pa.array(start))
     keys = person_keys(names.to_pylist(), seed)
-    split, splits = _splits(rows["split"].combine_chunks(), names, start, keys, validation_share)
+    can_match = sizes - fakes > 1
+    split, splits = _splits(rows["split"].combine_chunks(), names, start, keys, can_match, validation_share)
     photos_R = rows["photo"].combine_chunks().cast(pa.large_string())  # 2 GiB of names are soon reached
     generators_R = rows["generator"].combine_chunks().dictionary_encode()
     return People(names, keys, split, splits, photos_R, generators_R, start, sizes - fakes, fakes)
@@ -92,7 +94,7 @@ def _check_once(photos: pa.ChunkedArray) -> None:
 
 
 def _splits(
-    column: pa.Array, names: pa.Array, start: np.ndarray, keys: np.ndarray, share: float
+    column: pa.Array, names: pa.Array, start: np.ndarray, keys: np.ndarray, can_match: np.ndarray, share: float
 ) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numbers [P] and names of the splits: those that are given, else `val` for a share drawn by lot."""
     encoded = column.dictionary_encode()
@@ -110,6 +112,11 @@ def _splits(
     splits = tuple(dict.fromkeys([*given, "train", "val"]))
     free = np.flatnonzero(lowest < 0)
     order = free[np.argsort(bits(keys[free], _SPLIT), kind="stable")]
-    validation = round(share * len(free))
+    validation, fewest = round(share * len(free)), min(2, len(free) // 2)
+    if 0 < share < 1 and validation <= fewest:
+        # So few are chosen among those who give genuine pairs, as far as there are any.
+        order = order[np.argsort(~can_match[order], kind="stable")]
+    if 0 < share < 1:
+        validation = min(max(validation, fewest), len(free) - fewest)
     lowest[order[:validation]], lowest[order[validation:]] = splits.index("val"), splits.index("train")
     return lowest, splits

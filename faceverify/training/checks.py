@@ -8,6 +8,11 @@ from faceverify.training.material import Faces, Material, Pairs
 from faceverify.wording import count_of
 
 GENUINE = KINDS.index("genuine")
+LACKS_OTHERS = (
+    "learning needs others too: two people in the split, or deepfakes of one (form the pairs of more people, with a "
+    "larger --validation-share, or of the output of fakes)"
+)
+LACKS_GENUINE = "learning needs both kinds: form the pairs of people with two real photos or more"
 
 
 def choose(splits: dict[str, Pairs], faces: Faces, identities: bool) -> Material:
@@ -21,11 +26,13 @@ def choose(splits: dict[str, Pairs], faces: Faces, identities: bool) -> Material
     Raises:
         UserError: a split is missing or of one label, a person is in both, or there are too few persons to tell apart.
     """
-    if "val" not in splits or (not identities and "train" not in splits):
-        raise UserError(
-            f"pairs: the splits are {', '.join(sorted(splits)) or 'none'}, but training needs train and val; "
-            "form the pairs with --validation-share above 0."
-        )
+    for name in ("val",) if identities else ("train", "val"):
+        if name not in splits:
+            raise UserError(
+                f"pairs: no pair is of the split '{name}' (there are {', '.join(sorted(splits)) or 'none'}), and "
+                "training needs train and val; `pairs` divides people whose photos name no split, if there are two or "
+                "more, by --validation-share (above 0, below 1)."
+            )
     for name in ("train", "val"):
         if name in splits and not (identities and name == "train"):
             _two_labels(name, splits[name])
@@ -39,8 +46,8 @@ def choose(splits: dict[str, Pairs], faces: Faces, identities: bool) -> Material
 def _two_labels(name: str, pairs: Pairs) -> None:
     count = np.bincount(pairs.label, minlength=2)
     if len(pairs) and (count[0] == 0 or count[1] == 0):
-        only = "genuine" if count[1] else "not genuine"
-        raise UserError(f"pairs: all {len(pairs):,} pairs of the split '{name}' are {only}; learning needs both kinds.")
+        only, lacks = ("genuine", LACKS_OTHERS) if count[1] else ("not genuine", LACKS_GENUINE)
+        raise UserError(f"pairs: all {len(pairs):,} pairs of the split '{name}' are {only}; {lacks}.")
     if not len(pairs):
         raise UserError(f"pairs: the split '{name}' is empty.")
 

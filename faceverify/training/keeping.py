@@ -26,10 +26,11 @@ from torch import Tensor, nn
 from faceverify.errors import BadData, UserError
 from faceverify.models.card import ModelCard
 from faceverify.models.engine_torch import load_module
+from faceverify.models.folders import DONE, WEIGHTS
 from faceverify.spreadsheet import escaped_cell
 from faceverify.storage import Location
 
-WEIGHTS, CARD, STATE, DONE = "model.safetensors", "model.safetensors.card.json", "state.pt", "done.json"
+CARD, STATE = "model.safetensors.card.json", "state.pt"
 LEADERBOARD = "leaderboard.csv"
 COLUMNS = ("checkpoint", "step", "epoch", "eer", "eer_low", "eer_high", "eer_real", "accuracy", "deepfake_accepted")
 

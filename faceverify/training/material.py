@@ -3,6 +3,7 @@
 Shape letters: F faces, P pairs of one split, C persons.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
 
@@ -11,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceverify.aligned import examples
 from faceverify.errors import UserError
 from faceverify.inputs import stream_table
 from faceverify.pairs.rows import KINDS
@@ -80,6 +82,12 @@ class Material:
         return np.flatnonzero(of_train & ~faces.is_fake & (faces.person >= 0))
 
     @cached_property
+    def judged(self) -> int:
+        """How many persons there are in the validation pairs."""
+        people = np.unique(self.faces.person[np.concatenate([self.val.a, self.val.b])])
+        return int((people >= 0).sum())
+
+    @cached_property
     def classes(self) -> np.ndarray:
         """Class [F] int64 of each face: the persons of `taught` numbered from 0, NOBODY for all others."""
         known = np.unique(self.faces.person[self.taught])
@@ -98,22 +106,32 @@ def read_faces(files: list[Location]) -> Faces:
     if not tables:
         raise UserError("faces: the table is empty; there is nothing to learn from.")
     rows = pa.concat_tables(tables)
-    person, persons = _numbered(rows["person"], np.int32)
-    generator, generators = _numbered(rows["generator"], np.int16)
-    split, splits = _numbered(rows["split"], np.int16)
+    person, persons = numbered(rows["person"], np.int32)
+    generator, generators = numbered(rows["generator"], np.int16)
+    split, splits = numbered(rows["split"], np.int16)
     fake = pc.fill_null(rows["is_fake"], False).to_numpy()
     return Faces(rows["photo"], person, fake, generator, split, persons, generators, splits)
 
 
-def _numbered(column: pa.ChunkedArray, kind: type) -> tuple[np.ndarray, tuple[str, ...]]:
+def numbered(column: pa.ChunkedArray, kind: type) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numbers of the distinct texts, sorted, -1 for null; and the texts."""
     names = sorted(name for name in pc.unique(column).to_pylist() if name is not None)
     at = pc.index_in(column, pa.array(names, pa.string()))
     return pc.fill_null(at, -1).to_numpy().astype(kind), tuple(names)
 
 
-def read_pairs(files: list[Location], faces: Faces) -> dict[str, Pairs]:
+def any_faces() -> str:
+    """What to do about photos without a face where nothing is known of where the pairs came from."""
+    return "form the pairs with --faces, or give the faces table that belongs to them"
+
+
+def read_pairs(files: list[Location], faces: Faces, remedy: Callable[[], str] = any_faces) -> dict[str, Pairs]:
     """The pairs of each split by its name.
+
+    Args:
+        files: of the pairs table.
+        faces: whose rows the pairs name.
+        remedy: asked for what to do where photos have no face.
 
     Raises:
         UserError: a photo has no face, a pair has no label, kind or split.
@@ -123,24 +141,29 @@ def read_pairs(files: list[Location], faces: Faces) -> dict[str, Pairs]:
         twice = faces.photos.to_numpy()[row_of.duplicated()][0]
         raise UserError(f"faces: '{twice}' is there more than once; each photo may come once.")
     parts: dict[str, list[Pairs]] = {}
+    absent: set[str] = set()
     for table in stream_table(files, PAIR_COLUMNS):
-        a, b = (_found(table[name], row_of) for name in ("photo_a", "photo_b"))
+        a, b = (_found(table[name], row_of, absent) for name in ("photo_a", "photo_b"))
+        if absent:
+            continue  # all that have no face are counted
         kind, label = _codes(table)
         splits, at = _splits_of(table)
         for number, split in enumerate(splits):
             rows = np.flatnonzero(at == number)
             parts.setdefault(split, []).append(Pairs(a[rows], b[rows], label[rows], kind[rows]))
+    if absent:
+        raise UserError(
+            f"pairs: {len(absent):,} of their photos have no face in this faces table ({examples(sorted(absent))}); "
+            f"{remedy()}."
+        )
     return {split: _joined(some) for split, some in parts.items()}
 
 
-def _found(names: pa.ChunkedArray, row_of: pd.Index) -> np.ndarray:
+def _found(names: pa.ChunkedArray, row_of: pd.Index, absent: set[str]) -> np.ndarray:
+    """Rows of the faces; names that have none go into `absent`."""
     rows = row_of.get_indexer(names.to_numpy())
-    absent = np.flatnonzero(rows < 0)
-    if len(absent):
-        raise UserError(
-            f"pairs: {len(absent):,} of {len(rows):,} photos have no face, '{names[int(absent[0])]}' for one; "
-            "form the pairs with --faces, or give the faces table that belongs to them."
-        )
+    if len(without := np.flatnonzero(rows < 0)):
+        absent.update(names.take(pa.array(without)).to_pylist())
     return rows.astype(np.int32)
 
 

@@ -1,6 +1,6 @@
 """The faces of some pairs of one split as pixels: what a finished network is compared on."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,10 +10,17 @@ from faceverify.models.parity import PairFaces
 from faceverify.storage import Location
 from faceverify.training.batches import decode_face
 from faceverify.training.checks import sample
-from faceverify.training.material import Pairs, read_faces, read_pairs
+from faceverify.training.material import Pairs, any_faces, read_faces, read_pairs
 
 
-def choose(faces: list[Location], pairs: list[Location], split: str, most: int, seed: int) -> Pairs:
+def choose(
+    faces: list[Location],
+    pairs: list[Location],
+    split: str,
+    most: int,
+    seed: int,
+    remedy: Callable[[], str] = any_faces,
+) -> Pairs:
     """At most `most` pairs of a split by lot, each kind in its share; their faces are rows of the faces table.
 
     Args:
@@ -22,11 +29,12 @@ def choose(faces: list[Location], pairs: list[Location], split: str, most: int, 
         split: as the pairs name it.
         most: 0 = all.
         seed: of the choice.
+        remedy: see `read_pairs`.
 
     Raises:
         UserError: no such split, pairs of one label only, or what `read_pairs` refuses.
     """
-    splits = read_pairs(pairs, read_faces(faces))
+    splits = read_pairs(pairs, read_faces(faces), remedy)
     if split not in splits:
         raise UserError(f"split is '{split}', but the pairs are of {', '.join(sorted(splits)) or 'none'}; give one.")
     chosen = sample(splits[split], most, seed)

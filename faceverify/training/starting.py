@@ -11,9 +11,10 @@ from faceverify.models import checkpoints, registry
 from faceverify.models.card import ModelCard
 from faceverify.models.engine_torch import load_module
 from faceverify.models.files import SUFFIXES
+from faceverify.models.folders import checkpoint_in
 from faceverify.storage import Location, open_location
 from faceverify.training.branches import with_branches
-from faceverify.training.keeping import DONE, WEIGHTS, Keeper, read_network
+from faceverify.training.keeping import read_network
 from faceverify.training.recipe import NetworkConfig
 
 TUNED = ", fine-tuned"
@@ -61,19 +62,11 @@ def _from(start: str) -> tuple[nn.Module, ModelCard]:
 
 
 def best_of(start: str) -> Location | None:
-    """The checkpoint that `start` names: itself, or of a training's folder the one of the best EER; None if neither.
+    """The checkpoint that `start` names: itself, or the best of a training, a search or a pipeline; None if neither.
 
     Raises:
         UserError: a training's folder without a judged checkpoint.
     """
     if start.endswith(SUFFIXES) or start in registry.entries():
         return None
-    place = open_location(start)
-    if (place / DONE).is_file() or (place / WEIGHTS).is_file():
-        return place
-    if not (place / "checkpoints").exists():
-        return None
-    judged = [one for one in Keeper(place, 1).saved() if "eer" in one.found]
-    if not judged:
-        raise UserError(f"{place} is a training without a validated checkpoint; let it go on, or give another.")
-    return min(judged, key=lambda one: (one.found["eer"], one.step)).place
+    return checkpoint_in(open_location(start))

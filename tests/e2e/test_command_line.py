@@ -160,7 +160,12 @@ def test_the_folder_of_another_run_is_refused_unless_overwritten(
     before = without_work(out)
     (out / "mine.txt").write_text("precious")
     other = [*job(out), "--align.method", "none"]
-    run("score", *other).refused(2, "finished", "config.align.method", "--overwrite")
+    for dry in ((), ("--dry-run",)):
+        run("score", *other, *dry).refused(2, "finished", "config.align.method", "--overwrite")
+    dry = run("score", *job(out), "--dry-run")
+    assert dry.code == 0 and dry.out.endswith(f"nothing was started; {out} holds the finished result.\n")
+    dry = run("score", *other, "--dry-run", "--overwrite")
+    assert dry.code == 0 and dry.out.endswith("would be deleted (--overwrite).\n")
     assert without_work(out) == before
     assert run("score", *other, "--overwrite").code == 0
     assert without_work(out) != before

@@ -48,4 +48,4 @@ def test_from_nothing_to_a_report(run: Run, tmp_path: Path) -> None:
     made = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert run("demo", *options).code == 0
     assert made == {path: path.stat().st_mtime_ns for path in made}
-    run("demo", *options, "--pairs.seed", "5").refused(2, "pairs", "another run", "config.seed")
+    run("demo", *options, "--pairs.seed", "5").refused(2, "pairs was made with", "(seed)", "--redo pairs")

@@ -83,7 +83,7 @@ def test_the_best_of_a_training_becomes_files_that_score_takes(
     assert last[0].startswith("model.onnx, 1.1 MB: unit embeddings within ") and "(1e-05 allowed); EER" in last[0]
     assert last[1].startswith("model.fp16.onnx, 0.6 MB: unit embeddings within ") and "(5e-03 allowed)" in last[1]
     assert last[2].startswith("EER compared over 100 pairs of ")
-    assert last[3:] == [f"Use it: --model {out}/model.onnx", f"Output: {out}"]
+    assert last[3:] == [f"Use it: score --model {out}/model.onnx", f"Output: {out}"]
 
     facts = json.loads((out / "manifest.json").read_text())
     for name, told in facts["files"].items():

@@ -129,7 +129,10 @@ def test_only_photos_with_a_face(run: Run, people: People, tmp_path: Path) -> No
     assert ended.code == 0, ended.err
     used = {row[side] for row in drawn(tmp_path / "out") for side in ("photo_a", "photo_b")}
     assert used <= set(kept["photo"].to_pylist())
-    assert "60 photos name no person, or not whether they are fake, or have no face." in ended.out
+    absent = sorted(set(pq.read_table(people.photos)["photo"].to_pylist()) - set(kept["photo"].to_pylist()))
+    assert f"60 photos were not paired: 60 not in {tmp_path / 'faces'} (" in ended.out
+    examples = ended.out.split("faces (")[1].split(", ...)")[0].split(", ")
+    assert len(examples) == 3 and set(examples) <= set(absent)
 
 
 def refused(ended: Ended, *words: str) -> None:

@@ -79,7 +79,7 @@ def test_killed_in_the_middle_it_goes_on(store: Location, run: Run, tmp_path: Pa
 
     planned = run("pipeline", *options(store, out), "--dry-run")
     state = {line.split()[1]: line.split()[2] for line in planned.out.splitlines()[:-1]}
-    assert planned.code == 0 and state["fakes"] == "finished" and state["evaluation"] == "to", planned.err
+    assert planned.code == 0 and state["fakes"] == "finished" and state["evaluation"] == "runs", planned.err
 
     ended = Driver("pipeline", *options(store, out), env=env).end()
     assert ended.code == 0, ended.err

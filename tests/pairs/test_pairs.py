@@ -198,3 +198,25 @@ def test_more_deepfakes_to_learn_from_and_nothing_else_moves(photos_of, people, 
     pairs = pairs_of(everybody, more, range(len(everybody.names)))
     photo_a, photo_b = (pairs[name].to_pylist() for name in ("photo_a", "photo_b"))
     assert len({frozenset(pair) for pair in zip(photo_a, photo_b, strict=True)}) == len(pairs)
+
+
+@pytest.mark.parametrize("people, expected", [(1, 0), (2, 1), (3, 1), (4, 2), (10, 2), (60, 3)])
+def test_both_splits_have_people_however_few_there_are(photos_of, people, expected):
+    photos = photos_of({f"p{i:02d}": (3, 1, None) for i in range(people)})
+    for seed in range(5):
+        everybody = gather(usable(photos), seed, 0.05)
+        val = [everybody.splits[number] for number in everybody.split].count("val")
+        assert val == expected
+        few = gather(usable(photos), seed, 0.95)
+        assert [few.splits[number] for number in few.split].count("train") == max(expected, people and people // 20) * (
+            people > 1
+        )
+    assert "val" not in draw(photos, share=0.0)["split"].to_pylist()
+    assert set(draw(photos, share=1.0)["split"].to_pylist()) == {"val"}
+
+
+def test_few_people_in_val_can_give_genuine_and_impostor_pairs(photos_of):
+    photos = photos_of({f"p{i}": (3 if i < 2 else 1, 0, None) for i in range(8)})
+    for seed in range(10):
+        val = draw(photos, seed).filter(pa.compute.field("split") == "val")
+        assert set(val["kind"].to_pylist()) == {"genuine", "impostor"}

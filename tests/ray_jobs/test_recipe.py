@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 
 from faceverify.errors import UserError
+from faceverify.training.recipe import BatchConfig
 from ray_jobs.align import AlignJobConfig
+from ray_jobs.clean import CleanConfig
+from ray_jobs.evaluate import EvaluateConfig
 from ray_jobs.ingest import IngestConfig
 from ray_jobs.pairs import PairsConfig
 from ray_jobs.recipe import PretrainingConfig, Recipe, RecipeConfig, check
@@ -65,6 +68,12 @@ def test_every_step_is_given_what_the_one_before_made(config: RecipeConfig) -> N
         ({"pairs": PairsConfig(out="here")}, "pairs.out is filled in by the pipeline"),
         ({"score": ScoreConfig(pairs="/nowhere.csv")}, "score.pairs: there is no file"),
         ({"align": AlignJobConfig()}, "weights"),
+        ({"clean": CleanConfig(decisions="/nowhere/review.json")}, "decisions: there is no file .*review.json"),
+        ({"evaluate": EvaluateConfig(photos="/nowhere")}, "evaluate.photos: there is no file"),
+        (
+            {"finetune": TrainConfig(start="s3://", batches=BatchConfig(kind="identities"))},
+            "batches.kind is identities",
+        ),
     ],
 )
 def test_mistakes_are_found_before_the_first_step(config: RecipeConfig, change: dict, words: str) -> None:

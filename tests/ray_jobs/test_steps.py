@@ -1,7 +1,7 @@
 """A chain of jobs: what is finished stays, the rest is done, a step is made anew with all that follow."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -44,10 +44,10 @@ def test_it_goes_on_at_the_first_unfinished_step(tmp_path: Path, capsys: pytest.
     with pytest.raises(UserError, match="something is wrong"):
         chain.steps.run()
     assert chain.worked == ["a"]
-    assert [line.split()[2:4] for line in chain.steps.plan().splitlines()] == [
-        ["finished", "makes"],
-        ["goes", "on"],
-        ["to", "do"],
+    assert [line.split(None, 2)[2] for line in chain.steps.plan().splitlines()] == [
+        "finished  makes a",
+        "runs      makes first/b (goes on where it was stopped)",
+        "runs      makes c",
     ]
     capsys.readouterr()
     again = Chain(tmp_path)
@@ -59,8 +59,10 @@ def test_it_goes_on_at_the_first_unfinished_step(tmp_path: Path, capsys: pytest.
 
 def test_a_finished_step_whose_options_changed_is_refused(tmp_path: Path) -> None:
     Chain(tmp_path).steps.run()
-    with pytest.raises(UserError, match=r"another run .*config\.rows"):
-        Chain(tmp_path, rows=4).steps.run()
+    for ask in (Steps.check_unchanged, Steps.run):
+        with pytest.raises(UserError, match=r"a was made with other options .*rows\); pass --redo a"):
+            ask(Chain(tmp_path, rows=4).steps)
+    Chain(tmp_path, workers=2).steps.check_unchanged()
     Chain(tmp_path, workers=2).steps.run()
 
 
@@ -69,8 +71,13 @@ def test_a_step_is_made_anew_with_all_that_follow(tmp_path: Path) -> None:
     (tmp_path / "c" / "of_another.json").write_text("kept")
     again = Chain(tmp_path)
     again.failing = "c"
-    again.steps.begin_again("first/b")
-    assert [line.split()[2] for line in again.steps.plan().splitlines()] == ["finished", "anew", "anew"]
+    again.steps.begin_again("first/b", "--redo first/b")
+    assert [line.split(None, 2)[2] for line in again.steps.plan().splitlines()] == [
+        "finished  makes a",
+        "runs      makes first/b (--redo first/b)",
+        "runs      makes c (follows first/b)",
+    ]
+    assert Chain(tmp_path).steps.plan().count("finished") == 3, "asking notes nothing"
     with pytest.raises(UserError, match="something is wrong"):
         again.steps.run()
     last = Chain(tmp_path)  # without being told again
@@ -78,7 +85,32 @@ def test_a_step_is_made_anew_with_all_that_follow(tmp_path: Path) -> None:
     assert (again.worked, last.worked) == (["b"], ["c"])
     assert (tmp_path / "c" / "of_another.json").read_text() == "kept"
     with pytest.raises(UserError, match="redo is 'd', which is no step; the steps are a, first/b, c"):
-        last.steps.begin_again("d")
+        last.steps.begin_again("d", "")
+
+
+@pytest.mark.parametrize("stop", [UserError("no such file"), KeyboardInterrupt()])
+@pytest.mark.parametrize("at", ["a", "first/b"])
+def test_a_mistake_before_anything_is_touched_leaves_all_as_it_was(
+    tmp_path: Path, stop: BaseException, at: str
+) -> None:
+    """`--redo first/b` where a job refuses its input, in that step or in a finished one before it, or Ctrl-C comes."""
+    Chain(tmp_path).steps.run()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    again = Chain(tmp_path)
+
+    def refuse(config: Toy) -> None:
+        if config.out.endswith(at):
+            raise stop
+        again.job(config)
+
+    again.steps.steps = [replace(step, run=refuse) for step in again.steps.steps]
+    again.steps.begin_again("first/b", "--redo first/b")
+    with pytest.raises(type(stop)):
+        again.steps.run()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+    last = Chain(tmp_path)
+    last.steps.run()
+    assert last.worked == []
 
 
 def test_it_tells_what_every_step_did(tmp_path: Path) -> None:

@@ -195,9 +195,10 @@ def test_it_ends_with_what_to_do_next(running: Review, clean: Path) -> None:
     assert running.said[-1].startswith("Apply them: python -m ray_jobs.clean configs/clean.yaml --photos p")
 
 
-def test_sigterm_says_the_same(running: Review) -> None:
+def test_sigterm_says_the_same_and_no_file_that_is_not_there_is_to_be_applied(running: Review, clean: Path) -> None:
     assert running.stop(signal.SIGTERM) == 143
     assert "nothing to apply" in "".join(running.said)
+    assert not (clean / "review.json").exists()
 
 
 def test_a_port_in_use_is_told(review: Callable[..., Review], running: Review, clean: Path) -> None:

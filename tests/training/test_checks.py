@@ -43,7 +43,9 @@ def test_good_data(data: Data) -> None:
 
 def test_labels_of_one_kind(data: Data, tmp_path: Path) -> None:
     pairs = pq.read_table(data.pairs)
-    with pytest.raises(UserError, match="of the split 'train' are genuine; learning needs both"):
+    with pytest.raises(
+        UserError, match="of the split 'train' are genuine; learning needs others too: two people in the split"
+    ):
         changed(
             data, tmp_path, pairs.filter(pc.or_(pc.equal(pairs["label"], 1), pc.equal(pairs["split"], "val")))
         ).material()
@@ -59,15 +61,20 @@ def test_a_person_in_both_splits(data: Data, tmp_path: Path) -> None:
 
 def test_no_validation_split(data: Data, tmp_path: Path) -> None:
     pairs = pq.read_table(data.pairs)
-    with pytest.raises(UserError, match="the splits are train, but training needs train and val"):
+    with pytest.raises(UserError, match=r"no pair is of the split 'val' \(there are train\).* --validation-share"):
         changed(data, tmp_path, pairs.filter(pc.equal(pairs["split"], "train"))).material()
 
 
 def test_a_missing_face(data: Data, tmp_path: Path) -> None:
     faces = pq.read_table(data.faces)
-    missing = faces["photo"][0].as_py()
-    with pytest.raises(UserError, match=f"have no face, '{missing}' for one; form the pairs with --faces"):
-        changed(data, tmp_path, faces=faces.slice(1)).material()
+    pairs = pq.read_table(data.pairs)
+    paired = {*pairs["photo_a"].to_pylist(), *pairs["photo_b"].to_pylist()}
+    missing = sorted(paired & {*faces["photo"][:6].to_pylist()})
+    words = (
+        rf"{len(missing)} of their photos have no face in this faces table \({', '.join(missing[:3])}, ...\); form the"
+    )
+    with pytest.raises(UserError, match=words):
+        changed(data, tmp_path, faces=faces.slice(6)).material()
 
 
 def test_a_face_twice_and_an_empty_table(data: Data, tmp_path: Path) -> None:

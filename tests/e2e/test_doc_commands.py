@@ -1,0 +1,336 @@
+"""Every command block of README and docs runs, as it stands, in a small folder that looks like a user's.
+
+Files have the names that the pages use, so nothing of a command is rewritten but the placeholders of INPUTS; SIZES adds
+options that make a run small. A page goes on from what README's blocks made, as its readers do.
+"""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pytest
+from doc_commands import PAGES, ROOT, Command, blocks
+from e2e.harness import Ended, Run
+
+from faceverify.storage import open_location
+
+pytestmark = pytest.mark.timeout(1800)  # some twenty jobs in one test: a safety limit for a busy machine
+PHOTO = 96  # pixels; the detector that stands in knows this size
+
+# Placeholders of the pages, and inputs that lie where a test cannot put them.
+INPUTS = {
+    "/data/faces": "people",
+    "PHOTOS": "my_photos",
+    "PAIRS": "pairs.csv",
+    "MODEL": "mobilefacenet_y1.onnx",
+    "NAME": "mobilefacenet_y1",
+    "FILE": "mobilefacenet.pt",
+    "FILE.ckpt": "mobilefacenet.pt",
+    "OUT.safetensors": "converted.safetensors",
+}
+SHORT = ("--batches.max-steps", "2", "--validation.replicates", "0")
+SIZES = {
+    "clean": ("--threshold", "-0.9"),  # the network that stands in has learnt nothing: it knows nobody
+    "fakes": ("--per-person", "2"),
+    "train": SHORT,
+    "tune": (*SHORT, "--search.trials", "2", "--search.startup", "1", "--concurrent", "2"),
+    "export": ("--no-half", "--max-pairs", "20"),
+    "evaluate": ("--replicates", "20"),
+    "pipeline": (
+        *("--clean.threshold", "-0.9", "--fakes.per-person", "2", "--export.no-half", "--evaluate.replicates", "0"),
+        *("--finetune.batches.max-steps", "2", "--finetune.validation.replicates", "0"),
+    ),
+    "review": ("--html", "page.html"),  # without it the page is served until Ctrl-C: tests/review/test_server.py
+}
+# Blocks that need what is not here; test_doc_commands.py (not of whole jobs) reads the command lines of all of them.
+NOT_RUN = {
+    "make": "sets up an environment",
+    "source": "of the shell",
+    "export": "of the shell",
+    "ray": "needs a cloud or a job server",
+}
+
+
+def skipped(command: Command) -> str:
+    """Why a command is not run; empty if it is."""
+    if not command.is_job:
+        return NOT_RUN[command.program]
+    if command.program == "models" and command.arguments[0] == "fetch":
+        return "downloads, or takes a file of one SHA-256"
+    if any("s3://" in word for word in command.words):
+        return "workers of the session's cluster do not have the keys of the local S3 server: see the dry run below"
+    return ""
+
+
+@pytest.fixture(scope="module")
+def readers_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader of the pages brings: photos of people, lists of pairs, a recogniser, a detector."""
+    home = tmp_path_factory.mktemp("reader")
+    (home / "configs").symlink_to(ROOT / "configs")
+    draw_people(home / "people", 10, 0)
+    draw_people(home / "test", 4, 1)
+    shutil.copytree(home / "people", home / "my_photos")
+    for name, folder in (("pairs.csv", "people"), ("new_pairs.csv", "people"), ("test/pairs.csv", "test")):
+        names = [str(path.relative_to(home / folder)) for path in sorted((home / folder).glob("*/*.jpg"))]
+        lines = [f"{a},{b},{int(a[:6] == b[:6])}" for a, b in zip(names, names[1:] + names[:1], strict=True)]
+        lines += [f"{a},{b},{int(a[:6] == b[:6])}" for a, b in zip(names, names[5:] + names[:5], strict=True)]
+        (home / name).write_text("\n".join(["photo_a,photo_b,label", *lines]) + "\n")
+    write_network(home)
+    write_detector(home / "face_detection_yunet_2026may.onnx")
+    return home
+
+
+def draw_people(root: Path, persons: int, seed: int) -> None:
+    """`<person>/<n>.jpg`, four each, and one file that is no picture."""
+    from faceverify.datasets.rendered import RenderedConfig, write
+    from faceverify.storage import Location
+
+    drawn = root.parent / f"drawn{seed}"
+    config = RenderedConfig(
+        persons=persons, photos_per_person=4, fakes_per_person=0, photo_size=PHOTO, difficulty=0.2, seed=seed
+    )
+    for row in write(config, Location(str(drawn))).photos.to_pylist():
+        target = root / f"p{row['person'][-5:]}" / Path(row["photo"]).name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(drawn / row["photo"], target)
+    shutil.rmtree(drawn)
+    (next(root.iterdir()) / "broken.jpg").write_bytes(b"no picture")
+
+
+def write_network(home: Path) -> None:
+    """A small network of random weights, for PyTorch and for ONNX Runtime, each with its card."""
+    import torch
+
+    from faceverify.models import card
+    from faceverify.models.export import export_onnx
+    from faceverify.models.iresnet import iresnet
+
+    torch.manual_seed(0)
+    network = iresnet("tiny", 32).eval()
+    half = [127.5] * 3
+    described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=half, std=half, dim=32)
+    torch.save(network.state_dict(), home / "mobilefacenet.pt")
+    (home / "mobilefacenet.pt.card.json").write_text(described.to_json())
+    export_onnx(network, described, home / "mobilefacenet_y1.onnx")
+
+
+def write_detector(path: Path) -> None:
+    """A network with YuNet's inputs and outputs that finds one face in the middle of a photo of PHOTO pixels.
+
+    On the coarsest grid (3x3 cells) a convolution over ones with a border of zeros counts a cell's neighbours: nine in
+    the middle alone.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    # Where the program draws eyes, nose and mouth corners, in cells of 32 pixels from the middle one.
+    points = np.array([[38, 45.5], [58, 45.5], [48, 57.5], [39.5, 65.6], [56.5, 65.6]]) / 32 - 1
+    box = [0.5, 0.55, np.log(60 / 32), np.log(70 / 32)]
+    nodes, constants, outputs = [], [], []
+
+    def constant(name: str, value: np.ndarray) -> str:
+        constants.append(numpy_helper.from_array(value, name))
+        return name
+
+    def branch(name: str, stride: int, source: str, bias: list[float], scale: float) -> None:
+        width = len(bias)
+        weight = constant(f"{name}_w", np.full((width, 1, 1, 1), scale, np.float32))
+        offset = constant(f"{name}_b", np.array(bias, np.float32))
+        nodes.append(helper.make_node("Conv", [source, weight, offset], [f"{name}_c"]))
+        nodes.append(helper.make_node("Clip", [f"{name}_c", low, high], [f"{name}_d"]))
+        nodes.append(helper.make_node("Transpose", [f"{name}_d"], [f"{name}_t"], perm=[0, 2, 3, 1]))
+        shape = constant(f"{name}_s", np.array([1, -1, width], np.int64))
+        nodes.append(helper.make_node("Reshape", [f"{name}_t", shape], [name]))
+        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, f"n{stride}", width]))
+
+    low, high = constant("low", np.float32(-10)), constant("high", np.float32(1))
+    for stride in (8, 16, 32):
+        cell = constant(f"cell{stride}", np.zeros((1, 3, stride, stride), np.float32))
+        one = constant(f"one{stride}", np.ones(1, np.float32))
+        nodes.append(helper.make_node("Conv", ["input", cell, one], [f"ones{stride}"], strides=[stride, stride]))
+        around = constant(f"around{stride}", np.ones((1, 1, 3, 3), np.float32))
+        nodes.append(helper.make_node("Conv", [f"ones{stride}", around], [f"count{stride}"], pads=[1] * 4))
+        seen = stride == 32
+        branch(f"cls_{stride}", stride, f"count{stride}", [-8.0 if seen else 0.0], 1.0 if seen else 0.0)
+        branch(f"obj_{stride}", stride, f"count{stride}", [1.0], 0.0)
+        branch(f"bbox_{stride}", stride, f"count{stride}", box, 0.0)
+        branch(f"kps_{stride}", stride, f"count{stride}", points.ravel().tolist(), 0.0)
+    order = {
+        name: place for place, name in enumerate(f"{k}_{s}" for k in ("cls", "obj", "bbox", "kps") for s in (8, 16, 32))
+    }
+    outputs.sort(key=lambda output: order[output.name])
+    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "height", "width"])
+    graph = helper.make_graph(nodes, "detector", [picture], outputs, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+
+
+def test_the_detector_that_stands_in_finds_the_face(readers_home: Path) -> None:
+    import cv2
+
+    from faceverify.align import AlignConfig, build
+
+    aligner = build(AlignConfig(method="yunet", weights=str(readers_home / "face_detection_yunet_2026may.onnx")))
+    photos = [
+        cv2.imread(str(path)) for path in sorted(readers_home.glob("people/*/*.jpg")) if "broken" not in path.name
+    ]
+    faces = aligner.align(photos, [None] * len(photos))
+    assert all(face.faces_found == 1 and face.image.shape == (112, 112, 3) for face in faces)
+
+
+@pytest.fixture
+def follow(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Command], Ended | None]:
+    """follow(home, command): what a reader does who types it in `home`; None if it is one of NOT_RUN."""
+
+    def one(home: Path, command: Command, anywhere: bool = False) -> Ended | None:
+        if skipped(command) and not anywhere:
+            return None
+        monkeypatch.chdir(home)
+        arguments = [INPUTS.get(word, word) for word in command.arguments]
+        more = SIZES.get(command.program, ()) if "--html" not in arguments and "best.yaml" not in arguments[0] else ()
+        ended = run(command.program, *arguments, *more)
+        assert ended.code == 0, f"{command}\n{ended.out}{ended.err}"
+        if command.program == "review":
+            decide(home / "runs" / "clean")
+        return ended
+
+    return one
+
+
+def decide(clean: Path) -> None:
+    """What a reviewer does: one photo that was held for review stays."""
+    from faceverify.cleaning.decisions_file import ReviewDecision, write_decisions
+    from faceverify.storage import Location
+
+    held = [row for row in pq.read_table(clean / "decisions").to_pylist() if row["decision"] == "review"]
+    digest = json.loads((clean / "manifest.json").read_text())["digest"]
+    one = ReviewDecision(held[0]["photo"], held[0]["person"], "kept", None, "2026-01-01T00:00:00", "anna", digest)
+    write_decisions(Location(str(clean / "review.json")), "anna", digest, [one])
+
+
+README = [command for block in blocks("README.md") for command in block]
+LONG = {"pipeline"}  # in `make thorough`; here its checks alone
+
+
+@pytest.fixture
+def after_readme(follow: Callable, readers_home: Path) -> Path:
+    """The reader's folder after README's blocks, which run once for all tests of this file."""
+    done = readers_home / "done"
+    if not (readers_home / "runs").exists():
+        for command in README:
+            follow(readers_home, command)
+        done.touch()
+    assert done.exists(), "README's blocks did not run: see the test that came first"
+    return readers_home
+
+
+PROMISED = {
+    "job",
+    "version",
+    "created",
+    "command",
+    "config",
+    "plan",
+    "digest",
+    "rows_in",
+    "rows_out",
+    "rejects",
+    "seconds",
+}
+WITHOUT_NETWORK = {"ingest", "align", "fakes", "pairs"}
+
+
+def check_manifests(home: Path) -> set[str]:
+    """Every job's manifest holds what docs/formats.md promises; returns the jobs."""
+    jobs = set()
+    for path in home.glob("**/manifest.json"):
+        facts = json.loads(path.read_text())
+        jobs.add(facts["job"])
+        assert facts.keys() >= PROMISED, (path, PROMISED - facts.keys())
+        assert facts["job"] in WITHOUT_NETWORK or facts["model"], path
+        assert facts["seconds"], path
+    return jobs
+
+
+def test_readme(after_readme: Path) -> None:
+    runs = after_readme / "runs"
+    decided = pq.read_table(runs / "clean_reviewed" / "decisions").to_pylist()
+    assert [row["decided_by"] for row in decided if row["reason"] == "reviewer"] == ["anna"]
+    kinds = pq.read_table(runs / "pairs" / "pairs")["kind"].value_counts().to_pylist()
+    assert {row["values"] for row in kinds} == {"genuine", "impostor", "deepfake"}
+    jobs = {command.program for command in README if not skipped(command)} - {"review"}
+    assert check_manifests(runs) == jobs and len(jobs) == 10
+
+
+def whole(command: Command) -> Command:
+    """A command that the page shortens (`...`), with what README gives the same program, into a folder of its own."""
+    if not command.shortened:
+        return command
+    first = next(one for one in README if one.program == command.program)
+    own = {word for word in command.words if word.startswith("--")}
+    words = list(first.words)
+    for option in own & set(words):
+        del words[words.index(option) : words.index(option) + 2]
+    if "--resume" not in own:
+        words[words.index("--out") + 1] = f"runs/{command.program}_again"
+    return Command(command.page, (*words, *(word for word in command.arguments if not word.startswith("configs/"))))
+
+
+PAGES_WITH_BLOCKS = [page for page in PAGES if page != "README.md" and any(blocks(page))]
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_BLOCKS)
+def test_page(page: str, follow: Callable, after_readme: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    shutil.copytree(after_readme, home, symlinks=True)
+    for command in [whole(command) for block in blocks(page) for command in block]:
+        if command.program in LONG:
+            follow(home, replace(command, words=(*command.words, "--dry-run")))
+            continue
+        of_readme = command.words in {one.words for one in README} or "--resume" in command.words
+        if "--out" in command.words and not of_readme:
+            shutil.rmtree(home / command.words[command.words.index("--out") + 1], ignore_errors=True)
+        follow(home, command)
+    check_manifests(home / "runs")
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("page", [page for page in PAGES if any(c.program in LONG for b in blocks(page) for c in b)])
+def test_page_with_a_long_command(page: str, follow: Callable, readers_home: Path) -> None:
+    for command in [command for block in blocks(page) for command in block if command.program in LONG]:
+        ended = follow(readers_home, command)
+        assert ended.out.splitlines()[-1].startswith("Report: ")
+    check_manifests(readers_home / "runs" / "recipe")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [c for page in PAGES for block in blocks(page) for c in block if c.is_job and "s3://" in " ".join(c.words)],
+    ids=str,
+)
+def test_commands_on_s3_are_checked(command: Command, follow: Callable, readers_home: Path, bucket: str) -> None:
+    """Their dry run, on an S3 server of this machine that holds what they name."""
+    words = [re.sub("^s3://(bucket|BUCKET)/", f"s3://{bucket}/", word) for word in command.words]
+    for option, value in pairwise(words):
+        target = open_location(value) if value.startswith("s3://") and option != "--out" else None
+        if target is None:
+            continue
+        if option == "--photos":
+            for photo in (readers_home / "my_photos").glob("*/*.jpg"):
+                (target / str(photo.relative_to(readers_home / "my_photos"))).write_bytes(photo.read_bytes())
+        elif option == "--pairs":
+            sink = pa.BufferOutputStream()
+            pq.write_table(pacsv.read_csv(readers_home / "pairs.csv"), sink)
+            target.write_bytes(sink.getvalue().to_pybytes())
+        else:
+            name = "mobilefacenet_y1.onnx" if option == "--model" else "face_detection_yunet_2026may.onnx"
+            target.write_bytes((readers_home / name).read_bytes())
+    ended = follow(readers_home, Command(command.page, (*words, "--dry-run")), anywhere=True)
+    assert "Dry run: all that can be checked beforehand is in order" in ended.out
