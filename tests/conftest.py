@@ -83,6 +83,12 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     storage._s3.cache_clear()
 
 
+@pytest.fixture
+def bucket_env(bucket: str) -> dict[str, str]:
+    """What of the environment a process needs to find the bucket."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config) -> Iterator[object]:
     """One Ray cluster for the whole test session, with whose jobs those of another test process may share it."""

@@ -91,7 +91,7 @@ def job(people: People, tiny: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pq.write_table(photos.set_column(1, photos.schema.field("uri"), [places]), home / "photos.parquet")
     pq.write_table(pair_up(photos["photo"].to_pylist(), 7), home / "pairs.parquet")
     made = People(people.root, home / "photos.parquet", home / "pairs.parquet")
-    return lambda out, *options: [*made.args(tiny, out), *options]
+    return lambda out, *options: [*made.args(tiny, out), "--workers", "2", *options]
 
 
 @pytest.fixture(scope="module")
