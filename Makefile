@@ -7,6 +7,8 @@ PYTHON ?= python3
 EXTRA ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
 BIN := .venv/bin
 READY := .venv/.ready-$(EXTRA)
+# They share one Ray head, and wait for it more than they compute.
+TEST_PROCESSES ?= 2
 
 .PHONY: demo test thorough lint bench setup clean
 
@@ -14,7 +16,7 @@ demo: $(READY)
 	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
 
 test: $(READY)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 2 --durations=30
 
 thorough: $(READY)
 	$(BIN)/pytest -m thorough

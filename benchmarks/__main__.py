@@ -10,6 +10,7 @@ from benchmarks.harness import ROOT
 
 PROGRAMS = (
     "help_time",
+    "suite_time",
     "decode",
     "mutations",
     "eer",

@@ -64,7 +64,7 @@ class JobServer:
 
     def __enter__(self) -> "JobServer":
         """Wait until jobs are taken."""
-        end = time.monotonic() + 90
+        end = time.monotonic() + 600  # of a machine that has much else to do
         while time.monotonic() < end:
             try:
                 # The server is there before the agent that starts jobs is.

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import one_head
 import pytest
 from hypothesis import settings
 
@@ -17,6 +18,12 @@ settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 SHARED = HERE.parent.parent / "shared" / "data"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where several processes run the tests (-n), they share one Ray head."""
+    if getattr(config.option, "tx", None) and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(one_head.OneHead())
 
 
 @pytest.hookimpl(trylast=True)
@@ -76,12 +83,22 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     storage._s3.cache_clear()
 
 
+@pytest.fixture
+def bucket_env(bucket: str) -> dict[str, str]:
+    """What of the environment a process needs to find the bucket."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}
+
+
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[object]:
-    """One Ray cluster for the whole test session."""
+def cluster(pytestconfig: pytest.Config) -> Iterator[object]:
+    """One Ray cluster for the whole test session, with whose jobs those of another test process may share it."""
     import ray
 
     from ray_jobs.cluster import connect
 
-    yield connect()
+    with pytest.MonkeyPatch.context() as patch:
+        if address := one_head.address(pytestconfig):
+            patch.setenv("RAY_ADDRESS", address)
+        offered = connect()
+    yield offered
     ray.shutdown()

@@ -1,5 +1,6 @@
 """Rendered people, a tiny network, and a way to run jobs on the session's cluster."""
 
+import json
 import signal
 import sys
 from collections.abc import Callable
@@ -79,14 +80,20 @@ def run(cluster: object, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureF
 
 @pytest.fixture
 def drive(cluster: object) -> Callable[..., Driver]:
-    """Starts a job as a process of its own, on the session's cluster."""
+    """Starts a job as a process of its own, on the session's cluster; its workers can be given an environment.
+
+    It is given as `ray job submit --runtime-env-json` would: drive("score", *options, runtime_env={"env_vars": {...}}).
+    """
     import ray
 
     address = ray.get_runtime_context().gcs_address
     started: list[Driver] = []
 
-    def one(job: str, *options: object) -> Driver:
-        started.append(Driver(job, *map(str, options), env={"RAY_ADDRESS": address}))
+    def one(job: str, *options: object, runtime_env: dict[str, object] | None = None) -> Driver:
+        env = {"RAY_ADDRESS": address}
+        if runtime_env is not None:
+            env["RAY_JOB_CONFIG_JSON_ENV_VAR"] = json.dumps({"runtime_env": runtime_env})
+        started.append(Driver(job, *map(str, options), env=env))
         return started[-1]
 
     yield one

@@ -15,6 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+# Where their number is not what is tested: most of the work of a small job is the start of its workers.
+ONE_WORKER = ("--workers", "1")
+
 
 @dataclass(frozen=True)
 class People:
@@ -28,9 +31,10 @@ class People:
     pairs: Path
 
     def args(self, model: Path, out: Path) -> list[str]:
-        """The options of a plain `score` run."""
+        """The options of a plain `score` run, by one worker unless told otherwise behind them."""
         named = {"--photos": self.photos, "--pairs": self.pairs, "--model": model, "--out": out}
-        return [*(str(part) for item in named.items() for part in item), "--align.method", "annotated"]
+        options = [*(str(part) for item in named.items() for part in item), "--align.method", "annotated"]
+        return [*options, *ONE_WORKER]
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,9 @@ class Ended:
         assert "Traceback" not in self.out + self.err
         assert all(word in sentences[0] for word in words), sentences[0]
 
+
+# Far more than any of it takes: a limit that a busy machine may come near says nothing of the program.
+LIMIT = 600.0
 
 PROGRESS = re.compile(r"(photos|pairs|fakes|faces|steps): [\d,]+/[\d,]+, ")
 
@@ -110,7 +117,7 @@ class Driver:
             **popen,
         )
 
-    def wait_until(self, reached: Callable[[], bool], seconds: float = 120) -> bool:
+    def wait_until(self, reached: Callable[[], bool], seconds: float = LIMIT) -> bool:
         """Watch for a moment of the run; False if the process ended before."""
         deadline = time.monotonic() + seconds
         while not reached():
@@ -120,7 +127,7 @@ class Driver:
             time.sleep(0.002)
         return True
 
-    def end(self, kill: int | None = None, seconds: float = 120) -> Ended:
+    def end(self, kill: int | None = None, seconds: float = LIMIT) -> Ended:
         """Send a signal, or let it run; wait for its end."""
         if kill is not None:
             self.process.send_signal(kill)

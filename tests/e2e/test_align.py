@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from e2e.harness import Driver, People, Run, pair_up, parts, repeated
+from e2e.harness import ONE_WORKER, Driver, People, Run, pair_up, parts, repeated
 from e2e.test_killed_workers import Killer
 
 from faceverify.errors import Reason
@@ -51,7 +51,7 @@ def undisturbed(cluster: object, photos: Path, tmp_path_factory: pytest.TempPath
     from ray_jobs.align import AlignJobConfig, run
 
     out = tmp_path_factory.mktemp("undisturbed") / "out"
-    run(load(AlignJobConfig, options(photos, out), prog="align", description=""))
+    run(load(AlignJobConfig, [*options(photos, out), *ONE_WORKER], prog="align", description=""))
     made = published(out)
     assert (len(made["faces"]), len(made["rejects"])) == (468, 12)
     return made
@@ -149,7 +149,7 @@ def test_networks_on_gpus_make_the_same(eager_mtcnn: Path, large: Path, tiny: Pa
         Killer(work, "faces", "ray::MapWorker(MapBatches(GpuCropper))", times=1, most=1) as cropper,
         Killer(work, "input", "ray::MapBatches(decode_shards)", times=1, most=1) as decoder,
     ):
-        ended = subprocess.run(program, capture_output=True, text=True, timeout=280)
+        ended = subprocess.run(program, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stderr
     assert (cropper.killed, decoder.killed) == (1, 1)
     said = [
@@ -172,7 +172,7 @@ def test_networks_on_gpus_make_the_same(eager_mtcnn: Path, large: Path, tiny: Pa
 
 
 def test_resources_do_not_make_another_run(run: Run, photos: Path, tmp_path: Path) -> None:
-    job = ["align", *options(photos, tmp_path / "out")]
+    job = ["align", *options(photos, tmp_path / "out"), *ONE_WORKER]
     assert run(*job, "--resources.batch", "5").code == 0
     ended = run(*job, "--resources.cpus", "2")
     assert ended.code == 0 and "468 of 480 photos" in ended.out, ended.err
@@ -207,7 +207,8 @@ def test_every_real_photo_is_a_face_or_a_reject(method: str, run: Run, shared_da
     for place in [*faces, *odd]:
         (folder / place.name).symlink_to(place)
     given = ["--photos", tmp_path / "photos", "--align.weights", shared_data / "models" / WEIGHTS[method]]
-    ended = run("align", *given, "--align.method", method, "--align.policy", "refuse", "--out", tmp_path / "out")
+    given += ["--align.method", method, "--align.policy", "refuse", *ONE_WORKER]
+    ended = run("align", *given, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     made = published(tmp_path / "out")
     found, told = ({Path(row["photo"]).name: row for row in made[name]} for name in ("faces", "rejects"))

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from broken_images import SMALL_LIMITS, broken_files
-from e2e.harness import Run, without_work
+from e2e.harness import ONE_WORKER, Run, without_work
 
 from faceverify import tables
 from faceverify.datasets.rendered import RenderedConfig, render_photo
 from faceverify.images import encode_png
 
 LIMITS = [
+    *ONE_WORKER,
     *("--images.max-bytes", str(SMALL_LIMITS.max_bytes)),
     *("--images.max-pixels", str(SMALL_LIMITS.max_pixels)),
     *("--images.min-side", str(SMALL_LIMITS.min_side)),

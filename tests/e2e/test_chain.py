@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-from e2e.harness import Driver, People, Run, parts, without_work
+from e2e.harness import ONE_WORKER, Driver, People, Run, parts, without_work
 
 from faceverify import tables
 from faceverify.images import ImageLimits, decode
@@ -15,7 +15,7 @@ def test_the_chain_gives_the_same_embeddings_as_score(run: Run, people: People, 
     made = {name: tmp_path / name for name in ("photos", "faces", "embeddings", "scores", "short")}
     steps = [
         ("ingest", ["--source", people.root, "--layout", "rendered", "--out", made["photos"]]),
-        ("align", ["--photos", made["photos"], "--align.method", "annotated", "--out", made["faces"]]),
+        ("align", ["--photos", made["photos"], "--align.method", "annotated", "--out", made["faces"], *ONE_WORKER]),
         ("embed", ["--faces", made["faces"], "--model", tiny, "--out", made["embeddings"], "--faces-per-shard", 50]),
         ("score", ["--pairs", people.pairs, "--embeddings", made["embeddings"], "--out", made["scores"]]),
         ("score", people.args(tiny, made["short"])),
@@ -44,7 +44,7 @@ def test_the_chain_gives_the_same_embeddings_as_score(run: Run, people: People, 
 
 def test_align_and_embed_go_on_after_a_kill(drive, run: Run, people: People, tiny: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    options = ["--photos", people.photos, "--align.method", "annotated", "--photos-per-shard", 4]
+    options = ["--photos", people.photos, "--align.method", "annotated", "--photos-per-shard", 4, *ONE_WORKER]
     assert run("align", *options, "--out", whole).code == 0
     driver: Driver = drive("align", *options, "--out", killed)
     assert driver.wait_until(lambda: len(parts(killed / ".work", "faces")) >= 5)
@@ -66,7 +66,7 @@ def test_a_faces_table_of_another_form_is_refused(run: Run, people: People, tiny
 
 
 def test_a_folder_of_photos_is_aligned_without_ingest(run: Run, people: People, tmp_path: Path) -> None:
-    ended = run("align", "--photos", people.root, "--align.method", "none", "--out", tmp_path / "out")
+    ended = run("align", "--photos", people.root, "--align.method", "none", *ONE_WORKER, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     faces = pq.read_table(tmp_path / "out" / "faces")
     listed = [entry.path for entry in Location(str(people.root)).files() if entry.path.endswith(".jpg")]

@@ -60,7 +60,7 @@ def test_killed_before_each_change_of_the_disk(few: tuple[Path, Path], tmp_path:
     wanted = published(tmp_path / "undisturbed")
     command = [sys.executable, str(ROOT / "tests" / "e2e" / "dying_clean.py"), *map(str, few), str(tmp_path / "dying")]
     env = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "OMP_NUM_THREADS": "1"}
-    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=240, check=False)
+    ended = subprocess.run(command, env=env, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     runs = sorted((tmp_path / "dying").iterdir())
     assert len(runs) > 40

@@ -9,7 +9,7 @@ import onnx
 import pyarrow.parquet as pq
 import pytest
 import torch
-from e2e.harness import People, Run
+from e2e.harness import ONE_WORKER, People, Run
 from torch import nn
 
 from faceverify.models import card as cards
@@ -55,7 +55,7 @@ def material(people: People, cluster: object, tmp_path_factory: pytest.TempPathF
 
     home = tmp_path_factory.mktemp("export")
     trained(Location(str(home / "training")), network(0))
-    options = ["--photos", str(people.photos), "--align.method", "annotated", "--out", str(home / "faces")]
+    options = ["--photos", str(people.photos), "--align.method", "annotated", *ONE_WORKER, "--out", str(home / "faces")]
     align.run(load(align.AlignJobConfig, options, prog="align", description=""))
     return Material(home / "training", home / "faces")
 

@@ -235,7 +235,9 @@ def test_a_polite_signal_ends_with_a_sentence(
 # -- elsewhere ---------------------------------------------------------------------------------------------------------
 
 
-def test_in_s3(cluster: object, people: People, bucket: str, tmp_path: Path) -> None:
+def test_in_s3(
+    drive: Callable[..., Driver], people: People, bucket: str, bucket_env: dict[str, str], tmp_path: Path
+) -> None:
     source, out = open_location(f"s3://{bucket}/in"), open_location(f"s3://{bucket}/out")
     rows = pq.read_table(people.photos).slice(0, 24)
     for name in rows["photo"].to_pylist():
@@ -246,9 +248,9 @@ def test_in_s3(cluster: object, people: People, bucket: str, tmp_path: Path) -> 
     local = tmp_path / "local.parquet"
     pq.write_table(rows, local)
     run_fakes(load(FakesConfig, ["--photos", str(local), "--out", str(tmp_path / "out")], prog="", description=""))
-    # With a cluster of its own, whose workers find the credentials in their environment.
+    # Its workers find the credentials in their environment.
     options = ["--photos", f"{source}/photos.parquet", "--out", out.uri, "--people-per-shard", "2"]
-    ended = Driver("fakes", *options, env={"RAY_ADDRESS": ""}).end()
+    ended = drive("fakes", *options, runtime_env={"env_vars": bucket_env}).end()
     assert ended.code == 0, ended.err
     made = [row for entry in (out / "photos").files() for row in read_part(out / "photos" / entry.path).to_pylist()]
     same = published(tmp_path / "out")
@@ -268,7 +270,7 @@ def test_a_generator_that_wants_embeddings_and_a_gpu_is_given_both(
     options = ["--photos", people.photos, "--out", out, "--generators", "stamp,self_blend"]
     program = [sys.executable, ROOT / "tests" / "e2e" / "with_toy_generator.py", tiny, *options]
     env = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}", "RAY_ADDRESS": ""}
-    ended = subprocess.run(list(map(str, program)), env=env, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(list(map(str, program)), env=env, capture_output=True, text=True, timeout=600, check=False)
     assert ended.returncode == 0, ended.stderr
     rows = pq.read_table(out / "photos").to_pylist()[120:]
     made = [row for row in rows if row["generator"] == "stamp"]

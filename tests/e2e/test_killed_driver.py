@@ -25,7 +25,7 @@ def job(people: People, tiny: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pq.write_table(photos, home / "photos.parquet")
     pq.write_table(pair_up(photos["photo"].to_pylist(), 7), home / "pairs.parquet")
     made = People(people.root, home / "photos.parquet", home / "pairs.parquet")
-    cut = ["--photos-per-shard", str(PHOTOS_PER_SHARD), "--pairs-per-shard", str(PAIRS_PER_SHARD)]
+    cut = ["--photos-per-shard", str(PHOTOS_PER_SHARD), "--pairs-per-shard", str(PAIRS_PER_SHARD), "--workers", "2"]
     return lambda out: [*made.args(tiny, out), *cut]
 
 

@@ -10,21 +10,31 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+import ray
 from e2e.harness import People, Run, pair_up, parts, repeated, score_plainly, without_work
 
 
 def workers(title: str) -> list[int]:
-    """The processes of this session's cluster whose title begins with `title`."""
+    """The processes whose title begins with `title` and that work for this process's jobs, or were started by it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 named = (entry / "cmdline").read_bytes().startswith(title.encode())
-                if named and os.getpid() in ancestors(int(entry.name)):
+                if named and (serves_us(entry) or os.getpid() in ancestors(int(entry.name))):
                     found.append(int(entry.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended meanwhile
+            except (FileNotFoundError, ProcessLookupError, PermissionError):
+                continue  # it has ended meanwhile, or is not ours to look at
     return found
+
+
+def serves_us(process: Path) -> bool:
+    """Whether a worker of Ray writes its log in this session and for this job: others may use the cluster too."""
+    if not ray.is_initialized():
+        return False
+    us = ray.get_runtime_context()
+    log = Path(os.readlink(process / "fd" / "1"))
+    return us.get_session_name() in log.parts and f"-{us.get_job_id()}-" in log.name
 
 
 def ancestors(process: int) -> list[int]:
@@ -81,7 +91,7 @@ def job(people: People, tiny: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pq.write_table(photos.set_column(1, photos.schema.field("uri"), [places]), home / "photos.parquet")
     pq.write_table(pair_up(photos["photo"].to_pylist(), 7), home / "pairs.parquet")
     made = People(people.root, home / "photos.parquet", home / "pairs.parquet")
-    return lambda out, *options: [*made.args(tiny, out), *options]
+    return lambda out, *options: [*made.args(tiny, out), "--workers", "2", *options]
 
 
 @pytest.fixture(scope="module")

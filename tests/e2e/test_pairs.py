@@ -108,11 +108,15 @@ def test_workers_killed(run: Run, photos: Path, expected: list[dict], tmp_path: 
     assert drawn(out) == expected
 
 
-def test_in_s3(cluster: object, photos: Path, expected: list[dict], bucket: str) -> None:
+def test_in_s3(
+    drive: Callable[..., Driver], photos: Path, expected: list[dict], bucket: str, bucket_env: dict[str, str]
+) -> None:
     source, out = open_location(f"s3://{bucket}/in/photos.parquet"), open_location(f"s3://{bucket}/out")
     source.write_bytes(photos.read_bytes())
-    # With a cluster of its own, whose workers find the credentials in their environment.
-    ended = Driver("pairs", "--photos", source.uri, "--out", out.uri, *SHARDS, env={"RAY_ADDRESS": ""}).end()
+    # Its workers find the credentials in their environment.
+    ended = drive(
+        "pairs", "--photos", source.uri, "--out", out.uri, *SHARDS, runtime_env={"env_vars": bucket_env}
+    ).end()
     assert ended.code == 0, ended.err
     rows = [row for entry in (out / "pairs").files() for row in read_part(out / "pairs" / entry.path).to_pylist()]
     assert rows == expected

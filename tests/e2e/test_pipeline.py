@@ -71,7 +71,7 @@ def test_killed_in_the_middle_it_goes_on(store: Location, run: Run, tmp_path: Pa
     # Processes of their own, cluster included, that find all they need in their environment.
     env = {"FACEVERIFY_CACHE": str(tmp_path / "cache"), "RAY_ADDRESS": ""}
     driver = Driver("pipeline", *options(store, out), env=env, start_new_session=True)
-    assert driver.wait_until(there(out / "fakes" / "manifest.json"), 120), driver.end()
+    assert driver.wait_until(there(out / "fakes" / "manifest.json")), driver.end()
     os.killpg(driver.process.pid, signal.SIGKILL)
     driver.end()
     before = {entry.path: entry.mtime_ns for entry in out.files() if "manifest.json" in entry.path}

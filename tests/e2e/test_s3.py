@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
-from e2e.harness import Driver, People, Run, score_plainly
+from e2e.harness import ONE_WORKER, Driver, People, Run, score_plainly
 
 from faceverify import storage
 from faceverify.run_folder import read_part
@@ -45,7 +45,14 @@ def photos(store: Location, people: People) -> Location:
 
 def args(store: Location, out: Location | str) -> list[str]:
     named = {"--photos": store / "photos.parquet", "--pairs": store / "pairs.parquet", "--model": store / "tiny.onnx"}
-    return [*(str(part) for item in named.items() for part in item), "--align.method", "annotated", "--out", str(out)]
+    return [
+        *(str(part) for item in named.items() for part in item),
+        "--align.method",
+        "annotated",
+        *ONE_WORKER,
+        "--out",
+        str(out),
+    ]
 
 
 def rows(folder: Location) -> list[dict]:

@@ -51,11 +51,11 @@ def test_every_pair_in_order_with_the_cosine_of_its_embeddings(
 @pytest.mark.parametrize(
     "cut",
     [
-        ("--photos-per-shard", 7, "--pairs-per-shard", 23),
-        ("--photos-per-shard", 1000, "--pairs-per-shard", 64, "--workers", 1),
+        ("--photos-per-shard", 7, "--pairs-per-shard", 23, "--workers", 2),
+        ("--photos-per-shard", 1000, "--pairs-per-shard", 64, "--workers", 2),
         ("--photos-per-shard", 40, "--shared-embeddings-gb", 1e-5),
     ],
-    ids=["small shards", "one worker", "spread"],
+    ids=["small shards", "large ones", "spread"],
 )
 def test_the_cut_of_the_work_does_not_show(
     cut: tuple, run: Run, job: Callable[..., list[str]], plain: tuple[Path, dict[str, Any]], tmp_path: Path

@@ -1,9 +1,7 @@
 """Training from end to end on Ray: drivers and workers killed, signals, several workers: always the same losses."""
 
 import json
-import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +9,6 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from e2e.harness import Driver, Run
-from e2e.test_killed_workers import workers
 from safetensors.torch import load_file
 from training.small import Data, draw, run_options
 
@@ -70,7 +67,7 @@ def test_a_driver_that_ends_goes_on(
     out = tmp_path / "out"
     for kill, code, step in ((signal.SIGKILL, -signal.SIGKILL, 2), (signal.SIGTERM, 143, 4)):
         driver = drive("train", *options(data, out))
-        assert driver.wait_until(checkpointed(out, step), 120), driver.end()
+        assert driver.wait_until(checkpointed(out, step)), driver.end()
         assert driver.end(kill).code == code
     ended = drive("train", *options(data, out)).end()
     assert ended.code == 0, ended.err
@@ -84,23 +81,17 @@ def test_a_signal_ends_a_long_training_at_once(
 ) -> None:
     out = tmp_path / "out"
     driver = drive("train", *options(data, out), "--batches.epochs", "9999", "--batches.max-steps", "9999")
-    assert driver.wait_until(checkpointed(out, 2), 120), driver.end()
+    assert driver.wait_until(checkpointed(out, 2)), driver.end()
     driver.end(number).refused(code, word, "the same command goes on from here")
 
 
 def test_a_worker_that_dies_is_replaced(
     drive: Callable[..., Driver], data: Data, undisturbed: list[float], tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    driver = drive("train", *options(data, out))
-    assert driver.wait_until(checkpointed(out, 2), 120), driver.end()
-    for _ in range(200):
-        if alive := workers("ray::RayTrainWorker"):
-            break
-        time.sleep(0.05)
-    os.kill(alive[0], signal.SIGKILL)
-    ended = driver.end()
-    assert ended.code == 0, ended.err
+    out, died = tmp_path / "out", tmp_path / "died"
+    hook = {"worker_process_setup_hook": "tests.e2e.dying_worker.at_step_five", "env_vars": {"DIED": str(died)}}
+    ended = drive("train", *options(data, out), runtime_env=hook).end()
+    assert ended.code == 0 and died.exists(), ended.err
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
 
 

@@ -62,7 +62,7 @@ def test_a_killed_search_goes_on_and_repeats_no_trial(
         done, again = len(ended(out)), (out / "trials").exists()
         driver = drive("tune", *chosen)
         come = lambda: len(ended(out)) > done or (not again and checkpoints(out))  # noqa: B023, E731
-        assert driver.wait_until(come, 120), driver.end()
+        assert driver.wait_until(come), driver.end()
         assert driver.end(kill).code == code
     before = ended(out)
     assert before and not (out / "manifest.json").exists()

@@ -57,7 +57,7 @@ class Review:
         if self.process.stdout.closed:  # stopped before
             return self.process.returncode
         self.process.send_signal(number)
-        rest, _ = self.process.communicate(timeout=30)
+        rest, _ = self.process.communicate(timeout=300)
         self.said += rest.splitlines(keepends=True)
         return self.process.returncode
 
@@ -131,10 +131,10 @@ def heard() -> list[str]:
 def page(browser: Any, heard: list[str], review: Any) -> Iterator[Any]:
     """An empty page with storage of its own; anything heard of it fails the test. It is closed before the review is."""
     context = browser.new_context(viewport={"width": 1400, "height": 900}, accept_downloads=True)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(120_000)  # of a busy machine
     opened = context.new_page()
-    opened.on("console", lambda message: heard.append(f"{message.type}: {message.text}"))
-    opened.on("pageerror", lambda error: heard.append(f"error: {error}"))
+    opened.on("console", lambda message: heard.append(f"{message.type} of {message.location['url']}: {message.text}"))
+    opened.on("pageerror", lambda error: heard.append(f"uncaught: {error}"))
     opened.on("dialog", lambda dialog: answer(dialog, heard))
     yield opened
     context.close()

@@ -1,8 +1,11 @@
 """How `python -m ray_jobs.review` is called, and what it says to mistakes."""
 
+import io
 import json
+import signal
 import subprocess
 import sys
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,11 +16,21 @@ from review.conftest import ROOT
 from faceverify import tables
 from faceverify.cleaning.decisions_file import ReviewDecision, write_decisions
 from faceverify.storage import Location
+from ray_jobs import review
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "ray_jobs.review", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    """As its command line would, in this process: a start of Python each would be most of the time."""
+    out, err = io.StringIO(), io.StringIO()
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+        patch.setattr(sys, "argv", ["review.py", *map(str, arguments)])
+        try:
+            code = review.main()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 def refused(ended: subprocess.CompletedProcess, *words: str) -> None:
@@ -32,7 +45,7 @@ def test_help_loads_nothing_heavy() -> None:
         "except SystemExit as stop: assert not stop.code\n"
         "print(sorted({'torch', 'ray', 'networkx', 'uvicorn', 'jinja2', 'starlette'} & set(sys.modules)))"
     )
-    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert "--html-cases" in ended.stdout and ended.stdout.splitlines()[-1] == "[]"
 
 
