@@ -3,7 +3,7 @@
 Small files of every kind that a user may bring (weights, graphs, model cards, `meta.json`, lists of pairs) are changed
 at random places, and given to the functions that the jobs read them with. Each process that reads is watched by another
 one: one that ends, or is silent for a minute, is counted and replaced. Case i of a kind depends on the seed, the kind
-and i alone.
+and i alone, but for legacy .pt files, whose keys are memory addresses.
 
     python -m benchmarks.mutations --cases 1000000 --state mutations.json    # goes on where it stopped
 """
