@@ -23,9 +23,9 @@ WAYS: dict[str, Callable[[str], bytes]] = {
     "utf-16-be": lambda text: b"\xfe\xff" + text.encode("utf-16-be"),
     "utf-16 without a mark": lambda text: text.encode("utf-16-le"),
     "utf-32": lambda text: text.encode("utf-32"),
-    "gzip": lambda text: gzip.compress(text.encode()),
-    "gzip in two parts": lambda text: gzip.compress(text[:9].encode()) + gzip.compress(text[9:].encode()),
-    "gzip of utf-16": lambda text: gzip.compress(text.encode("utf-16")),
+    "gzip": lambda text: gzip.compress(text.encode(), mtime=0),
+    "gzip in two parts": lambda text: gzip.compress(text[:9].encode(), mtime=0) + gzip.compress(text[9:].encode()),
+    "gzip of utf-16": lambda text: gzip.compress(text.encode("utf-16"), mtime=0),
     "a blank first line": lambda text: b"\r\n \n" + text.encode(),
     "a first line of empty cells": lambda text: b";;;\r\n" + text.encode(),
     "line ends of Windows": lambda text: text.replace("\n", "\r\n").encode("utf-8-sig"),
@@ -125,9 +125,9 @@ def test_what_stands_between_the_columns_is_seen(tmp_path: Path) -> None:
             "photo_a,photo_b\na,b\né,b\n".encode("latin-1"),
             r"is not UTF-8 in line 3, at byte 20 of the text \(0xe9\); save",
         ),
-        (gzip.compress("photo_a,photo_b\né,b\n".encode("latin-1")), "is not UTF-8 in line 2, at byte 16"),
+        (gzip.compress("photo_a,photo_b\né,b\n".encode("latin-1"), mtime=0), "is not UTF-8 in line 2, at byte 16"),
         ("photo_a,photo_b\n".encode("utf-16") + b"\x00\xdc\n\x00", "is not UTF-16-LE in line 2, at byte 34"),
-        (gzip.compress(b"photo_a,photo_b\na,b\n")[:-9], "is damaged gzip data"),
+        (gzip.compress(b"photo_a,photo_b\na,b\n", mtime=0)[:-9], "is damaged gzip data"),
         (b"\x1f\x8bnothing", "is damaged gzip data"),
         (b"PK\x03\x04....", "is a spreadsheet"),
         (b"\xd0\xcf\x11\xe0....", "is a spreadsheet"),
@@ -165,7 +165,7 @@ def test_a_list_that_unpacks_without_end_is_refused(
     """16 MB of rows in 16 kB: as much is looked at as a real list of that size may hold, and no more is kept."""
     monkeypatch.setattr(text_lists, "FREE", 1 << 20)
     monkeypatch.setattr(text_lists, "WHOLE", 1 << 20)
-    packed = gzip.compress(b"photo_a,photo_b\n" + b"a,b\n" * (4 << 20))
+    packed = gzip.compress(b"photo_a,photo_b\n" + b"a,b\n" * (4 << 20), mtime=0)
     path = write(tmp_path / "pairs.csv", packed)
     assert len(packed) < 40_000
     tracemalloc.reset_peak()
@@ -183,7 +183,7 @@ def test_a_list_that_unpacks_without_end_is_refused(
 
 def test_a_long_list_is_never_held(tmp_path: Path, traced: Callable[[], int]) -> None:
     path = write(
-        tmp_path / "pairs.csv", gzip.compress(b"photo_a,photo_b\n" + b"aaaa/1.jpg,bbbb/2.jpg\n" * 1_000_000, 1)
+        tmp_path / "pairs.csv", gzip.compress(b"photo_a,photo_b\n" + b"aaaa/1.jpg,bbbb/2.jpg\n" * 1_000_000, 1, mtime=0)
     )
     tracemalloc.reset_peak()
     with open_list(Location(str(path)), "pairs") as stream:
