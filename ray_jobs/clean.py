@@ -100,6 +100,7 @@ def check_inputs(config: CleanConfig) -> Inputs:
         UserError: a field is missing or wrong, a decisions file among them.
         PlatformError: storage refuses.
     """
+    from faceverify.cleaning.decisions_file import check_photos
     from faceverify.cleaning.plan import check_columns
 
     places = {name: open_location(getattr(config, name)) for name in ("photos", "embeddings")}
@@ -113,6 +114,7 @@ def check_inputs(config: CleanConfig) -> Inputs:
     one_origin(embeddings, "embeddings")
     again = "make them again: python -m ray_jobs.align, then python -m ray_jobs.embed"
     check_made_of(photos, embeddings, "embeddings", again)
+    check_photos(decisions, photos)
     said = [(d.photo, d.outcome(), d.reviewer) for d in decisions]
     return Inputs(photos, embeddings, reviewed, digests | {"decisions": digest(said)})
 

@@ -14,7 +14,12 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from faceverify.errors import BadData, UserError
+from faceverify.inputs import stream_table
+from faceverify.provenance import versions_now
 from faceverify.reading import MalformedError, parse_json, shown
 from faceverify.storage import Location
 
@@ -36,6 +41,7 @@ class ReviewDecision:
         at: ISO 8601 time.
         reviewer: who decided.
         table: digest of the clean run that the reviewer saw.
+        version: which bytes the photo had that was shown (`faceverify.provenance`); None if the file does not say.
     """
 
     photo: str
@@ -45,6 +51,7 @@ class ReviewDecision:
     at: str
     reviewer: str
     table: str
+    version: str | None = None
 
     def outcome(self) -> tuple[str, str | None]:
         """What follows from it; two decisions with the same outcome do not contradict each other."""
@@ -70,6 +77,30 @@ def read_decisions(locations: Sequence[Location]) -> list[ReviewDecision]:
             if (decision.at, decision.reviewer) <= (other.at, other.reviewer):
                 chosen[decision.photo] = (decision, file)
     return [decision for _, (decision, _) in sorted(chosen.items())]
+
+
+def check_photos(decisions: Sequence[ReviewDecision], photos: list[Location]) -> None:
+    """Check that the photos are those that the reviewers looked at.
+
+    Args:
+        decisions: as read.
+        photos: files of the photos table.
+
+    Raises:
+        UserError: some have changed since; says how many, and names one.
+    """
+    seen = {one.photo: one.version for one in decisions if one.version is not None}
+    changed = []
+    for rows in stream_table(photos, ["photo", "uri"]) if seen else ():
+        of_those = rows.filter(pc.is_in(rows["photo"], pa.array(list(seen), pa.string())))
+        now = versions_now(of_those["uri"].to_pylist(), "stat", 0)
+        named = zip(of_those["photo"].to_pylist(), now, strict=True)
+        changed += [photo for photo, version in named if version != seen[photo]]
+    if changed:
+        raise UserError(
+            f"decisions: {len(changed):,} of {len(seen):,} decided photos are not those that were looked at, "
+            f"'{changed[0]}' first (it changed since, or is in another folder); nothing was applied: review them again."
+        )
 
 
 def write_decisions(location: Location, reviewer: str, table_digest: str, decisions: Iterable[ReviewDecision]) -> None:
@@ -112,7 +143,7 @@ class _FaultError(Exception):
 
 def _entry(decision: ReviewDecision) -> dict[str, Any]:
     fields = asdict(decision)
-    return {name: fields[name] for name in ("photo", "person", "decision", "to", "at")}
+    return {name: fields[name] for name in ("photo", "person", "decision", "to", "at", "version")}
 
 
 def _files(location: Location) -> list[Location]:
@@ -176,7 +207,10 @@ def _one(entry: Any, number: int, reviewer: str, table: str) -> ReviewDecision:
         raise _FaultError(f"""the photo '{photo}' is moved, but "to" is {shown(to)}; write to whom""")
     if decision != "moved" and to is not None:
         raise _FaultError(f"""the photo '{photo}' is {decision}, but "to" is {shown(to)}; write null""")
-    return ReviewDecision(photo, entry["person"], decision, to, entry["at"], reviewer, table)
+    version = entry.get("version")
+    if not isinstance(version, str | None):
+        raise _FaultError(f"""the photo '{photo}' has the "version" {shown(version)}; leave it out""")
+    return ReviewDecision(photo, entry["person"], decision, to, entry["at"], reviewer, table, version)
 
 
 def _contradiction(one: ReviewDecision, one_file: Location, other: ReviewDecision, other_file: Location) -> str:

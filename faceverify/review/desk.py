@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from faceverify.errors import UserError
+from faceverify.provenance import versions_now
 from faceverify.reading import shown
 from faceverify.review.ledger import Change, Ledger
 from faceverify.review.people import People
@@ -114,7 +115,8 @@ class Desk:
                 row = self._read(number)
                 to = entry.get("to")
                 if 0 <= slot < len(row["photo"]) and isinstance(to, str | None):
-                    return Change(row["photo"][slot], row["person"], decision, to)
+                    version = versions_now([row["uri"][slot]], "stat", 0)[0]
+                    return Change(row["photo"][slot], row["person"], decision, to, version)
         raise UserError(f"decision: {shown(entry)} names no photo of this table.")
 
     def _read(self, number: int) -> Row:

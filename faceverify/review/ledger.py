@@ -31,6 +31,7 @@ class Change:
     person: str
     decision: str | None
     to: str | None
+    version: str | None = None  # of the photo that was shown (faceverify.provenance)
 
     def __post_init__(self) -> None:
         if not is_text(self.photo) or not is_text(self.person) or not (self.to is None or is_text(self.to)):
@@ -108,7 +109,14 @@ class Ledger:
                 self._decided.pop(change.photo, None)  # the file is in the order of the decisions
                 if change.decision is not None:
                     self._decided[change.photo] = ReviewDecision(
-                        change.photo, change.person, change.decision, change.to, now, self.reviewer, self._table
+                        change.photo,
+                        change.person,
+                        change.decision,
+                        change.to,
+                        now,
+                        self.reviewer,
+                        self._table,
+                        change.version,
                     )
 
     def save(self) -> None:

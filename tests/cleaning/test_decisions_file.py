@@ -1,15 +1,20 @@
 """The decisions file: what goes in comes out, and every fault is one sentence that names the file and the photo."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faceverify.cleaning.decisions_file import FORMAT, ReviewDecision, read_decisions, write_decisions
+from faceverify import tables
+from faceverify.cleaning.decisions_file import FORMAT, ReviewDecision, check_photos, read_decisions, write_decisions
 from faceverify.errors import UserError
+from faceverify.provenance import versions_now
 from faceverify.storage import Location
 
 
@@ -30,6 +35,23 @@ def test_what_goes_in_comes_out(tmp_path_factory: pytest.TempPathFactory, wanted
     decisions = [said(photo, *outcome) for photo, outcome in wanted.items()]
     write_decisions(file, "anna", "digest", decisions)
     assert read_decisions([file]) == sorted(decisions, key=lambda d: d.photo)
+
+
+def test_a_photo_that_changed_since_it_was_looked_at_is_refused(tmp_path: Path) -> None:
+    rows = [{"photo": f"p/{i}.jpg", "uri": str(tmp_path / f"{i}.jpg")} for i in range(3)]
+    for row in rows:
+        Path(row["uri"]).write_bytes(b"picture")
+    pq.write_table(pa.Table.from_pylist(rows, tables.PHOTOS), tmp_path / "photos.parquet")
+    table = [place(tmp_path, "photos.parquet")]
+    seen = versions_now([row["uri"] for row in rows], "stat", 0)
+    decisions = [replace(said(row["photo"]), version=version) for row, version in zip(rows, seen, strict=True)]
+    write_decisions(place(tmp_path), "anna", "digest", decisions)
+    assert read_decisions([place(tmp_path)]) == decisions
+    check_photos(decisions, table)
+    (tmp_path / "1.jpg").write_bytes(b"another picture")
+    with pytest.raises(UserError, match=r"1 of 3 decided photos .* 'p/1.jpg'"):
+        check_photos(decisions, table)
+    check_photos([replace(one, version=None) for one in decisions], table)  # made where that was not noted
 
 
 def test_a_folder_is_read_whole_without_the_manifest(tmp_path: Path) -> None:
