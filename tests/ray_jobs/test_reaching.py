@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,9 +131,9 @@ class Head:
     """A head of its own, below a folder of its own, its port chosen by the system."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
         self.environment = {**os.environ, "RAY_TMPDIR": str(folder), "HOME": str(folder), **environment}
         self.environment.pop("RAY_ADDRESS", None)
-        folder.mkdir()
         self.log = (folder / "log").open("w")
         with socket.create_server(("", 0)) as one:
             port = one.getsockname()[1]
@@ -155,13 +156,13 @@ class Head:
                 [sys.executable, "-c", CONNECT], env=self.environment, capture_output=True, timeout=120, check=False
             ).returncode
         ):
-            assert self.process.poll() is None, "the head did not start"
+            assert self.process.poll() is None, (self.folder / "log").read_text()
 
     def gcs(self) -> list[int]:
-        return [pid for pid, line in children(self.process.pid) if "gcs_server" in line]
+        return [pid for pid, line in processes_of(self.folder) if "/gcs_server " in line]
 
     def kill(self) -> None:
-        for pid in [self.process.pid, *(pid for pid, _ in children(self.process.pid))]:
+        for pid in [self.process.pid, *(pid for pid, _ in processes_of(self.folder))]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.wait()
@@ -173,15 +174,22 @@ def free_port() -> int:
         return one.getsockname()[1]
 
 
-def children(process: int) -> list[tuple[int, str]]:
-    """All processes below one, with their command lines."""
-    import psutil
-
+def processes_of(folder: Path) -> list[tuple[int, str]]:
+    """All processes that name a folder in their command line, with that line."""
     found = []
-    for one in psutil.Process(process).children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            found.append((one.pid, " ".join(one.cmdline())))
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):  # it has just ended
+            line = place.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if f"{folder}/" in line:
+                found.append((int(place.parent.name), line))
     return found
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name: the names of sockets below it have at most 107 characters."""
+    with tempfile.TemporaryDirectory(prefix="head", ignore_cleanup_errors=True) as place:
+        yield Path(place)
 
 
 def connecting(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
@@ -191,8 +199,8 @@ def connecting(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.thorough
-def test_a_head_frozen_and_then_killed(tmp_path: Path) -> None:
-    head = Head(tmp_path / "head", RAY_AUTH_MODE="disabled")
+def test_a_head_frozen_and_then_killed(folder: Path) -> None:
+    head = Head(folder, RAY_AUTH_MODE="disabled")
     try:
         head.wait()
         address = head.note.read_text().strip()
@@ -209,8 +217,8 @@ def test_a_head_frozen_and_then_killed(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_a_head_that_wants_a_token(tmp_path: Path) -> None:
-    head = Head(tmp_path / "head", RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="t" * 40)
+def test_a_head_that_wants_a_token(folder: Path) -> None:
+    head = Head(folder, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="t" * 40)
     try:
         head.wait()
         address = head.note.read_text().strip()
