@@ -96,6 +96,8 @@ class Group:
         import ray
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
+        # An actor of each training that would tell its workers of a node about to go: they ask nobody.
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         board = beside_driver(Board).remote()
         watch = Watch(board, self._needs(), self.workers)
         try:

@@ -51,7 +51,7 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
 
 
 def test_it_learns(train: Train, tmp_path: Path) -> None:
-    done = train(tmp_path / "out", batches=BatchConfig(size=16, epochs=50, max_steps=36))
+    done = train(tmp_path / "out", batches=BatchConfig(size=16, epochs=50, max_steps=24))
     assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
 
 
