@@ -23,11 +23,14 @@ RENDERED = IngestConfig(layout="rendered")
 
 @pytest.fixture
 def config(tmp_path: Path) -> RecipeConfig:
-    """The target set drawn, a network file named."""
+    """The target set drawn, a checkpoint named."""
     from faceverify.align import AlignConfig
 
     align = AlignJobConfig(align=AlignConfig(method="annotated"))
-    start = TrainConfig(start=str(tmp_path))
+    checkpoint = tmp_path / "checkpoint"
+    checkpoint.mkdir()
+    (checkpoint / "model.safetensors").touch()
+    start = TrainConfig(start=str(checkpoint))
     return RecipeConfig(out=str(tmp_path / "out"), ingest=RENDERED, align=align, finetune=start)
 
 
@@ -64,6 +67,7 @@ def test_every_step_is_given_what_the_one_before_made(config: RecipeConfig) -> N
         ({"ingest": IngestConfig(source="/nowhere")}, "ingest.source: there is no file or folder"),
         ({"finetune": TrainConfig()}, "no network to begin with"),
         ({"finetune": TrainConfig(start="/nowhere/model.pt")}, "no model '/nowhere/model.pt'"),
+        ({"finetune": TrainConfig(start="/proc/self/fd")}, "no network in the folder"),
         ({"pairs": PairsConfig(faces="here")}, "pairs.faces is filled in by the pipeline"),
         ({"pairs": PairsConfig(out="here")}, "pairs.out is filled in by the pipeline"),
         ({"score": ScoreConfig(pairs="/nowhere.csv")}, "score.pairs: there is no file"),
