@@ -89,7 +89,8 @@ def write_tables(folder: Path, people: int) -> tuple[Path, Path]:
     folder.mkdir()
     pq.write_table(pa.table(blank | known, schema=tables.PHOTOS), folder / "photos.parquet")
     flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIM)
-    columns = [photos, flat, np.linalg.norm(vectors, axis=1), [""] * len(photos)]
+    unknown = pa.nulls(len(photos), pa.string())
+    columns = [photos, flat, np.linalg.norm(vectors, axis=1), [""] * len(photos), unknown, unknown]
     pq.write_table(pa.table(columns, schema=tables.embeddings(DIM)), folder / "embeddings.parquet")
     return folder / "photos.parquet", folder / "embeddings.parquet"
 

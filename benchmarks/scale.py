@@ -122,7 +122,8 @@ def write_embeddings(folder: Path, count: int) -> Path:
             vectors = rng.standard_normal((min(50_000, count - first), DIM), dtype=np.float32)
             names = [f"{first + k:08d}.jpg" for k in range(len(vectors))]
             flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), DIM)
-            columns = [names, flat, np.linalg.norm(vectors, axis=1), [""] * len(names)]
+            unknown = pa.nulls(len(names), pa.string())
+            columns = [names, flat, np.linalg.norm(vectors, axis=1), [""] * len(names), unknown, unknown]
             writer.write_table(pa.table(columns, schema=tables.embeddings(DIM)))
     return folder
 

@@ -123,6 +123,7 @@ def score_rows(material: Material, similarity: np.ndarray) -> pa.Table:
         "similarity": similarity.astype(np.float32),
         "accepted": pa.nulls(count, pa.bool_()),
         "status": pa.repeat("ok", count),
+        "scored_with": pa.nulls(count, pa.string()),  # by a network that has no digest yet
     }
     return pa.table(columns, schema=tables.SCORES)
 

@@ -59,7 +59,8 @@ class People:
         flat = np.concatenate([self.vectors[name] for name in names])
         vectors = pa.FixedSizeListArray.from_arrays(pa.array(flat, pa.float32()), DIM)
         norms = pa.array([np.linalg.norm(self.vectors[name]) for name in names], pa.float32())
-        columns = [names, vectors, norms, ["m"] * len(names)]
+        unknown = pa.nulls(len(names), pa.string())
+        columns = [names, vectors, norms, ["m"] * len(names), unknown, unknown]
         pq.write_table(pa.table(columns, schema=tables.embeddings(DIM)), folder / "embeddings.parquet")
         return folder / "photos.parquet", folder / "embeddings.parquet"
 

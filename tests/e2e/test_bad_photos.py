@@ -63,7 +63,7 @@ def test_score_rejects_each_broken_photo_for_its_reason(run: Run, folder: Path, 
     for row in made["scores"]:
         assert row["status"] == told.get(row["photo_a"], "ok")
         assert (row["similarity"] is None) == (row["status"] != "ok")
-    failed = f"{len(told)} pairs have no similarity"
+    failed = f"Without a similarity: {len(told)} pairs"
     assert failed in ended.out and "Photos rejected: " in ended.out
 
 

@@ -217,8 +217,6 @@ def test_a_calibration_decides_and_only_for_its_model(
 
     refused = run("score", *people.args(other_model, tmp_path / "other"), *calibration)
     refused.refused(2, "calibration", "another model")
-    again = run("score", *people.args(other_model, tmp_path / "other"), "--embeddings", out)
-    again.refused(2, "embeddings", "another model")
     assert not (tmp_path / "other").exists()
 
 

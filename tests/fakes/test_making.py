@@ -109,7 +109,7 @@ def test_an_outage_of_storage_is_not_the_photos_fault(crowd, tmp_path, monkeypat
     def refuse(*_: object) -> None:
         raise OSError("the disk is gone")
 
-    monkeypatch.setattr(Location, "open_input", refuse)
+    monkeypatch.setattr(Location, "_open_local", refuse)
     with pytest.raises(PlatformError, match="none of 32 photos could be read"):
         make(crowd, order(tmp_path, GENERATORS["landmark_swap"]))
 

@@ -122,8 +122,8 @@ def test_pictures_arrive_as_they_were_sent() -> None:
 
 def test_storage_that_refuses_all_stops_the_work_before_anything_is_written(shards: int, tmp_path: Path) -> None:
     rows = pa.concat_tables([read_shard(Location(str(tmp_path)) / "input", shard) for shard in range(shards)])
-    (tmp_path / "folder").mkdir()
-    refused = rows.set_column(1, rows.schema.field("uri"), pa.array([str(tmp_path / "folder")] * rows.num_rows))
+    (tmp_path / "refused").symlink_to("/proc/self/mem")  # a file, but whoever reads it gets an error
+    refused = rows.set_column(1, rows.schema.field("uri"), pa.array([str(tmp_path / "refused")] * rows.num_rows))
     write_shards(Location(str(tmp_path / "input")), [refused], rows.num_rows)
     pieces = decoded(chain(tmp_path, "cut"), 0)
     with pytest.raises(PlatformError, match="none of 12 photos could be read"):
