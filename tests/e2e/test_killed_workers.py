@@ -29,12 +29,15 @@ def workers(title: str) -> list[int]:
 
 
 def serves_us(process: Path) -> bool:
-    """Whether a worker of Ray writes its log in this session and for this job: others may use the cluster too."""
+    """Whether a worker of Ray writes its log in this session and for no other job: others may use the cluster too.
+
+    A worker that Ray started before anybody wanted it keeps a log that names no job (ffffffff).
+    """
     if not ray.is_initialized():
         return False
     us = ray.get_runtime_context()
     log = Path(os.readlink(process / "fd" / "1"))
-    return us.get_session_name() in log.parts and f"-{us.get_job_id()}-" in log.name
+    return us.get_session_name() in log.parts and any(f"-{job}-" in log.name for job in (us.get_job_id(), "ffffffff"))
 
 
 def ancestors(process: int) -> list[int]:

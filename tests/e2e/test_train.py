@@ -89,7 +89,8 @@ def test_a_worker_that_dies_is_replaced(
     drive: Callable[..., Driver], data: Data, undisturbed: list[float], tmp_path: Path
 ) -> None:
     out, died = tmp_path / "out", tmp_path / "died"
-    hook = {"worker_process_setup_hook": "tests.e2e.dying_worker.at_step_five", "env_vars": {"DIED": str(died)}}
+    env = {"DIED": str(died), "PYTHONPATH": str(Path(__file__).parents[2])}
+    hook = {"worker_process_setup_hook": "tests.e2e.dying_worker.at_step_five", "env_vars": env}
     ended = drive("train", *options(data, out), runtime_env=hook).end()
     assert ended.code == 0 and died.exists(), ended.err
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
