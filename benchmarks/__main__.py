@@ -13,6 +13,7 @@ PROGRAMS = (
     "suite_time",
     "decode",
     "mutations",
+    "identity_check",
     "eer",
     "lfw_view1",
     "real_fakes",

@@ -12,18 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benchmarks.harness import CORES, Report, Spread, parser, require
 from faceverify.align import AlignConfig, build
-from faceverify.faces import Stopwatch, crop_photos, embed_crops
+from faceverify.faces import READ_AHEAD, Stopwatch, crop_photos, embed_crops
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig, load_engine
 from faceverify.provenance import versions_now
 from faceverify.scoring.plan import _bare
+from faceverify.storage import Location
 
 PER_FOLDER = 1000
 MIB = 1 << 20
+SAMPLE = 1000  # objects fetched to see what that takes
 SERVER = """
 import sys
 from moto.server import ThreadedMotoServer
@@ -69,6 +72,14 @@ def embedding_seconds(chosen: argparse.Namespace) -> float:
     return Spread.of(times).median
 
 
+def fetching_seconds(uris: list[str]) -> float:
+    """Of one object, as a worker reads ahead."""
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        start = time.perf_counter()
+        list(pool.map(lambda uri: Location(uri).read_with_version(MIB), uris))
+        return (time.perf_counter() - start) / len(uris)
+
+
 def checked(uris: list[str], identity: str, repeats: int) -> Spread:
     """Seconds of looking at all of them; every one must be found."""
     times = []
@@ -85,8 +96,8 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
     each = embedding_seconds(chosen) / CORES
     report.notes.append(f"Embedding: {each * 1e3:.2f} ms per photo on {CORES} cores ({chosen.embedded} photos of LFW).")
 
-    def add(name: str, count: int, spread: Spread) -> None:
-        whole = each * count
+    def add(name: str, count: int, spread: Spread, fetch: float = 0.0) -> None:
+        whole = (each + fetch) * count
         report.add(name, f"{count:,}", f"{spread:.2f}", f"{whole:,.0f}", f"{spread.median / whole:.2%}")
 
     with tempfile.TemporaryDirectory(dir=chosen.scratch) as folder:
@@ -105,7 +116,11 @@ def measure(chosen: argparse.Namespace, report: Report) -> None:
         used = time.process_time()
         spread = checked(uris, "stat", chosen.repeats)
         used = (time.process_time() - used) / chosen.repeats
-        add("S3: ETag and size", len(uris), spread)
+        fetch = fetching_seconds(uris[:: max(1, len(uris) // SAMPLE)])
+        add("S3: ETag and size", len(uris), spread, fetch)
+        report.notes.append(
+            f"S3: fetching an object of this server takes {fetch * 1e3:.2f} ms, {READ_AHEAD} at a time."
+        )
         report.notes.append(f"S3: {used:.2f} s of that is this process's own work, the rest the server's.")
     finally:
         server.kill()
