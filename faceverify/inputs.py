@@ -10,8 +10,9 @@ import pyarrow.parquet as pq
 from faceverify import tables
 from faceverify.config import digest
 from faceverify.errors import UserError
+from faceverify.redaction import first_line
 from faceverify.run_folder import MANIFEST, WORK, read_manifest
-from faceverify.storage import Location, NotAFileError, first_line, open_location
+from faceverify.storage import Location, NotAFileError, open_location
 
 BUFFER = 4 << 20  # bytes read of a column at a time
 

@@ -21,7 +21,8 @@ from typing import Any
 from faceverify.errors import PlatformError
 from faceverify.inputs import stream_table
 from faceverify.matching import Shift, find_shift, match, nearest, spread
-from faceverify.storage import Location, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import Location
 
 FURTHER_DOWN, OWN_NAME = "in a folder further down", "without the folder's own name"
 EXAMPLES = 3

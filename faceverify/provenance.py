@@ -26,10 +26,11 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 
+from faceverify import s3
 from faceverify.align import AlignConfig
 from faceverify.errors import BadData, UserError
 from faceverify.inputs import stream_table
-from faceverify.storage import Location, file_version, object_version, objects_from, s3_client
+from faceverify.storage import Location, file_version
 
 PhotoIdentity = Literal["stat", "content"]
 NAMES = {
@@ -103,7 +104,7 @@ def _objects_now(uris: list[str]) -> Iterator[tuple[str, str]]:
     """(uri, version) of the objects that exist, of sorted distinct addresses."""
     size = max(1000, -(-len(uris) // LISTINGS))
     slices = [uris[start : start + size] for start in range(0, len(uris), size)]
-    client = s3_client()
+    client = s3.client()
     with ThreadPoolExecutor(LISTINGS) as pool:
         for found in pool.map(lambda some: _listed(client, some), slices):
             yield from found
@@ -115,12 +116,12 @@ def _listed(client: Any, uris: list[str]) -> list[tuple[str, str]]:
     while at < len(uris):
         bucket, _, key = uris[at].removeprefix("s3://").partition("/")
         last = ""
-        for entry in objects_from(client, bucket, key, 2 * (len(uris) - at)):
+        for entry in s3.objects_from(client, bucket, key, 2 * (len(uris) - at)):
             last = f"s3://{bucket}/{entry['Key']}"
             while at < len(uris) and uris[at].encode() < last.encode():
                 at += 1  # passed: there is no such object
             if at < len(uris) and uris[at] == last:
-                found.append((last, object_version(entry["ETag"], entry["Size"])))
+                found.append((last, s3.object_version(entry["ETag"], entry["Size"])))
                 at += 1
         if not last:  # nothing at or behind this key in its bucket
             at = next((i for i in range(at, len(uris)) if not uris[i].startswith(f"s3://{bucket}/")), len(uris))

@@ -15,3 +15,8 @@ def redacted(text: str) -> str:
     if "://" not in text:
         return text
     return _SIGNATURES.sub(rf"\1{HIDDEN}", _CREDENTIALS.sub(rf"\1{HIDDEN}@", text))
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an exception's text, at most 300 characters, without passwords."""
+    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]

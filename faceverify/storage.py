@@ -15,22 +15,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import pyarrow.fs as pafs
 
+from faceverify import s3
 from faceverify.errors import BadData, PlatformError, Reason, UserError
 from faceverify.folder_listing import BadEntry, FileEntry, kind_of, list_folder, printable
-from faceverify.redaction import redacted
+from faceverify.redaction import first_line, redacted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMES = ("s3",)
 _PARTIAL = ".partial"  # of a file that is being written
-ATTEMPTS = 8  # of one request to S3, with growing pauses: a minute of "slow down" is nothing unusual
-# What S3 says of one object and not of itself: such a photo is a reject.
-OF_THE_OBJECT = ("ACCESS_DENIED", "AccessDenied", "INVALID_OBJECT_STATE", "InvalidObjectState", "HTTP status 403")
 
 
 class NotAFileError(OSError):
@@ -39,18 +37,6 @@ class NotAFileError(OSError):
 
 class BadAddressError(NotAFileError):
     """No file can have this address: it holds a NUL byte, is too long, or is of a scheme that is not supported."""
-
-
-@functools.cache
-def _s3(bucket: str) -> pafs.S3FileSystem:
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if region is None and endpoint is None:
-        region = pafs.resolve_s3_region(bucket)
-    options = {"endpoint_override": endpoint} if endpoint else {}
-    retry = pafs.AwsStandardS3RetryStrategy(max_attempts=ATTEMPTS)
-    times = {"connect_timeout": 10, "request_timeout": 60, "retry_strategy": retry}
-    return pafs.S3FileSystem(region=region or "us-east-1", **times, **options)
 
 
 @dataclass(frozen=True)
@@ -77,7 +63,7 @@ class Location:
     @property
     def fs(self) -> pafs.FileSystem:
         """The file system, one client per process and bucket."""
-        return pafs.LocalFileSystem() if self.is_local else _s3(self.path.split("/", 1)[0])
+        return pafs.LocalFileSystem() if self.is_local else s3.filesystem(self.path.split("/", 1)[0])
 
     @property
     def name(self) -> str:
@@ -247,10 +233,10 @@ class Location:
         except NotAFileError as error:
             raise BadData(Reason.NOT_A_FILE, f"{error.strerror}: {self.uri}") from None
         except OSError as error:
-            if self.is_local or any(code in str(error) for code in OF_THE_OBJECT):
+            if self.is_local or any(code in str(error) for code in s3.OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
             raise PlatformError(
-                f"storage failed {ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
+                f"storage failed {s3.ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
             ) from None
 
     def _check_address(self) -> None:
@@ -285,7 +271,7 @@ class Location:
         try:
             with self.open_input() as stream:
                 facts = {name.lower(): value for name, value in stream.metadata().items()}
-                version = object_version(facts.get("etag", b"").decode(), stream.size())
+                version = s3.object_version(facts.get("etag", b"").decode(), stream.size())
                 _check_size(stream.size(), max_bytes, version)
                 return stream.read(), version
         except ValueError as error:  # Arrow's, of a key that it does not take
@@ -349,11 +335,6 @@ def _umask() -> int:
     return mask
 
 
-def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, at most 300 characters, without passwords."""
-    return redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
-
-
 def check_no_link(location: Location) -> None:
     """Refuse to write into a folder or file that is a symbolic link: what it leads to is not this run's.
 
@@ -387,30 +368,6 @@ def file_version(path: str, found: os.stat_result) -> str:
 @functools.lru_cache(maxsize=4096)
 def _real(folder: str) -> str:
     return os.path.realpath(folder)
-
-
-def object_version(etag: str, size: int) -> str:
-    """The same for an object in S3, whose ETag follows from its content."""
-    return f"etag:{etag.strip(chr(34))}-{size}"
-
-
-def objects_from(client: Any, bucket: str, key: str, most: int) -> list[dict[str, Any]]:
-    """The first objects of a bucket from `key` on in the order of their keys, as S3 lists them: at most 1,000.
-
-    Raises:
-        PlatformError: the storage refuses.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    # S3 lists what comes behind a key: the greatest that comes before `key` is not far from this one.
-    before = key[:-1] + (chr(ord(key[-1]) - 1) + "\U0010fffd" if key and ord(key[-1]) > ord(" ") else "")
-    try:
-        answer = client.list_objects_v2(Bucket=bucket, StartAfter=before, MaxKeys=min(most, 1000))
-    except ClientError as error:
-        raise PlatformError(_s3_sentence(error.response["Error"]["Code"], bucket)) from None
-    except BotoCoreError as error:
-        raise PlatformError(f"cannot reach the bucket '{bucket}' ({first_line(error)}).") from None
-    return answer.get("Contents", [])
 
 
 def open_location(uri: str) -> Location:
@@ -449,7 +406,7 @@ def check_readable(location: Location, field: str) -> None:
         PlatformError: the storage refuses (credentials, bucket, permission), told apart by name.
     """
     if not location.is_local:
-        _check_bucket(location, field)
+        s3.check_bucket(location.path, field)
     try:
         kind = location.kind()
     except OSError as error:
@@ -471,7 +428,7 @@ def check_writable(location: Location, field: str) -> None:
         PlatformError: the storage refuses.
     """
     if not location.is_local:
-        _check_bucket(location, field)
+        s3.check_bucket(location.path, field)
     probe = _standing(location) / f".probe-{os.getpid()}"
     try:
         probe.write_bytes(b"probe")
@@ -494,35 +451,3 @@ def _refusal(error: OSError) -> str:
     if "ACCESS_DENIED" in text or "AccessDenied" in text:
         return "access denied: these credentials have no permission to write there"
     return error.strerror or first_line(error)
-
-
-def s3_client(attempts: int = ATTEMPTS) -> Any:
-    """A client of boto3, which tells what Arrow does not: ETags in lists, and error codes. Threads may share it."""
-    import boto3
-    from botocore.config import Config
-
-    patience = Config(retries={"max_attempts": attempts}, connect_timeout=5, read_timeout=20, max_pool_connections=16)
-    return boto3.Session().client("s3", config=patience)
-
-
-def _check_bucket(location: Location, field: str) -> None:
-    """Ask S3 for the bucket with boto3, whose error codes tell the causes apart."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    bucket = location.path.split("/", 1)[0]
-    try:
-        s3_client(attempts=2).list_objects_v2(Bucket=bucket, MaxKeys=1, Prefix=location.path.partition("/")[2])
-    except ClientError as error:
-        raise PlatformError(f"{field}: {_s3_sentence(error.response['Error']['Code'], bucket)}") from None
-    except BotoCoreError as error:
-        raise PlatformError(f"{field}: cannot reach the bucket '{bucket}' ({first_line(error)}).") from None
-
-
-def _s3_sentence(code: str, bucket: str) -> str:
-    if code == "NoSuchBucket":
-        return f"there is no bucket '{bucket}'; create it or check the name."
-    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "InvalidClientTokenId"):
-        return f"S3 refused the credentials for bucket '{bucket}' ({code}); check the key, the secret or the role."
-    if code in ("AccessDenied", "403"):
-        return f"these credentials may not list bucket '{bucket}' (AccessDenied); grant List, Get and Put."
-    return f"S3 answered {code} for bucket '{bucket}'."

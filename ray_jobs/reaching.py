@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from faceverify.errors import PlatformError
-from faceverify.storage import first_line
+from faceverify.redaction import first_line
 
 CONNECT_SECONDS, ANSWER_SECONDS = 3.0, 8.0
 TELL_SECONDS, JOIN_SECONDS = 10.0, 90.0  # a busy cluster takes a process in within seconds

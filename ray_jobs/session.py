@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from faceverify import config as configuration
 from faceverify.errors import FaceverifyError, UserError
-from faceverify.redaction import redacted
-from faceverify.storage import first_line, open_location
+from faceverify.redaction import first_line, redacted
+from faceverify.storage import open_location
 from ray_jobs.signals import PIPE_CLOSED, Stopped, asked, caught, quiet_when_unread, unread
 
 C = TypeVar("C")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
-from faceverify.storage import first_line
+from faceverify.redaction import first_line
 from ray_jobs.progress import Progress
 from ray_jobs.session import storage_sentence
 

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
-from faceverify.storage import Location, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import Location
 from ray_jobs.board import Board, Watch
 from ray_jobs.cluster import Cluster
 from ray_jobs.session import storage_sentence

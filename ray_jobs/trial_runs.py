@@ -12,7 +12,8 @@ from ray.tune.search import Searcher
 
 from faceverify.config import replaced
 from faceverify.errors import PlatformError, UserError
-from faceverify.storage import Location, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import Location
 from faceverify.tuning import judging
 from faceverify.tuning import trials as records
 from faceverify.tuning.conducting import Search, Task

@@ -67,7 +67,7 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     import boto3
     import requests
 
-    from faceverify import storage
+    from faceverify import s3
 
     requests.post(f"{s3_server}/moto-api/reset", timeout=10)
     for name, value in {
@@ -77,10 +77,10 @@ def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
-    storage._s3.cache_clear()
+    s3.filesystem.cache_clear()
     boto3.Session().client("s3").create_bucket(Bucket="photos")
     yield "photos"
-    storage._s3.cache_clear()
+    s3.filesystem.cache_clear()
 
 
 @pytest.fixture

@@ -6,8 +6,7 @@ import pytest
 
 from faceverify.config import command_line
 from faceverify.errors import BadData, Reason
-from faceverify.redaction import redacted
-from faceverify.storage import first_line
+from faceverify.redaction import first_line, redacted
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ import boto3
 import pytest
 import requests
 
-from faceverify import storage
+from faceverify import s3
 from faceverify.cleaning.duplicates import hash_file
 from faceverify.errors import BadData, PlatformError, Reason, UserError
-from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.storage import Location, check_readable, check_writable, open_location, private_draft
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -178,7 +178,7 @@ def guarded_bucket(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch)
     key = iam.create_access_key(UserName="reader")["AccessKey"]
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", key["SecretAccessKey"])
-    storage._s3.cache_clear()
+    s3.filesystem.cache_clear()
     requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=10)
     yield bucket
     requests.post(f"{s3_server}/moto-api/reset-auth", data=b"1000000000", timeout=10)
@@ -239,7 +239,7 @@ def test_what_fails_while_it_is_written_never_appears(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), target.open_output() as stream:
         stream.write(b"half")
         raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), storage.private_draft(tmp_path / "file") as draft:
+    with pytest.raises(ZeroDivisionError), private_draft(tmp_path / "file") as draft:
         draft.write_bytes(b"half")
         raise ZeroDivisionError
     assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["file"]

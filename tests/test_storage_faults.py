@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from faulty_proxy import Faults, Kind, faulty
 
-from faceverify import storage
+from faceverify import s3
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.storage import Location, check_readable
 
@@ -24,7 +24,7 @@ def through(bucket: str, s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Ite
 
         def one(faults: Faults) -> Location:
             monkeypatch.setenv("AWS_ENDPOINT_URL", stack.enter_context(faulty(s3_server, faults)))
-            storage._s3.cache_clear()
+            s3.filesystem.cache_clear()
             return Location(f"s3://{bucket}")
 
         yield one
@@ -62,7 +62,7 @@ def test_a_table_survives_faults_of_every_object(through: Through) -> None:
 def test_a_photo_that_cannot_be_read_for_an_outage_is_no_bad_photo(
     kind: Kind, through: Through, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     photo = through(Faults(kind, "photo.jpg", "GET")) / "photo.jpg"
     with pytest.raises(PlatformError, match=r"s3://photos/photo\.jpg"):
         photo.read_bytes()
@@ -72,7 +72,7 @@ def test_a_photo_that_cannot_be_read_for_an_outage_is_no_bad_photo(
 
 
 def test_a_part_that_cannot_be_written_is_named(through: Through, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "ATTEMPTS", 2)
+    monkeypatch.setattr(s3, "ATTEMPTS", 2)
     with pytest.raises(OSError, match=r"part-7\.parquet"):
         (through(Faults("503", "part-7", "P")) / "part-7.parquet").write_bytes(CONTENT)
 

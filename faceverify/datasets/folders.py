@@ -19,7 +19,8 @@ from faceverify.datasets.listing import Listing, Rejected, as_listed, list_photo
 from faceverify.datasets.paths import normalise_paths
 from faceverify.datasets.text_lists import open_list
 from faceverify.errors import Reason, UserError
-from faceverify.storage import FileEntry, Location, first_line, open_location
+from faceverify.redaction import first_line
+from faceverify.storage import FileEntry, Location, open_location
 
 _FAKE_WORDS = pa.array(["0", "1", "false", "true"])
 

@@ -22,7 +22,8 @@ from faceverify.datasets.pair_columns import PairSource, normalise
 from faceverify.datasets.paths import ways_to_write
 from faceverify.datasets.text_lists import open_list
 from faceverify.errors import UserError
-from faceverify.storage import Location, NotAFileError, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import Location, NotAFileError
 from faceverify.tables import with_sound_text
 
 _BLOCK_BYTES = 1 << 20  # of CSV text per piece, about 13,000 pairs; pyarrow reads some thirty pieces ahead

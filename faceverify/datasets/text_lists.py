@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from faceverify.errors import UserError
-from faceverify.storage import Location, NotAFileError, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import Location, NotAFileError
 
 BLANK_LINES = 1000  # looked for the header behind as many
 PIECE = 1 << 20  # bytes read at a time, and the longest line

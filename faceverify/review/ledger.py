@@ -14,7 +14,8 @@ from faceverify.cleaning.decisions_file import (
 )
 from faceverify.errors import PlatformError, UserError
 from faceverify.reading import shown
-from faceverify.storage import FileEntry, Location, first_line
+from faceverify.redaction import first_line
+from faceverify.storage import FileEntry, Location
 
 MAX_NAME = 1000  # characters of a person's name
 

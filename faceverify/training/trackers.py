@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from faceverify.errors import PlatformError, UserError
-from faceverify.redaction import redacted
-from faceverify.storage import Location, first_line
+from faceverify.redaction import first_line, redacted
+from faceverify.storage import Location
 
 
 class Tracker(Protocol):

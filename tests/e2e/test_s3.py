@@ -13,7 +13,7 @@ import pytest
 import requests
 from e2e.harness import ONE_WORKER, Driver, People, Run, score_plainly
 
-from faceverify import storage
+from faceverify import s3
 from faceverify.run_folder import read_part
 from faceverify.storage import Location, open_location
 
@@ -122,7 +122,7 @@ def test_an_endpoint_that_does_not_answer(
     store: Location, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
-    storage._s3.cache_clear()  # the client of the other address
+    s3.filesystem.cache_clear()  # the client of the other address
     run("score", *args(store, tmp_path / "out")).refused(3, "cannot reach")
     assert list(tmp_path.iterdir()) == []
 
@@ -140,7 +140,7 @@ def as_user(s3_server: str, store: Location, monkeypatch: pytest.MonkeyPatch) ->
         key = iam.create_access_key(UserName="user")["AccessKey"]
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", key["AccessKeyId"])
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret or key["SecretAccessKey"])
-        storage._s3.cache_clear()
+        s3.filesystem.cache_clear()
         requests.post(f"{s3_server}/moto-api/reset-auth", data=b"0", timeout=10)
 
     yield become
