@@ -2,7 +2,7 @@
 
 Local: a million files in a thousand folders, each looked at by `versions_now`. S3: 100,000 objects on a server of this
 machine (moto, in a process of its own), spoken to over HTTP. Embedding is measured on real photos, on one core, with
-all that a worker of `score` does: read, decode, find the face, embed; all cores are reckoned to do it at that speed.
+all that a worker of `score` does: read, decode, find the face, embed; all cores are assumed to do it at that speed.
 The rival of the local check is `hashlib.sha256` over the files' bytes, which is what `--photo-identity content` does.
 """
 
@@ -44,7 +44,7 @@ sys.stdin.read()
 
 
 def make_files(folder: Path, count: int) -> list[str]:
-    """So many files of 16 kB (one block is written, the rest is a hole), and their paths."""
+    """`count` files of 16 kB (one block is written, the rest is a hole), and their paths."""
     paths = []
     for number in range(count):
         if number % PER_FOLDER == 0:

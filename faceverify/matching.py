@@ -175,7 +175,7 @@ def is_picture(name: str) -> bool:
 
 
 def spread(names: Sequence[str], most: int = SAMPLE) -> list[str]:
-    """At most so many of the names, from all over the list."""
+    """At most that number of the names, from all over the list."""
     return [names[i * len(names) // most] for i in range(most)] if len(names) > most else list(names)
 
 

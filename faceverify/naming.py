@@ -27,7 +27,7 @@ from faceverify.storage import Location
 FURTHER_DOWN, OWN_NAME = "in a folder further down", "without the folder's own name"
 EXAMPLES = 3
 REQUESTS = 16  # to S3 at a time
-ASKED = 1000  # so many names are asked for one by one before a folder is listed
+ASKED = 1000  # names at most that are asked for one by one; for more the folder is listed
 LISTED = 7  # objects of a bucket are listed in the time that asking for one takes
 WALKED = 1_000_000  # files of a local folder that are listed at least, if names are not there
 _FOUND = "{:,} names found {}: '{}' -> '{}'"

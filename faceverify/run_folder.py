@@ -40,7 +40,7 @@ class RunFolder:
         out: the folder.
         plan: JSON-like; what decides the output: job, configuration, digests of inputs and model.
         outputs: names below `out` that this job makes; `overwrite` deletes these and nothing else.
-        overwrite: start anew whatever is there.
+        overwrite: start again whatever is there.
 
     Raises:
         UserError: see `check_out`; or another process is at work in the folder.

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 MAX_STEPS = 1_000_000
 _ROOM = 1 << 20  # bytes that calls may take beside four times the size of the pickle
-_PER_ITEM = 64  # bytes that a call is reckoned to take for each item of a container it is given
+_PER_ITEM = 64  # bytes that a call is assumed to take for each item of a container it is given
 _FAULTS = (ValueError, KeyError, IndexError, TypeError, OverflowError, EOFError, struct.error)
 
 

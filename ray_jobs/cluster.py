@@ -38,7 +38,7 @@ class Cluster:
         return max(self.cpus_of_nodes, default=self.cpus)
 
     def share(self, workers: int) -> float:
-        """CPUs that each of so many workers may take, so that all have their place, each on one node."""
+        """CPUs that each of `workers` workers may take so that all of them fit, each on one node."""
         nodes = self.cpus_of_nodes or (self.cpus,)
         shares = sorted({cpus / parts for cpus in nodes for parts in range(1, workers + 1)}, reverse=True)
         fits = lambda share: sum(int(cpus / share + 1e-9) for cpus in nodes) >= workers  # noqa: E731

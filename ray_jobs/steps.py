@@ -1,7 +1,7 @@
 """Jobs run one after the other, each into a folder of its own: what is finished is left alone, the rest is done.
 
     OUT/<step>/manifest.json   its presence means that the step is finished; the job itself goes on within a step
-    OUT/pipeline.json          rows in and out, rejects and seconds of each finished step; which are to be made anew
+    OUT/pipeline.json          rows in and out, rejects and seconds of each finished step; which are to be made again
 
 Nothing is deleted here: a step that is made again is run with `overwrite`, and its job knows what is its own. That it
 is to be made again is noted when its job begins, and taken back if the job ends before it has touched the earlier
@@ -69,8 +69,8 @@ class Steps:
         self._why = ""
 
     def finished(self, step: Step) -> bool:
-        """Whether the step's output is complete, and not to be made anew."""
-        return (self.out / step.name / MANIFEST).is_file() and not self._is_anew(step)
+        """Whether the step's output is complete, and not to be made again."""
+        return (self.out / step.name / MANIFEST).is_file() and not self._is_marked(step)
 
     def begin_again(self, first: str, why: str) -> None:
         """Have a step and all that follow it made again, by `run` or, if that is killed, by the ones after it.
@@ -100,14 +100,14 @@ class Steps:
             return "finished", ""
         if step.name in self._asked:
             return "runs", self._why if step.name == self._asked[0] else f"follows {self._asked[0]}"
-        if self._is_anew(step):
+        if self._is_marked(step):
             return "runs", "again, as an earlier run was told"
         if (self.out / step.name / WORK).exists():
             return "runs", "goes on where it was stopped"
         return "runs", ""
 
-    def _is_anew(self, step: Step) -> bool:
-        return step.name in self._asked or "anew" in self._noted().get(step.name, {})
+    def _is_marked(self, step: Step) -> bool:
+        return step.name in self._asked or "again" in self._noted().get(step.name, {})
 
     def check_unchanged(self) -> None:
         """Refuse options of finished steps that have changed, before any step runs.
@@ -132,7 +132,7 @@ class Steps:
             state = " (finished)" if done else ""
             print(f"\n== {number}/{len(self.steps)} {step.name}: {step.does}{state}", flush=True)
             how: dict[str, Any] = {name: getattr(self.how, name) for name in ("workers", "max_failed", "verbose")}
-            config = replace(step.config(), out=str(self.out / step.name), overwrite=self._is_anew(step), **how)
+            config = replace(step.config(), out=str(self.out / step.name), overwrite=self._is_marked(step), **how)
             begin = time.perf_counter()
             with contextlib.redirect_stdout(io.StringIO()) if done else self._marked(step):
                 try:
@@ -150,7 +150,7 @@ class Steps:
             return
         before, traces = self._noted(), self._traces(step)
         asked, self._asked = self._asked, ()
-        self._write(before | {name: {"anew": True} for name in asked})
+        self._write(before | {name: {"again": True} for name in asked})
         try:
             yield
         except BaseException:

@@ -9,7 +9,7 @@ from ray_jobs.progress import Progress
 
 
 class Watch:
-    """Looks at the rejects of a stage, at each part once, when there are so many that they could be too many.
+    """Looks at the rejects of a stage, at each part once, when there are enough of them to exceed the limit.
 
     What decides is the share of *all* rows of the work, which later rows cannot make good again: whether a job is
     stopped does not depend on which rows come first.
@@ -46,7 +46,7 @@ class Watch:
         for reason, some in names.items():
             self._names[reason] = (self._names.get(reason, []) + some)[:EXAMPLES]
         refuse_run(self.folder, self._counts, self.rows, self.max_failed, stages=[self.stage], names=self._names)
-        # So many more would have to fail for the most frequent reason.
+        # How many would have to fail in all before the most frequent reason can exceed the limit.
         self._enough = self._failed + self.max_failed * self.rows - max(self._counts.values(), default=0)
 
 

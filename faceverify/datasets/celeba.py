@@ -29,7 +29,7 @@ _LANDMARKS_OF = {
     "img_align_celeba_png": "list_landmarks_align_celeba",
     "img_celeba": "list_landmarks_celeba",
 }
-_DEPTH, _FOLDERS = 2, 50  # so far below the source, and in so many folders at most, is looked for lists and photos
+_DEPTH, _FOLDERS = 2, 50  # levels below the source, and folders per level, that are searched for lists and photos
 _SPLITS = {"0": "train", "1": "val", "2": "test"}
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 Kind = Literal["embedder", "scrfd", "yunet"]
 SECONDS = 120  # of computing; of waiting ten times as much, for machines that do other things too
-_ROOM, _TIMES = 700 << 20, 6  # bytes of memory beside so many times the size of the file
+_ROOM, _TIMES = 700 << 20, 6  # bytes of memory, plus this multiple of the size of the file
 _MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
 _LIBRARIES = {"yunet": ("opencv-python-headless",)}
 

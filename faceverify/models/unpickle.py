@@ -211,7 +211,7 @@ class _Storages:
     """The storages of a file as flat tensors, each made once.
 
     Args:
-        bytes_of: the bytes that lie under a key, for so many bytes at most.
+        bytes_of: called with a key and the most bytes wanted; gives the bytes under that key.
     """
 
     def __init__(self, bytes_of: Callable[[str, int], memoryview]) -> None:

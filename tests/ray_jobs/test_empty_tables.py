@@ -39,7 +39,7 @@ CASES = [
 
 
 def write(folder: Path, name: str, rows: int) -> Path:
-    """A table with so many rows of nothing."""
+    """A table of empty rows."""
     schema = SCHEMAS[name]
     values = {"embedding": [0.0] * 4, "image": b"", "norm": 0.0}
     filled = [{field.name: values.get(field.name, "x") for field in schema if not field.nullable}] * rows

@@ -1,4 +1,4 @@
-"""A chain of jobs: what is finished stays, the rest is done, a step is made anew with all that follow."""
+"""A chain of jobs: what is finished stays, the rest is done, a step is made again with all that follow."""
 
 import json
 from dataclasses import dataclass, replace
@@ -66,7 +66,7 @@ def test_a_finished_step_whose_options_changed_is_refused(tmp_path: Path) -> Non
     Chain(tmp_path, workers=2).steps.run()
 
 
-def test_a_step_is_made_anew_with_all_that_follow(tmp_path: Path) -> None:
+def test_a_step_is_made_again_with_all_that_follow(tmp_path: Path) -> None:
     Chain(tmp_path).steps.run()
     (tmp_path / "c" / "of_another.json").write_text("kept")
     again = Chain(tmp_path)

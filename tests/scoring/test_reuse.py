@@ -29,7 +29,7 @@ WANTED = Wanted("m", DIM, CROP, BY_STAT)
 
 
 def photos(folder: Path, count: int) -> pa.Table:
-    """Rows of so many photos, which are files of a few bytes."""
+    """Rows of `count` photos, which are files of a few bytes."""
     names = [f"{number}.jpg" for number in range(count)]
     for name in names:
         (folder / name).write_bytes(name.encode())
