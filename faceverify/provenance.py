@@ -112,11 +112,14 @@ def _objects_now(uris: list[str]) -> Iterator[tuple[str, str]]:
 
 def _listed(client: Any, uris: list[str]) -> list[tuple[str, str]]:
     """The same for a slice: each listing begins at the next wanted key, so no more are made than keys are wanted."""
-    found, at = [], 0
+    found, at, last = [], 0, ""
     while at < len(uris):
         bucket, _, key = uris[at].removeprefix("s3://").partition("/")
+        start = f"s3://{bucket}/"
+        # A page may end before the wanted key: then the next one goes on there.
+        after = max(s3.just_before(key), last.removeprefix(start) if last.startswith(start) else "")
         last = ""
-        for entry in s3.objects_from(client, bucket, key, 2 * (len(uris) - at)):
+        for entry in s3.objects_behind(client, bucket, after, 2 * (len(uris) - at)):
             last = f"s3://{bucket}/{entry['Key']}"
             while at < len(uris) and uris[at].encode() < last.encode():
                 at += 1  # passed: there is no such object

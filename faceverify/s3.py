@@ -32,18 +32,24 @@ def object_version(etag: str, size: int) -> str:
     return f"etag:{etag.strip(chr(34))}-{size}"
 
 
-def objects_from(asked: Any, bucket: str, key: str, most: int) -> list[dict[str, Any]]:
-    """The first objects of a bucket from `key` on in the order of their keys, as S3 lists them: at most 1,000.
+def just_before(key: str) -> str:
+    """A key that comes before `key`, and behind most of what does: S3 lists what comes behind a key."""
+    if not key:
+        return ""
+    lower = ord(key[-1]) - 1
+    return key[:-1] + (chr(lower) + "\U0010fffd" if " " <= chr(lower) < "\ud800" else "")
+
+
+def objects_behind(asked: Any, bucket: str, after: str, most: int) -> list[dict[str, Any]]:
+    """The first objects of a bucket behind the key `after`, in the order of their keys: at most 1,000.
 
     Raises:
         PlatformError: the storage refuses.
     """
     from botocore.exceptions import BotoCoreError, ClientError
 
-    # S3 lists what comes behind a key: the greatest that comes before `key` is not far from this one.
-    before = key[:-1] + (chr(ord(key[-1]) - 1) + "\U0010fffd" if key and ord(key[-1]) > ord(" ") else "")
     try:
-        answer = asked.list_objects_v2(Bucket=bucket, StartAfter=before, MaxKeys=min(most, 1000))
+        answer = asked.list_objects_v2(Bucket=bucket, StartAfter=after, MaxKeys=min(most, 1000))
     except ClientError as error:
         raise PlatformError(_sentence(error.response["Error"]["Code"], bucket)) from None
     except BotoCoreError as error:

@@ -180,7 +180,7 @@ def test_what_became_of_photos_since_is_told(tmp_path: Path) -> None:
     assert outdated([(rows, [*then[:3], None])], BY_STAT) == {"photo changed": 1, "photo gone": 1, "photo there now": 1}
 
 
-KEYS = st.lists(st.text(st.sampled_from("ab/~.é0"), min_size=1, max_size=4), max_size=12, unique=True)
+KEYS = st.lists(st.text(st.sampled_from("ab/~.é0 \ue000"), min_size=1, max_size=4), max_size=12, unique=True)
 
 
 @pytest.fixture(scope="module")
@@ -216,6 +216,14 @@ def test_objects_are_found_whatever_lies_beside_them(objects: Any, data: st.Data
     found = versions_now([f"s3://listed/{key}" for key in wanted], "stat", MIB)
     assert [version is not None for version in found] == [key in there for key in wanted]
     assert len(set(filter(None, found))) == len(set(wanted) & set(there))
+
+
+def test_a_key_behind_more_keys_than_a_page_holds_is_found(objects: Any) -> None:
+    wanted = "page/k\ue000"  # what comes before its last character cannot be written: pages begin at "page/k"
+    for key in (*(f"page/k{digit}" for digit in range(10)), wanted):
+        objects.put_object(Bucket="listed", Key=key, Body=b"x")
+    found = versions_now([f"s3://listed/{wanted}", "s3://listed/page/z"], "stat", MIB)
+    assert found[0] is not None and found[1] is None
 
 
 def test_versions_of_rows_without_landmarks_are_those_of_their_files() -> None:
