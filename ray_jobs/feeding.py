@@ -1,4 +1,4 @@
-"""Batches prepared by Ray Data on whatever CPUs there are, in order and ahead of the worker that trains on them."""
+"""Batches prepared by Ray Data, in order and ahead of the worker that trains on them, on that worker's node."""
 
 import time
 from collections.abc import Iterator
@@ -46,12 +46,15 @@ class RayFeed:
     def batches(self, first: int, last: int) -> Iterator[Batch]:
         """See `Feed`."""
         import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         context = ray.data.DataContext.get_current()
         context.execution_options.preserve_order = True
         context.enable_progress_bars = False
         context.raise_original_map_exception = True
         context.custom_execution_callback_classes = [Unhurried]
+        here = ray.get_runtime_context().get_node_id()
+        context.scheduling_strategy = NodeAffinitySchedulingStrategy(here, soft=True)
         steps = np.arange(first, last)
         each = max(STEPS_PER_TASK, len(steps) // MOST_TASKS)
         if not len(steps):
@@ -63,7 +66,7 @@ class RayFeed:
             batch_size=None,
             batch_format="pyarrow",
             fn_kwargs=self._make,
-            num_cpus=0.1,
+            num_cpus=0,  # of a CPU that it waited for, another training could hold the last until it ends
             compute=ray.data.TaskPoolStrategy(size=self._tasks),
         )
         for row in made.iter_batches(batch_size=1, batch_format="pyarrow", prefetch_batches=AHEAD):

@@ -54,7 +54,7 @@ def plan(config: "TrainConfig", ready: "Ready", images: Any = None) -> Plan:
 
 
 def worker_needs(cluster: Cluster, workers: int) -> dict[str, float]:
-    """What one of so many workers takes of the cluster; what is left of the CPUs prepares batches."""
+    """What each of `workers` workers asks for; half a CPU beside it is for the tasks that prepare its batches."""
     if cluster.gpus:
         return {"cpu": 1, "gpu": 1}
     return {"cpu": max(0.1, cluster.share(workers) - 0.5)}

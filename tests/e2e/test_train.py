@@ -12,6 +12,10 @@ from e2e.harness import Driver, Run
 from safetensors.torch import load_file
 from training.small import Data, draw, run_options
 
+from ray_jobs.board import Board
+from ray_jobs.cluster import Cluster
+from ray_jobs.training_group import worker_needs
+
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 STEPS = 10
 
@@ -96,10 +100,16 @@ def test_a_worker_that_dies_is_replaced(
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
 
 
-def test_two_workers(run: Run, data: Data, tmp_path: Path) -> None:
+def test_two_workers_and_another_job_take_all_cpus(run: Run, cluster: Cluster, data: Data, tmp_path: Path) -> None:
+    import ray
+
+    left = cluster.cpus - 2 * worker_needs(cluster, 2)["cpu"]
+    other = ray.remote(num_cpus=left)(Board).remote()
+    ray.get(other.read.remote())
     ended = run("train", *options(data, tmp_path / "out", "--workers", "2", "--network.bn", "frozen"))
     assert ended.code == 0 and "2 CPU workers" in ended.out, ended.err
     assert losses(tmp_path / "out")
+    ray.kill(other)
 
 
 def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
