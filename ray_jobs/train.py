@@ -58,7 +58,7 @@ class TrainConfig(JobConfig):
     max_failures: int = 3
     """So many times a worker may die; the others start again with it, from the last checkpoint."""
     decoders: int = 2
-    """Tasks per worker that prepare batches at a time."""
+    """Processes per worker that prepare batches; 0 = the worker itself does."""
     tell_every: int = 10
     """Steps between lines of metrics.jsonl."""
 

@@ -191,11 +191,11 @@ def train_here(
 
     from faceverify.losses import build
     from faceverify.training import learner as learning
+    from faceverify.training.feeding import LoaderFeed
     from faceverify.training.keeping import Keeper
     from faceverify.training.log import Log
     from faceverify.training.loop import Training
     from faceverify.training.world import World
-    from ray_jobs.feeding import RayFeed
 
     torch.set_num_threads(threads)
     world = World.here()
@@ -215,7 +215,7 @@ def train_here(
             network=config.network,
             optimiser=config.optimiser,
             validation=config.validation,
-            feed=RayFeed(plan.recipe, plan.images, world.rank, world.size, config.decoders),
+            feed=LoaderFeed(recipe, plan.images, world.rank, world.size, config.decoders),
             images=plan.images,
             world=world,
             keeper=Keeper(out, config.validation.keep),

@@ -1,11 +1,9 @@
-"""From the rows of a step to pixels and numbers, on any CPU; and a feed that does so in threads of this process.
+"""From the rows of a step to pixels and numbers, on any CPU.
 
 Shape letters: B pairs of one worker's share of a step.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -69,8 +67,8 @@ class Recipe:
         assert self.material.train is not None
         return Order(len(self.material.train), self.batches.size, self.batches.seed)
 
-    def make(self, order: Order, step: int, rank: int, workers: int, images: GetImages) -> Batch:
-        """The share of worker `rank` of `workers`."""
+    def plan(self, order: Order, step: int, rank: int, workers: int) -> "Share":
+        """What the share of worker `rank` of `workers` consists of."""
         chosen = share(order.rows(step), rank, workers)
         if self.batches.kind == "identities":
             rows = self.material.taught[chosen]
@@ -83,19 +81,44 @@ class Recipe:
             rows = np.concatenate([pairs.a[chosen], pairs.b[chosen]]).astype(np.int64)
             label, kind = pairs.label[chosen].astype(np.int64), pairs.kind[chosen].astype(np.int64)
         places = np.concatenate([chosen, chosen + order.count]) if len(rows) == 2 * len(chosen) else chosen
-        faces = self._pixels(rows, places, step, images)
-        material = self.material
-        return Batch(step, faces, rows, label, kind, material.classes[rows], material.faces.is_fake[rows])
+        return Share(step, rows, label, kind, places, *np.unique(rows, return_inverse=True))
 
-    def _pixels(self, rows: np.ndarray, places: np.ndarray, step: int, images: GetImages) -> np.ndarray:
-        distinct, back = np.unique(rows, return_inverse=True)
-        decoded = [decode_face(data) for data in images(distinct)]
+    def fill(self, planned: "Share", pictures: list[bytes]) -> Batch:
+        """Decode and alter the faces of a share.
+
+        Args:
+            planned: the share.
+            pictures: encoded, of the faces `planned.distinct`.
+
+        Raises:
+            UserError: as `decode_face`.
+        """
+        decoded = [decode_face(data) for data in pictures]
         # Each place of the order has random numbers of its own, so a face that comes twice is altered in two ways.
         altered = [
-            augment(decoded[face], self.augment, (self.batches.seed, step, int(place)))
-            for face, place in zip(back.tolist(), places, strict=True)
+            augment(decoded[face], self.augment, (self.batches.seed, planned.step, int(place)))
+            for face, place in zip(planned.back.tolist(), planned.places, strict=True)
         ]
-        return np.stack(altered)
+        rows, material = planned.rows, self.material
+        facts = material.classes[rows], material.faces.is_fake[rows]
+        return Batch(planned.step, np.stack(altered), rows, planned.label, planned.kind, *facts)
+
+
+@dataclass(frozen=True, eq=False)
+class Share:
+    """One worker's share of a step before its pictures are decoded.
+
+    step, rows, label, kind: as of `Batch`; places: [2B] of the faces in the order of the epoch; distinct: [D] rows of
+    the faces whose pictures are needed; back: [2B] which of these each face is.
+    """
+
+    step: int
+    rows: np.ndarray
+    label: np.ndarray
+    kind: np.ndarray
+    places: np.ndarray
+    distinct: np.ndarray
+    back: np.ndarray
 
 
 def decode_face(data: bytes) -> np.ndarray:
@@ -122,34 +145,3 @@ class MemoryImages:
     def __call__(self, rows: np.ndarray) -> list[bytes]:
         """The encoded pictures of rows of the faces."""
         return self._images.take(pa.array(rows)).to_pylist()
-
-
-class ThreadFeed:
-    """Prepares batches in threads: for one machine whose memory holds the encoded faces."""
-
-    def __init__(
-        self, recipe: Recipe, images: GetImages, rank: int = 0, workers: int = 1, threads: int = 1, ahead: int = 4
-    ) -> None:
-        self._recipe, self._images, self._rank, self._workers = recipe, images, rank, workers
-        self._threads, self._ahead = threads, ahead
-
-    def batches(self, first: int, last: int) -> Iterator[Batch]:
-        """See `Feed`."""
-        orders = [self._recipe.order() for _ in range(self._threads)]
-
-        def make(step: int) -> Batch:
-            order = orders[step % self._threads]
-            return self._recipe.make(order, step, self._rank, self._workers, self._images)
-
-        waiting: deque[Future[Batch]] = deque()
-        pools = [ThreadPoolExecutor(1) for _ in range(self._threads)]  # an order belongs to one thread
-        try:
-            for step in range(first, last):
-                waiting.append(pools[step % self._threads].submit(make, step))
-                if len(waiting) > self._ahead:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for pool in pools:
-                pool.shutdown(cancel_futures=True)

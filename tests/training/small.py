@@ -23,7 +23,8 @@ from faceverify.pairs.rows import pairs_of
 from faceverify.storage import Location
 from faceverify.training import checks
 from faceverify.training.augment import AugmentConfig
-from faceverify.training.batches import MemoryImages, Recipe, ThreadFeed
+from faceverify.training.batches import MemoryImages, Recipe
+from faceverify.training.feeding import LoaderFeed
 from faceverify.training.keeping import Keeper
 from faceverify.training.learner import Learner, prepare, tensors_of
 from faceverify.training.log import Log
@@ -114,7 +115,7 @@ def make(data: Data, out: Path, asked: Asked) -> Training:
         network=asked.network,
         optimiser=asked.optimiser,
         validation=asked.validation,
-        feed=ThreadFeed(recipe, data.images(), world.rank, world.size),
+        feed=LoaderFeed(recipe, data.images(), world.rank, world.size),
         images=data.images(),
         world=world,
         keeper=Keeper(Location(str(out)), asked.validation.keep),

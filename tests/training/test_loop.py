@@ -13,6 +13,7 @@ from training.small import BRANCH, Asked, Data, losses, make, worker
 
 from faceverify.losses import LossWeights
 from faceverify.models import checkpoints
+from faceverify.training.feeding import LoaderFeed
 from faceverify.training.keeping import load_state, read_network
 from faceverify.training.loop import Diverged
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
@@ -121,7 +122,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(data: Data
     with pytest.raises(Diverged, match=r"the loss of step 6 is nan .* at learning rate 0\.001; its .* photos"):
         training.run()
     line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
-    expected = training.recipe.make(training.recipe.order(), 5, 0, 1, training.images)
+    expected = next(training.feed.batches(5, 6))
     names = training.material.faces.photos.to_pylist()
     assert line["step"] == 6 and set(line["photos"]) == {names[row] for row in expected.rows}
     assert training.keeper.saved()[-1].step == 3
@@ -185,9 +186,8 @@ def test_another_number_of_workers_goes_on_from_the_same_sample(data: Data, tmp_
     run_workers(2, data, home)
     lines = [json.loads(line) for line in (home / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
-    alone, shared = first.recipe.order(), [first.recipe.order() for _ in range(2)]
-    whole = first.recipe.make(alone, 3, 0, 1, first.images)
-    parts = [first.recipe.make(shared[rank], 3, rank, 2, first.images) for rank in range(2)]
+    whole = next(first.feed.batches(3, 4))
+    parts = [next(LoaderFeed(first.recipe, first.images, rank, 2).batches(3, 4)) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.label for part in parts]), whole.label)
     assert np.array_equal(np.concatenate([part.faces[:4] for part in parts]), whole.faces[:8])
 
