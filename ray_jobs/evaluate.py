@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, command_line, plan_of
-from faceverify.errors import BadData
+from faceverify.errors import BadData, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
@@ -92,6 +92,11 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     files = {name: open_table(one, "scores", tables.SCORES, name) for name, one in places.items()}
     calibration = Calibration.read(open_location(config.calibration)) if config.calibration else None
     origin = run_manifest(place) or {}
+    if (least := origin.get("at_least")) is not None:
+        raise UserError(
+            f"scores: {place} holds only pairs with a similarity of at least {least:g}, and error rates need all of "
+            "them; give scores of listed pairs, or of a compare that kept every pair."
+        )
     inputs = {name: fingerprint(one) for name, one in places.items()}
     inputs |= {"calibration": calibration.to_json() if calibration else ""}
     inputs |= {"photos": open_location(config.photos).real if config.photos else ""}

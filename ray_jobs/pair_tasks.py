@@ -5,9 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
+from faceverify.datasets.listing import pairs_table
 from faceverify.errors import PlatformError
 from faceverify.run_folder import write_part
+from faceverify.scoring.all_pairs import Tiles, alike, rows_of
 from faceverify.scoring.photos import load_units
 from faceverify.scoring.plan import ScorePlan
 from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
@@ -37,19 +41,32 @@ class PairJob:
 
 
 @dataclass(frozen=True)
+class TileJob(PairJob):
+    """The same where pairs are not listed: blocks of photos, each photo of one with each of the other.
+
+    names: of all photos, by number; at_least: the similarity of the pairs that are kept, None = all.
+    """
+
+    tiles: Tiles
+    names: pa.Array
+    at_least: float | None
+
+
+@dataclass(frozen=True)
 class Blocks:
-    """Where the embeddings are: in one shared array, or in actors of `rows_each` photos (0 = shared)."""
+    """Where the embeddings are: in one array (of the node, or of this process), or in actors of `rows_each` photos (0 =
+    one array)."""
 
     holders: list[Any]
     rows_each: int
 
 
 def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int, progress: Progress) -> None:
-    """Score the given shards of pairs, with as many tasks at a time as there are CPUs.
+    """Score the given shards of pairs, or tiles, with as many tasks at a time as there are CPUs.
 
     Args:
         job: what is scored.
-        todo: shard numbers.
+        todo: numbers of shards or tiles.
         cluster: what Ray offers.
         shared_bytes: up to this size the embeddings are shared by the workers of a node.
         progress: counts the pairs.
@@ -58,7 +75,8 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
         FaceverifyError: what a worker raised for the user to see.
     """
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
-    run_tasks(_score_shard, (job, blocks), todo, cluster.cpus + 2, progress)
+    work = _score_tile if isinstance(job, TileJob) else _score_shard
+    run_tasks(work, (job, blocks), todo, cluster.cpus + 2, progress)
 
 
 def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Blocks:
@@ -115,17 +133,40 @@ def take_from_blocks(fetch: Callable[[dict[int, np.ndarray]], dict[int, np.ndarr
 
 def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> tuple[int, int]:
     """The task: score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
+    pairs = read_shard(job.work / "pairs", shard, DICTIONARIES)
+    chunk = CHUNK if blocks.rows_each == 0 else FETCHED
+    scores = score_rows(pairs, _taking(blocks), job.facts, job.threshold, chunk, job.scored_with)
+    write_part(job.work, STAGE, shard, scores)
+    return scores.num_rows, 0
+
+
+def _score_tile(job: TileJob, blocks: Blocks, tile: int) -> tuple[int, int]:
+    """The task: compare two blocks of photos and write the pairs that are kept; returns how many were compared."""
+    take, numbers = _taking(blocks), job.tiles.at(tile)
+    one, other = (take(np.arange(block.start, block.stop)) for block in numbers)
+    within = rows_of(one, other, numbers)
+    found = [_scored(job, within, a, b) for a, b in alike(one, other, numbers, job.at_least)]
+    write_part(job.work, STAGE, tile, pa.concat_tables(found))
+    return job.tiles.pairs_of(tile), 0
+
+
+def _scored(job: TileJob, take: Take, a: np.ndarray, b: np.ndarray) -> pa.Table:
+    sound = (job.facts.states[a] == 0) & (job.facts.states[b] == 0)
+    a, b = a[sound], b[sound]
+    keys = [f"{one}-{other}" for one, other in zip(a.tolist(), b.tolist(), strict=True)]
+    rows = pairs_table(keys, job.names.take(pa.array(a)), job.names.take(pa.array(b)))
+    rows = rows.append_column("a", pa.array(a)).append_column("b", pa.array(b))
+    rows = rows.append_column("fault", pa.nulls(len(a), pa.string()))
+    scores = score_rows(rows, take, job.facts, job.threshold, CHUNK, job.scored_with)
+    return scores if job.at_least is None else scores.filter(pc.greater_equal(scores["similarity"], job.at_least))
+
+
+def _taking(blocks: Blocks) -> Take:
     import ray
 
     if blocks.rows_each == 0:
-        take: Take = ray.get(blocks.holders[0]).__getitem__  # no copy: the node's shared memory
-    else:
-        take = take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
-    pairs = read_shard(job.work / "pairs", shard, DICTIONARIES)
-    chunk = CHUNK if blocks.rows_each == 0 else FETCHED
-    scores = score_rows(pairs, take, job.facts, job.threshold, chunk, job.scored_with)
-    write_part(job.work, STAGE, shard, scores)
-    return scores.num_rows, 0
+        return ray.get(blocks.holders[0]).__getitem__  # no copy: the node's shared memory
+    return take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
 
 
 def _fetch(blocks: Blocks, wanted: dict[int, np.ndarray]) -> dict[int, np.ndarray]:

@@ -88,7 +88,7 @@ FILLED = {
     "pairs": ("photos", "faces"),
     "finetune": ("faces", "pairs"),
     "export": ("checkpoint", "faces", "pairs"),
-    "score": ("model", "embeddings", "calibration", "align", "images"),  # a calibration would be of another network
+    "score": ("model", "embeddings", "calibration", "threshold", "align", "images"),  # a threshold is of one network
     "evaluate": ("scores", "before", "calibration"),
 }
 

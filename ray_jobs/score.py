@@ -8,15 +8,16 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 import pyarrow as pa
+from annotated_types import Interval
 
 from faceverify.align import AlignConfig, build
 from faceverify.config import Input, JobConfig, plan_of
 from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
-from faceverify.evaluation.calibration import Calibration, check_fits
+from faceverify.evaluation.calibration import Calibration, check_fits, threshold_sentence
 from faceverify.faces import Stopwatch
 from faceverify.failures import refuse_rejects, refuse_run
 from faceverify.images import ImageLimits
@@ -54,37 +55,45 @@ from ray_jobs.watching import Watch, Watched
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScoreConfig(JobConfig):
-    """Score pairs of photos. Each photo is read, aligned and embedded once, however many pairs name it."""
+@dataclass(frozen=True, kw_only=True)
+class EmbeddingConfig(JobConfig):
+    """What is given to jobs that embed photos and compare the embeddings."""
 
-    photos: Input = ""
-    """Folder of photos, or a photos table (the output of ingest). May be left out if `embeddings` holds all photos."""
-    pairs: Input = ""
-    """CSV or Parquet with photo_a, photo_b[, label, ...], a pairs table, or LFW's pairs.txt. Required."""
     model: Input = ""
     """Name of a published model (see `python -m ray_jobs.models list`), a file (.onnx, .pt, .pth, .ckpt, .safetensors),
     a checkpoint, or the output of train, tune, export or pipeline."""
     embeddings: Input = ""
-    """Embeddings table to re-use (the output of an earlier score or embed): rows of the same photo, alignment and model
-    are taken, all other photos are embedded."""
+    """Embeddings table to re-use (the output of an earlier score, compare or embed): rows of the same photo, alignment
+    and model are taken, all other photos are embedded."""
     calibration: Input = ""
-    """calibration.json of `evaluate`: decides `accepted`. Without one nothing is decided."""
+    """calibration.json of `evaluate`: decides `accepted`. Without it or `threshold` nothing is decided."""
+    threshold: Annotated[float, Interval(ge=-1, le=1)] | None = None
+    """Instead of a calibration: pairs of at least this similarity are accepted, with no error rate claimed."""
     photo_identity: PhotoIdentity = "stat"
     """By what a photo is known again: stat = its place, size and time of change (of objects in S3: ETag and size);
     content = the SHA-256 of its bytes, which reads every photo whose embedding is re-used."""
     align: AlignConfig = field(default_factory=AlignConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     images: ImageLimits = field(default_factory=ImageLimits)
-    pair_list: PairListConfig = field(default_factory=PairListConfig)
     csv: CsvConfig = field(default_factory=CsvConfig)
     photos_per_shard: int = 128
     """Photos per unit of work: what a killed worker has to do again."""
-    pairs_per_shard: int = 65_536
-    """Pairs per unit of work."""
     shared_embeddings_gb: float = 4.0
     """Up to this size (GiB) all embeddings are shared by the workers of a node; beyond it they are spread over the
     cluster and looked up from there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoreConfig(EmbeddingConfig):
+    """Score pairs of photos. Each photo is read, aligned and embedded once, however many pairs name it."""
+
+    photos: Input = ""
+    """Folder of photos, or a photos table (the output of ingest). May be left out if `embeddings` holds all photos."""
+    pairs: Input = ""
+    """CSV or Parquet with photo_a, photo_b[, label, ...], a pairs table, or LFW's pairs.txt. Required."""
+    pair_list: PairListConfig = field(default_factory=PairListConfig)
+    pairs_per_shard: int = 65_536
+    """Pairs per unit of work."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ def run(config: ScoreConfig) -> None:
     look_again(config, inputs, folder)
     if not folder.complete:
         finish(config, inputs, folder)
-    summarise(folder, inputs.calibration)
+    summarise(folder, threshold_sentence(config.threshold, inputs.calibration))
 
 
 def check_inputs(config: ScoreConfig) -> Inputs:
@@ -161,7 +170,7 @@ def check_inputs(config: ScoreConfig) -> Inputs:
         digest, crop = model.digest, describe_crop(config.align, build(config.align).name)
     else:
         digest, crop = one_origin(embeddings, "embeddings")
-    calibration = read_calibration(config.calibration, digest, crop)
+    calibration = read_calibration(config, digest, crop)
     digests |= {
         "model": digest,
         "align.weights": crop or "",
@@ -186,11 +195,13 @@ def card_of_model(model: str) -> ModelCard:
     return resolve(model)[1]
 
 
-def read_calibration(uri: str, digest: str, crop: str | None) -> Calibration | None:
-    """The calibration the user named, if it fits model and crop."""
-    if not uri:
+def read_calibration(config: EmbeddingConfig, digest: str, crop: str | None) -> Calibration | None:
+    """The calibration the user named, if it fits model and crop, and if no other threshold is given."""
+    if not config.calibration:
         return None
-    calibration = Calibration.read(open_location(uri))
+    if config.threshold is not None:
+        raise UserError(f"--calibration and --threshold {config.threshold:g} are given: give one of them.")
+    calibration = Calibration.read(open_location(config.calibration))
     check_fits(calibration, digest, json.loads(crop) if crop else None)
     return calibration
 
@@ -264,7 +275,7 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
 
 
 def embed_photos(
-    config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
+    config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
 ) -> dict[str, float]:
     """Embed the photos that have no embedding yet; seconds per stage, summed over workers."""
     done = folder.done(STAGE)
@@ -291,7 +302,7 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
     rejects = folder.parts(f"{STAGE}.rejects")
     facts = photo_facts(folder.work, plan, rejects, embedded=inputs.model is not None)
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
-    threshold = inputs.calibration.threshold if inputs.calibration else None
+    threshold = inputs.calibration.threshold if inputs.calibration else config.threshold
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
     job = pair_tasks.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
     pair_tasks.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
@@ -345,7 +356,7 @@ def reuse_line(reused: int, not_reused: dict[str, int], embeddings: int | None =
     return f"re-used {reused:,}" + (rest if not_reused or embeddings is not None else "")
 
 
-def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
+def summarise(folder: RunFolder, threshold: str) -> None:
     """The last lines: how many, what failed and why, the threshold, where."""
     facts = folder.manifest()
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
@@ -362,9 +373,7 @@ def summarise(folder: RunFolder, calibration: Calibration | None) -> None:
         )
     if facts["rejects"]:
         print("Photos rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
-    print(
-        calibration.sentence() if calibration else "No threshold: without --calibration nothing is accepted or refused."
-    )
+    print(threshold)
     print(f"Output: {folder.out}")
 
 

@@ -21,6 +21,7 @@ CLASSES = {
     "train": "TrainConfig",
     "export": "ExportConfig",
     "score": "ScoreConfig",
+    "compare": "CompareConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
 }

@@ -34,6 +34,7 @@ CONFIGS = {
     "tune": "TuneConfig",
     "export": "ExportConfig",
     "score": "ScoreConfig",
+    "compare": "CompareConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
     "pipeline": "RecipeConfig",

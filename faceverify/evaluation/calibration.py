@@ -124,6 +124,15 @@ def check_fits(calibration: Calibration, digest: str, crop: dict[str, Any] | Non
         )
 
 
+def threshold_sentence(own: float | None, calibration: Calibration | None) -> str:
+    """What the threshold of a run means: of a calibration, the user's own, or none; one line."""
+    if calibration is not None:
+        return calibration.sentence()
+    if own is not None:
+        return f"Threshold {own:g}, given by --threshold: no error rate is known for it."
+    return "No threshold: without --calibration or --threshold nothing is accepted or refused."
+
+
 def _check_names(values: dict[str, Any], file: str) -> None:
     missing = sorted(_FIELDS.keys() - values.keys())
     unknown = sorted(shown(name)[1:-1] for name in values.keys() - _FIELDS.keys())[:5]

@@ -53,8 +53,8 @@ class Reused:
         """Which photos have a row that fits, [N] bool."""
         return self._position >= 0
 
-    def add(self, files: list[Location]) -> None:
-        """Look through one table.
+    def add(self, files: list[Location], prefix: str = "") -> None:
+        """Look through one table, whose photos are known under their names with `prefix` before them.
 
         Raises:
             UserError: it names a photo twice.
@@ -65,7 +65,7 @@ class Reused:
             self._vectors = np.empty((len(self._numbers), self.dim), np.float32)
         named = np.zeros(len(self._numbers), bool)
         for table in stream_table(files, ["photo", "embedding", "model", "photo_version", "crop"]):
-            found = np.array([self._numbers.get(name, -1) for name in table["photo"].to_pylist()], np.int64)
+            found = np.array([self._numbers.get(prefix + name, -1) for name in table["photo"].to_pylist()], np.int64)
             here = np.flatnonzero(found >= 0)
             distinct = np.unique(found[here])
             if len(distinct) < len(here) or named[distinct].any():
