@@ -156,7 +156,7 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
         calibration = gather.choose_lines(folder.work, plan.dim, config.threshold)
     print(calibration.explanation[0].upper() + calibration.explanation[1:])
     with clock("connect"):
-        cluster = connect(config)
+        cluster = connect(config, plan.shards)
         check_shared(cluster, folder.work)
     print(f"Ray: {cluster}")
     reviewed = {decision.photo: decision for decision in decisions}
@@ -194,7 +194,7 @@ def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRou
         todo = [shard for shard in range(shards) if shard not in done]
         progress = Progress(ROUNDS.get(stage, stage), rows, done=rows * len(done) // shards)
         with clock(stage):
-            run_tasks(work, common, todo, cluster.cpus + 2, progress)
+            run_tasks(work, common, todo, cluster, progress)
         if todo:
             progress.finish()
 
@@ -213,12 +213,12 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
         return
     photos = open_table(out, "photos", tables.PHOTOS, "out", optional=True)
     shards = materialise.plan_copies(folder, photos)
-    cluster = connect(config)
+    cluster = connect(config, shards)
     check_shared(cluster, folder.work, one_photo(photos))
     done = folder.done(materialise.STAGE)
     progress = Progress("photos copied", run_of["rows_out"]["photos"], done=len(done) * materialise.PHOTOS_PER_SHARD)
     todo = [shard for shard in range(shards) if shard not in done]
-    run_tasks(materialise.copy_shard, (target,), todo, cluster.cpus + 2, progress)
+    run_tasks(materialise.copy_shard, (target,), todo, cluster, progress)
     progress.finish()
     missing = materialise.finish(folder)
     if missing:

@@ -31,6 +31,7 @@ class Cluster:
     object_store_bytes: int  # of the node that has least
     memory_bytes: int  # of all nodes, for workers
     cpus_of_nodes: tuple[int, ...] = ()  # of those that have any; () = not known: taken for one node
+    here: bool = False  # there is none: this process does the work
 
     @property
     def node_cpus(self) -> int:
@@ -45,19 +46,28 @@ class Cluster:
         return next(filter(fits, shares))
 
     def __str__(self) -> str:
+        if self.here:
+            return "not started, one unit of work is done sooner in this process"
         gpus = f", {self.gpus} GPU" if self.gpus else ""
         return f"{count_of(self.nodes, 'node')}, {self.cpus} CPU{gpus}"
 
 
-def connect(config: JobConfig | None = None) -> Cluster:
+def connect(config: JobConfig | None = None, units: int | None = None) -> Cluster:
     """Connect to the running cluster (RAY_ADDRESS, or one started on this machine), or start one in this process.
 
     A cluster that has less than `config` asks for, or no CPU at all, is given time to grow.
+
+    Args:
+        config: of the job.
+        units: of work that can be done at the same time. One alone is done in this process, unless GPUs or a size of
+            the cluster are asked for: a worker takes some seconds to start.
 
     Raises:
         PlatformError: it did not, or Ray cannot be reached or started.
     """
     config = config or JobConfig()
+    if units is not None and units <= 1 and not (config.cpus or config.gpus or _wants_gpu(config)):
+        return _this_process()
     verbose = config.verbose
     # A cluster that runs already has its own environment, see Dockerfile.
     os.environ.setdefault("RAY_task_retry_delay_ms", RETRY_PAUSE_MS)
@@ -98,6 +108,20 @@ def connect(config: JobConfig | None = None) -> Cluster:
     store = int(min(has.get("object_store_memory", 0) for has in at_work))
     cpus, gpus = max(1, int(total.get("CPU", 1))), int(total.get("GPU", 0))
     return Cluster(cpus, gpus, len(nodes), store, int(total.get("memory", 0)), of_nodes)
+
+
+def _this_process() -> Cluster:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cpus = len(os.sched_getaffinity(0))
+    return Cluster(cpus, 0, 1, memory, memory, (cpus,), here=True)
+
+
+def _wants_gpu(config: Any) -> bool:
+    """Whether the user asks for GPUs, which may be on another machine."""
+    asked = [("align", "device", ("cuda",)), ("engine", "provider", ("cuda", "tensorrt"))]
+    parts = [(getattr(config, part, None), name, values) for part, name, values in asked]
+    wanted = any(getattr(part, name, None) in values for part, name, values in parts)
+    return wanted or getattr(getattr(config, "resources", None), "gpus", 0) > 0
 
 
 @contextlib.contextmanager

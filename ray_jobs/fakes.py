@@ -27,7 +27,7 @@ from ray_jobs.dry_run import is_dry
 from ray_jobs.progress import Progress
 from ray_jobs.resources import limit_threads
 from ray_jobs.session import run_job
-from ray_jobs.tasks import guarded, run_in_actors
+from ray_jobs.tasks import guarded, run_here, run_in_actors
 
 if TYPE_CHECKING:
     from faceverify.fakes.crowd import Crowd
@@ -135,7 +135,8 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     sizes = (config.per_person, config.candidates, config.seed)
     order = Order(folder.out / PICTURES, generators, *sizes, config.images, inputs.extra)
     with clock("connect"):
-        cluster = connect(config)
+        on_gpus = any(generator.gpu for generator in generators)
+        cluster = connect(config, None if on_gpus else len(cut))
         check_shared(cluster, folder.work, one_photo(inputs.photos))
     print(f"Ray: {cluster}")
     with clock("make"):
@@ -185,7 +186,9 @@ def make(
         some = [item for item in items if (order.generators[item[0]].gpu and cluster.gpus > 0) == on_gpus]
         has = {"num_gpus": 1.0, "num_cpus": 0.1} if on_gpus else {"num_cpus": 1.0}
         most = cluster.gpus if on_gpus else cluster.cpus
-        if some:
+        if some and cluster.here:
+            run_here(FakeMaker, (folder.work, order, crowd, cut), some, progress)
+        elif some:
             run_in_actors(
                 FakeMaker, (folder.work, order, crowd, cut), some, min(config.workers or most, most), progress, **has
             )

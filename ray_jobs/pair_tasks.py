@@ -76,7 +76,7 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
     """
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
     work = _score_tile if isinstance(job, TileJob) else _score_shard
-    run_tasks(work, (job, blocks), todo, cluster.cpus + 2, progress)
+    run_tasks(work, (job, blocks), todo, cluster, progress)
 
 
 def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Blocks:
@@ -96,8 +96,11 @@ def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Block
         )
     size = f"Embeddings: {needed / 2**30:.2f} GiB"
     if needed <= shared_bytes:
+        units = load_units(job.work, plan, job.dim, range(plan.photo_shards))
+        if cluster.here:
+            return Blocks([units], 0)
         print(f"{size}, shared by the workers of a node")
-        return Blocks([ray.put(load_units(job.work, plan, job.dim, range(plan.photo_shards)))], 0)
+        return Blocks([ray.put(units)], 0)
     step = max(1, shared_bytes // per_shard)
     actor = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1, memory=step * per_shard)(EmbeddingBlock)
     ranges = [range(s, min(s + step, plan.photo_shards)) for s in range(0, plan.photo_shards, step)]
@@ -165,7 +168,9 @@ def _taking(blocks: Blocks) -> Take:
     import ray
 
     if blocks.rows_each == 0:
-        return ray.get(blocks.holders[0]).__getitem__  # no copy: the node's shared memory
+        held = blocks.holders[0]
+        # No copy: the node's shared memory.
+        return (held if isinstance(held, np.ndarray) else ray.get(held)).__getitem__
     return take_from_blocks(lambda wanted: _fetch(blocks, wanted), blocks.rows_each)
 
 

@@ -101,7 +101,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         wanted = quotas(people, config.rebalance, config.deepfakes_per_impostor)
         cut = shards(wanted, config.pairs_per_shard)
     with clock("connect"):
-        cluster = connect(config)
+        cluster = connect(config, len(cut))
         check_shared(cluster, folder.work)
     print(f"Ray: {cluster}")
     total = int(sum(kind.sum() for kind in (wanted.genuine, wanted.impostor, wanted.deepfake)))
@@ -109,8 +109,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         done = folder.done(STAGE)
         progress = Progress("pairs", total, done=min(len(done) * config.pairs_per_shard, total))
         todo = [shard for shard in range(len(cut)) if shard not in done]
-        window = min(config.workers or cluster.cpus + 2, cluster.cpus + 2)
-        run_tasks(draw_shard, (folder.work, people, wanted, cut), todo, window, progress)
+        run_tasks(draw_shard, (folder.work, people, wanted, cut), todo, cluster, progress, config.workers)
         progress.finish()
     with clock("commit"):
         made = folder.publish_parts(STAGE) if cut else folder.publish(STAGE, [], tables.PAIRS)

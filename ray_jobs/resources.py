@@ -1,6 +1,8 @@
 """What the workers that align photos are given: CPUs, GPUs and photos at a time; asked for by the user or chosen."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from faceverify.align import AlignConfig
@@ -128,6 +130,26 @@ def limit_threads(threads: int) -> None:
         import torch
 
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def threads_as_before() -> Iterator[None]:
+    """Undo what `limit_threads` does inside: for work that is done in the process of the job itself."""
+    import os
+
+    import cv2
+
+    names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+    before, of_cv2 = {name: os.environ.get(name) for name in names}, cv2.getNumThreads()
+    of_torch = sys.modules["torch"].get_num_threads() if "torch" in sys.modules else 0
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(of_cv2)
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        if of_torch:
+            sys.modules["torch"].set_num_threads(of_torch)
 
 
 def _cores(cpus: float) -> str:

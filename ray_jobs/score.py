@@ -246,7 +246,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         noted = folder.noted("plan_of_work")
         plan = ScorePlan(**noted) if noted else plan_work(config, inputs, folder)
     with clock("connect"):
-        cluster = connect(config)
+        cluster = connect(config, max(plan.photo_shards, plan.pair_shards))
         check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):

@@ -16,7 +16,7 @@ object store that it allows itself (half of it): slow GPUs hold the decoding bac
 import json
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -41,7 +41,7 @@ from faceverify.provenance import Origin, PhotoIdentity, crop_difference, descri
 from faceverify.storage import Location
 from ray_jobs.cluster import Cluster
 from ray_jobs.progress import Progress
-from ray_jobs.resources import AlignResources, Placement, fitted, place
+from ray_jobs.resources import AlignResources, Placement, fitted, place, threads_as_before
 from ray_jobs.tasks import MAX_RETRIES, ours
 from ray_jobs.workers import (
     AlignPictures,
@@ -210,24 +210,40 @@ def run_chain(
     Raises:
         FaceverifyError: what a worker raised for the user to see.
     """
-    import ray
-
     if not shards:
         return {}
-    dataset = _laid_out(chain, shards, cluster, workers, gpu and cluster.gpus > 0)
-    joiner = Joiner(chain.work, chain.stage)
-    seconds: dict[str, float] = {}
+    if cluster.here:
+        return _counted(_done_here(chain, shards, cluster), chain, progress)
+    import ray
+
     try:
-        for counts in dataset.iter_rows():
-            joiner.add(Piece(*(counts[name] for name in ("shard", "number", "last", "rows"))))
-            spent_on = json.loads(counts["seconds"])
-            progress.gpu_seconds(spent_on)
-            progress.add(counts["rows"], counts["rejected"])
-            for stage, spent in spent_on.items():
-                seconds[stage] = seconds.get(stage, 0.0) + spent
+        rows = _laid_out(chain, shards, cluster, workers, gpu and cluster.gpus > 0).iter_rows()
+        return _counted(rows, chain, progress)
     except ray.exceptions.RayError as error:
         raise ours(error) from None
+
+
+def _counted(pieces: Iterable[dict[str, Any]], chain: Chain, progress: Progress) -> dict[str, float]:
+    """Take the counts of finished pieces as they come; returns seconds per stage."""
+    joiner = Joiner(chain.work, chain.stage)
+    seconds: dict[str, float] = {}
+    for counts in pieces:
+        joiner.add(Piece(*(counts[name] for name in ("shard", "number", "last", "rows"))))
+        spent_on = json.loads(counts["seconds"])
+        progress.gpu_seconds(spent_on)
+        progress.add(counts["rows"], counts["rejected"])
+        for stage, spent in spent_on.items():
+            seconds[stage] = seconds.get(stage, 0.0) + spent
     return {stage: round(spent, 3) for stage, spent in seconds.items()}
+
+
+def _done_here(chain: Chain, shards: list[int], cluster: Cluster) -> Iterator[dict[str, Any]]:
+    """The counts of finished pieces, made in this process."""
+    if isinstance(chain.source, PhotoSource):
+        placement = place(chain.source.resources, chain.source.align, cluster, 1)
+        chain = replace(chain, source=chain.source.at(placement))
+    with threads_as_before():
+        yield from Fused(chain)(pa.table({"shard": shards})).to_pylist()
 
 
 def _laid_out(chain: Chain, shards: list[int], cluster: Cluster, workers: int, gpu_sink: bool) -> Any:
@@ -298,5 +314,5 @@ def _mapped(dataset: Any, stage: Any, compute: Any, **options: Any) -> Any:
 
 def engine_for(config: EngineConfig, cluster: Cluster, workers: int) -> EngineConfig:
     """Threads of one worker's network, unless the user set them: the workers share the CPUs evenly."""
-    each = max(1, cluster.cpus // max(1, workers or cluster.cpus))
+    each = max(1, cluster.cpus // max(1, 1 if cluster.here else workers or cluster.cpus))
     return config if config.threads or cluster.gpus else replace(config, threads=each)

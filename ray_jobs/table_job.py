@@ -109,7 +109,7 @@ class TableJob:
         with clock("plan"), folder.planning():
             cut = folder.noted("cut") or self._cut(folder)
         with clock("connect"):
-            cluster = connect(self.config)
+            cluster = connect(self.config, cut["shards"])
             check_shared(cluster, folder.work, *self.shared)
         print(f"Ray: {cluster}")
         with clock(self.job):

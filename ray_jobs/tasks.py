@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.redaction import first_line
+from ray_jobs.cluster import Cluster
 from ray_jobs.progress import Progress
+from ray_jobs.resources import threads_as_before
 from ray_jobs.session import storage_sentence
 
 T = TypeVar("T")
@@ -22,23 +24,30 @@ def run_tasks(
     work: Callable[..., tuple[int, int]],
     common: tuple[Any, ...],
     shards: Iterable[int],
-    window: int,
+    cluster: Cluster,
     progress: Progress,
+    workers: int = 0,
 ) -> None:
-    """Call `work(*common, shard)` once for every shard, as Ray tasks of one CPU each.
+    """Call `work(*common, shard)` once for every shard, as Ray tasks of one CPU each, or in this process.
 
     Args:
         work: a module-level function; returns (rows, rejected).
         common: what all calls share; goes into the object store once.
         shards: shard numbers.
-        window: how many tasks are submitted at a time (a few more than there are CPUs).
+        cluster: what Ray offers.
         progress: counts the rows.
+        workers: how many tasks are submitted at a time at most; 0 = a few more than there are CPUs.
 
     Raises:
         FaceverifyError: what a worker raised for the user to see.
     """
+    if cluster.here:
+        for shard in shards:
+            progress.add(*_task(work, shard, *common))
+        return
     import ray
 
+    window = min(workers or cluster.cpus + 2, cluster.cpus + 2)
     task = ray.remote(num_cpus=1, max_retries=MAX_RETRIES)(_task).options(name=work.__name__)
     shared = [ray.put(item) for item in common]
     waiting: list[Any] = []
@@ -59,7 +68,7 @@ def run_tasks(
 def run_in_actors(
     actor: type, arguments: tuple[Any, ...], items: Sequence[Any], workers: int, progress: Progress, **resources: float
 ) -> None:
-    """Call `work(item)` once for every item, on actors that keep what they have loaded.
+    """Call `work(item)` once for every item, on actors that keep what they have loaded; see also `run_here`.
 
     Args:
         actor: a module-level class with a method `work(item) -> (rows, rejected)`. What it loads it loads there: an
@@ -108,6 +117,18 @@ def run_in_actors(
     finally:
         for one in actors:
             ray.kill(one)
+
+
+def run_here(actor: type, arguments: tuple[Any, ...], items: Sequence[Any], progress: Progress) -> None:
+    """The same in this process, with one object of the class.
+
+    Raises:
+        FaceverifyError: what it raised for the user to see.
+    """
+    with threads_as_before():
+        one = actor(*arguments)
+        for item in items:
+            progress.add(*one.work(item))
 
 
 def _task(work: Callable[..., tuple[int, int]], shard: int, *common: Any) -> tuple[int, int]:
