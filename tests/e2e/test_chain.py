@@ -44,8 +44,9 @@ def test_the_chain_gives_the_same_embeddings_as_score(run: Run, people: People, 
 
 def test_align_and_embed_go_on_after_a_kill(drive, run: Run, people: People, tiny: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    options = ["--photos", people.photos, "--align.method", "annotated", "--photos-per-shard", 4, *ONE_WORKER]
+    options = ["--photos", people.photos, "--align.method", "annotated"]
     assert run("align", *options, "--out", whole).code == 0
+    options += ["--photos-per-shard", 4, *ONE_WORKER]
     driver: Driver = drive("align", *options, "--out", killed)
     assert driver.wait_until(lambda: len(parts(killed / ".work", "faces")) >= 5)
     driver.end(9)

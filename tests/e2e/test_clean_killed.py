@@ -100,7 +100,12 @@ def test_sigkill_of_the_driver_at_many_moments(
 
 
 @pytest.mark.parametrize(
-    "stage, task", [("components", "find_components"), ("search", "search_photos"), ("decisions", "decide_shard")]
+    "stage, task",
+    [
+        ("components", "find_components"),
+        pytest.param("search", "search_photos", marks=pytest.mark.thorough),
+        pytest.param("decisions", "decide_shard", marks=pytest.mark.thorough),
+    ],
 )
 def test_workers_killed(
     run: Run, many: tuple[Path, Path], undisturbed: dict[str, Any], tmp_path: Path, stage: str, task: str

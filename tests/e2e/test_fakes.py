@@ -220,6 +220,7 @@ def test_workers_killed(run: Run, table: Path, undisturbed: dict[str, Any], tmp_
     assert published(out) == undisturbed
 
 
+@pytest.mark.thorough
 def test_a_polite_signal_ends_with_a_sentence(
     drive: Callable[..., Driver], table: Path, undisturbed: dict[str, Any], tmp_path: Path
 ) -> None:

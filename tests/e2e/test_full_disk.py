@@ -29,7 +29,11 @@ def fill(disk: Path, leave: int) -> Path:
     return filler
 
 
-@pytest.mark.parametrize("leave, stage", [(2 * 4096, ""), (36 * 4096, "embeddings")], ids=["planning", "embedding"])
+@pytest.mark.parametrize(
+    "leave, stage",
+    [pytest.param(2 * 4096, "", marks=pytest.mark.thorough), (36 * 4096, "embeddings")],
+    ids=["planning", "embedding"],
+)
 def test_a_full_disk(
     leave: int,
     stage: str,

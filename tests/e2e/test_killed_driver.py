@@ -16,7 +16,7 @@ PHOTOS_PER_SHARD, PAIRS_PER_SHARD = 4, 16
 def job(people: People, tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], list[str]]:
     """The options of a run with some hundred shards, whose photos include unusable ones."""
     home = tmp_path_factory.mktemp("killed")
-    photos = repeated(pq.read_table(people.photos), 4)
+    photos = repeated(pq.read_table(people.photos), 2)
     places = photos["uri"].to_pylist()
     (home / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     for i in range(0, len(places), 50):
@@ -25,7 +25,7 @@ def job(people: People, tiny: Path, tmp_path_factory: pytest.TempPathFactory) ->
     pq.write_table(photos, home / "photos.parquet")
     pq.write_table(pair_up(photos["photo"].to_pylist(), 7), home / "pairs.parquet")
     made = People(people.root, home / "photos.parquet", home / "pairs.parquet")
-    cut = ["--photos-per-shard", str(PHOTOS_PER_SHARD), "--pairs-per-shard", str(PAIRS_PER_SHARD), "--workers", "2"]
+    cut = ["--photos-per-shard", str(PHOTOS_PER_SHARD), "--pairs-per-shard", str(PAIRS_PER_SHARD)]
     return lambda out: [*made.args(tiny, out), *cut]
 
 
@@ -36,7 +36,7 @@ def undisturbed(
     """What comes out if nothing is killed."""
     out = tmp_path_factory.mktemp("undisturbed") / "out"
     made = score_plainly(out, job(out))
-    assert len(made["scores"]) == 480 and len(made["rejects"]) == 10
+    assert len(made["scores"]) == 240 and len(made["rejects"]) == 5
     return made
 
 
@@ -55,9 +55,9 @@ def moments(work: Path, rng: random.Random) -> Iterator[tuple[str, Callable[[], 
     yield "planning", there("pairs")
     yield "planned", there("plan_of_work.json")
     for _ in range(3):
-        yield "embedding", grown("embeddings", rng.randint(1, 30))
+        yield "embedding", grown("embeddings", rng.randint(1, 15))
     for _ in range(2):
-        yield "scoring", grown("scores", rng.randint(1, 8))
+        yield "scoring", grown("scores", rng.randint(1, 4))
     yield "committing", there("publish")
 
 

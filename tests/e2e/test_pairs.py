@@ -99,6 +99,7 @@ def test_driver_killed_at_random_moments(
     assert drawn(out) == expected
 
 
+@pytest.mark.thorough
 def test_workers_killed(run: Run, photos: Path, expected: list[dict], tmp_path: Path) -> None:
     out = tmp_path / "out"
     with Killer(out / ".work", "pairs", "ray::draw_shard", times=5, most=30) as killer:
@@ -108,15 +109,10 @@ def test_workers_killed(run: Run, photos: Path, expected: list[dict], tmp_path: 
     assert drawn(out) == expected
 
 
-def test_in_s3(
-    drive: Callable[..., Driver], photos: Path, expected: list[dict], bucket: str, bucket_env: dict[str, str]
-) -> None:
+def test_in_s3(run: Run, photos: Path, expected: list[dict], bucket: str) -> None:
     source, out = open_location(f"s3://{bucket}/in/photos.parquet"), open_location(f"s3://{bucket}/out")
     source.write_bytes(photos.read_bytes())
-    # Its workers find the credentials in their environment.
-    ended = drive(
-        "pairs", "--photos", source.uri, "--out", out.uri, *SHARDS, runtime_env={"env_vars": bucket_env}
-    ).end()
+    ended = run("pairs", "--photos", source.uri, "--out", out.uri)
     assert ended.code == 0, ended.err
     rows = [row for entry in (out / "pairs").files() for row in read_part(out / "pairs" / entry.path).to_pylist()]
     assert rows == expected

@@ -193,8 +193,7 @@ def test_a_photo_that_changes_during_an_unfinished_run_is_made_again(run: Run, t
     """A run that was killed after it embedded: its parts of photos that have changed since are not taken."""
     from faceverify.run_folder import RunFolder
 
-    want = ["--photos-per-shard", "2"]
-    assert run("score", *options(home, tiny, "whole"), *want).code == 0
+    assert run("score", *options(home, tiny, "whole")).code == 0
 
     def killed(self: RunFolder, *_: Any) -> None:
         self.release()  # as the end of its process would
@@ -202,12 +201,11 @@ def test_a_photo_that_changes_during_an_unfinished_run_is_made_again(run: Run, t
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RunFolder, "publish", killed)
-        assert run("score", *options(home, tiny, "out"), *want).code == 130
+        assert run("score", *options(home, tiny, "out")).code == 130
     rewritten(home / "photos" / "5.jpg", home / "photos" / "0.jpg")
-    ended = run("score", *options(home, tiny, "out"), *want)
+    ended = run("score", *options(home, tiny, "out"))
     assert ended.code == 0 and "1 photo changed" in ended.out and "re-used 7; embedded 1" in ended.out
-    fresh = [*options(home, tiny, "fresh"), *want]
-    assert without_work(home / "out") == score_plainly(home / "fresh", fresh)
+    assert without_work(home / "out") == score_plainly(home / "fresh", options(home, tiny, "fresh"))
 
 
 def align(run: Run, home: Path, photos: Path, out: str = "faces") -> Ended:

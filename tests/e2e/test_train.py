@@ -79,7 +79,10 @@ def test_a_driver_that_ends_goes_on(
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
 
 
-@pytest.mark.parametrize("number, code, word", [(signal.SIGTERM, 143, "SIGTERM"), (signal.SIGINT, 130, "Ctrl-C")])
+@pytest.mark.parametrize(
+    "number, code, word",
+    [pytest.param(signal.SIGTERM, 143, "SIGTERM", marks=pytest.mark.thorough), (signal.SIGINT, 130, "Ctrl-C")],
+)
 def test_a_signal_ends_a_long_training_at_once(
     drive: Callable[..., Driver], data: Data, tmp_path: Path, number: int, code: int, word: str
 ) -> None:
