@@ -35,6 +35,8 @@ def test_the_file_gives_what_the_network_gives(architecture, make_card, ir_weigh
         embedding, norm = session.run(["embedding", "norm"], {"input": preprocess(faces[:count], card)})
         np.testing.assert_allclose(embedding / scale, want[:count] / scale, atol=1e-4, rtol=0)
         np.testing.assert_allclose(norm, np.linalg.norm(want[:count], axis=1, keepdims=True), rtol=1e-4)
+    if architecture != "tiny":  # float16 graphs of large networks take long, and have the same layers
+        return
     halved = export_half(network, result, tmp_path / "half.onnx")
     assert 1e-6 < halved.max_deviation <= 5e-3
     assert halved.path.stat().st_size < 0.6 * result.path.stat().st_size

@@ -141,7 +141,11 @@ def worker(rank: int, size: int, faces: str, pairs: str, home: str, branch: bool
     store = f"file://{home}/store{size}"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=size)
     data, place = Data(Path(faces), Path(pairs)), Path(home)
-    asked = Asked(network=NetworkConfig(bn="frozen"), optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0))
+    asked = Asked(
+        network=NetworkConfig(bn="frozen"),
+        optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0),
+        validation=ValidationConfig(every=1000, replicates=0),
+    )
     asked = replace(asked, **BRANCH) if branch else asked
     training = make(data, place / "gradient", asked)
     model = torch.nn.parallel.DistributedDataParallel(training.learner.eval())

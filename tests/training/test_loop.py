@@ -19,6 +19,7 @@ from faceverify.training.loop import Diverged
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 
 EVERYTHING = LossWeights(adaptive_margin=1.0, adaface=0.1, distill=0.1, center=0.01)
+AT_THE_END = ValidationConfig(every=1000, replicates=0)
 
 
 class Killed(Exception):
@@ -52,13 +53,20 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
 
 
 def test_it_learns(train: Train, tmp_path: Path) -> None:
-    done = train(tmp_path / "out", batches=BatchConfig(size=16, epochs=50, max_steps=24))
+    done = train(
+        tmp_path / "out",
+        batches=BatchConfig(size=8, epochs=50, max_steps=24),
+        optimiser=OptimiserConfig(learning_rate=3e-3),
+        validation=AT_THE_END,
+    )
     assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
 
 
+@pytest.mark.thorough
 def test_the_branch_learns_alone(train: Train, tmp_path: Path) -> None:
     batches = BatchConfig(size=16, epochs=50, max_steps=36)
-    done = train(tmp_path / "out", batches=batches, optimiser=OptimiserConfig(learning_rate=3e-3), **BRANCH)
+    quickly = OptimiserConfig(learning_rate=3e-3)
+    done = train(tmp_path / "out", batches=batches, optimiser=quickly, validation=AT_THE_END, **BRANCH)
     assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
     torch.manual_seed(0)
     before, after = checkpoints.build("tiny_detail", 32).state_dict(), done.learner.network.state_dict()
@@ -68,7 +76,7 @@ def test_the_branch_learns_alone(train: Train, tmp_path: Path) -> None:
 
 def test_batches_of_identities(train: Train, tmp_path: Path) -> None:
     batches = BatchConfig(kind="identities", size=8, epochs=10, max_steps=20)
-    done = train(tmp_path / "out", batches=batches, weights=LossWeights(arcface=1.0))
+    done = train(tmp_path / "out", batches=batches, weights=LossWeights(arcface=1.0), validation=AT_THE_END)
     assert np.mean(losses(done)[-5:]) < np.mean(losses(done)[:5])
 
 
