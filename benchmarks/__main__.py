@@ -22,6 +22,7 @@ PROGRAMS = (
     "cleaning_speed",
     "pairs_speed",
     "million_pairs",
+    "all_pairs",
     "reuse",
     "throughput",
     "align_busy",

@@ -126,7 +126,7 @@ def start_or_join(known: str, **how: Any) -> None:
     with _watched(known) if known else contextlib.nullcontext():
         try:
             ray.init(None if known else "local", include_dashboard=False, **how)
-        except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        except Exception as error:  # of a node that is slow to start Ray raises a plain one
             if not known:
                 raise PlatformError(f"Ray did not start on this machine: {first_line(error)}.") from None
             if reason := refusal(error):

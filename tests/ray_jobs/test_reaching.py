@@ -229,3 +229,16 @@ def test_a_head_that_wants_a_token(folder: Path) -> None:
         assert connecting({**head.environment, "RAY_ADDRESS": address}).returncode == 0
     finally:
         head.kill()
+
+
+@pytest.mark.parametrize("kind", [Exception, RuntimeError, OSError])
+def test_a_node_that_does_not_start_is_a_sentence(kind: type[Exception], monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine with too much else to do Ray gives up after 30 seconds, with a plain exception."""
+    import ray
+
+    def slow(*_: object, **__: object) -> None:
+        raise kind("The current node timed out during startup. This could happen.\nAnd more.")
+
+    monkeypatch.setattr(ray, "init", slow)
+    with pytest.raises(PlatformError, match=r"^Ray did not start on this machine: The current node timed out [^\n]*$"):
+        reaching.start_or_join("")
