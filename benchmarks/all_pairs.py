@@ -1,4 +1,4 @@
-"""All pairs of two sets of 100,000 embeddings: time, and memory that grows with the pairs kept, not with those compared.
+"""All pairs of two sets of 100,000 embeddings: time, and memory that does not grow with the pairs compared.
 
 The rival is the matrix product alone, in blocks, on all cores of one process: it keeps the places of similar pairs and
 writes nothing.
