@@ -71,10 +71,10 @@ def main() -> None:
             one, other = (write_set(Path(folder) / f"{photos}-{seed}.parquet", photos, seed) for seed in (1, 2))
             pairs = photos**2
             given = ["--photos", str(one), "--others", str(other), "--at-least", str(AT_LEAST)]
-            ours = run_job("compare", Path(folder) / f"out{photos}", *given, memory=True)
+            ours = run_job("all_pairs", Path(folder) / f"out{photos}", *given, memory=True)
             plain = run_program("-m", "benchmarks.all_pairs", "--product", str(one), str(other), memory=True)
             kept = f"{ours.manifest['rows_out']['scores']:,}"
-            for name, run in (("**compare**, start and commit included", ours), ("matrix product alone", plain)):
+            for name, run in (("**all_pairs**, start and commit included", ours), ("matrix product alone", plain)):
                 sizes = (f"{size / GIB:.2f}" for size in (run.memory.process, run.memory.tree))
                 rate = f"{pairs / run.seconds / 1e6:,.0f}"
                 report.add(name, f"{pairs:,}", kept, f"{run.seconds:.0f}", rate, *sizes)

@@ -20,7 +20,7 @@ JOBS = {
     "train": "faces + pairs -> a network that tells people and deepfakes apart",
     "tune": "train many times with different values; the best recipe",
     "score": "photos + pairs -> a similarity for every pair",
-    "compare": "every photo with every other one: look-alikes, near duplicates, two folders",
+    "all_pairs": "every photo with every other one: look-alikes, near duplicates, two folders",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",
 }

@@ -95,7 +95,7 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     if (least := origin.get("at_least")) is not None:
         raise UserError(
             f"scores: {place} holds only pairs with a similarity of at least {least:g}, and error rates need all of "
-            "them; give scores of listed pairs, or of a compare that kept every pair."
+            "them; give scores of listed pairs, or all pairs without that limit."
         )
     inputs = {name: fingerprint(one) for name, one in places.items()}
     inputs |= {"calibration": calibration.to_json() if calibration else ""}

@@ -63,8 +63,8 @@ class EmbeddingConfig(JobConfig):
     """Name of a published model (see `python -m ray_jobs.models list`), a file (.onnx, .pt, .pth, .ckpt, .safetensors),
     a checkpoint, or the output of train, tune, export or pipeline."""
     embeddings: Input = ""
-    """Embeddings table to re-use (the output of an earlier score, compare or embed): rows of the same photo, alignment
-    and model are taken, all other photos are embedded."""
+    """Embeddings table to re-use (the output of an earlier score, all_pairs or embed): rows of the same photo,
+    alignment and model are taken, all other photos are embedded."""
     calibration: Input = ""
     """calibration.json of `evaluate`: decides `accepted`. Without it or `threshold` nothing is decided."""
     threshold: Annotated[float, Interval(ge=-1, le=1)] | None = None

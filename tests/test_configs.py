@@ -21,7 +21,7 @@ CLASSES = {
     "train": "TrainConfig",
     "export": "ExportConfig",
     "score": "ScoreConfig",
-    "compare": "CompareConfig",
+    "all_pairs": "AllPairsConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
 }

@@ -34,7 +34,7 @@ CONFIGS = {
     "tune": "TuneConfig",
     "export": "ExportConfig",
     "score": "ScoreConfig",
-    "compare": "CompareConfig",
+    "all_pairs": "AllPairsConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
     "pipeline": "RecipeConfig",

@@ -1,6 +1,6 @@
 """Every photo with every other one: of one folder (look-alikes, near duplicates), or of two.
 
-python -m ray_jobs.compare --photos PHOTOS --others OTHERS --at-least .4 --out runs/alike
+python -m ray_jobs.all_pairs --photos PHOTOS --others OTHERS --at-least .4 --out runs/alike
 """
 
 import json
@@ -45,11 +45,11 @@ SHOWN = 5  # of the pairs most alike
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class CompareConfig(EmbeddingConfig):
+class AllPairsConfig(EmbeddingConfig):
     """Compare every photo with every other one. Each photo is aligned and embedded once."""
 
     photos: Input = ""
-    """Folder of photos, a photos table (the output of ingest), or embeddings (the output of embed, score or compare).
+    """Folder of photos, a photos table (the output of ingest), or embeddings (the output of embed, score or all_pairs).
     Required."""
     others: Input = ""
     """The same, of the photos that these are compared with; empty = with each other."""
@@ -74,7 +74,7 @@ class Sets:
     tiles: Tiles
 
 
-def run(config: CompareConfig) -> None:
+def run(config: AllPairsConfig) -> None:
     """Check, plan, embed, compare, commit."""
     from faceverify.models.folders import weights_file
 
@@ -84,7 +84,7 @@ def run(config: CompareConfig) -> None:
     out = open_location(config.out)
     check_writable(out, "out")
     print(f"Pairs: {sets.tiles.pairs:,} of {count_of(sets.rows.num_rows, 'photo')} -> {config.out}")
-    plan = plan_of("compare", config, inputs.digests)
+    plan = plan_of("all_pairs", config, inputs.digests)
     if is_dry(config, out, plan, OUTPUTS):
         return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
@@ -93,7 +93,7 @@ def run(config: CompareConfig) -> None:
     summarise(folder, threshold_sentence(config.threshold, inputs.calibration))
 
 
-def open_photo_sets(config: CompareConfig) -> Sets:
+def open_photo_sets(config: AllPairsConfig) -> Sets:
     """The photos to compare.
 
     Raises:
@@ -117,7 +117,7 @@ def open_photo_sets(config: CompareConfig) -> Sets:
     return Sets(sets, rows, tiles)
 
 
-def check_inputs(config: CompareConfig, sets: Sets) -> Inputs:
+def check_inputs(config: AllPairsConfig, sets: Sets) -> Inputs:
     """Everything else that can be checked before work starts.
 
     Raises:
@@ -152,11 +152,11 @@ def check_inputs(config: CompareConfig, sets: Sets) -> Inputs:
     return Inputs(None, reused, model, calibration, crop, digests, shared)
 
 
-def _identifier(config: CompareConfig) -> Identifier:
+def _identifier(config: AllPairsConfig) -> Identifier:
     return Identifier(config.photo_identity, config.align.method == "annotated", config.images.max_bytes)
 
 
-def finish(config: CompareConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> None:
+def finish(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> None:
     """All the work that is not yet done."""
     if folder.resumed:
         print("Going on where an earlier run stopped.")
@@ -175,7 +175,7 @@ def finish(config: CompareConfig, inputs: Inputs, sets: Sets, folder: RunFolder)
     commit(config, inputs, plan, sets.tiles, folder, {**clock.seconds, "workers": workers})
 
 
-def plan_work(config: CompareConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> ScorePlan:
+def plan_work(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> ScorePlan:
     """Cut the photos into shards (again if it was interrupted)."""
     (folder.work / "photos").delete()
     index = PhotoIndex()
@@ -201,7 +201,7 @@ def plan_work(config: CompareConfig, inputs: Inputs, sets: Sets, folder: RunFold
 
 
 def compare(
-    config: CompareConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
+    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
 ) -> None:
     """Compare the tiles that are not yet compared."""
     done = folder.done(pair_tasks.STAGE)
@@ -220,7 +220,7 @@ def compare(
 
 
 def commit(
-    config: CompareConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, seconds: dict[str, Any]
+    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, seconds: dict[str, Any]
 ) -> None:
     """Publish the tables, the CSV and the manifest."""
     origin, dim = inputs.digests["model"], inputs.dim(plan)
@@ -238,7 +238,7 @@ def commit(
     assert not inputs.model or embedded + sum(reasons.values()) == plan.photos
     folder.finish(
         {
-            "job": "compare",
+            "job": "all_pairs",
             "config": asdict(config),
             "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": origin},
             "rows_in": {"photos": plan.photos, "pairs": tiles.pairs},
@@ -281,7 +281,7 @@ def most_alike(scores: Location) -> list[dict[str, Any]]:
 
 def main() -> int:
     """Entry point."""
-    return run_job("compare", CompareConfig, run, __doc__ or "", ("photos", "out"))
+    return run_job("all_pairs", AllPairsConfig, run, __doc__ or "", ("photos", "out"))
 
 
 if __name__ == "__main__":

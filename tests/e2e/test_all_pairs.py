@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from e2e.harness import People, Run, pair_up
 
-from ray_jobs import compare
+from ray_jobs import all_pairs
 
 
 def made(out: Path) -> dict[frozenset[str], float]:
@@ -24,7 +24,7 @@ def whole(cluster: object, people: People, tiny: Path, tmp_path_factory: pytest.
 
     out = tmp_path_factory.mktemp("whole") / "out"
     options = ["--photos", people.photos, "--model", tiny, "--align.method", "annotated", "--out", out]
-    compare.run(load(compare.CompareConfig, list(map(str, options)), prog="compare", description=""))
+    all_pairs.run(load(all_pairs.AllPairsConfig, list(map(str, options)), prog="all_pairs", description=""))
     return out
 
 
@@ -49,7 +49,7 @@ def test_embeddings_in_two_sets_what_is_alike_and_a_threshold(run: Run, whole: P
     for name, part in (("a", table.slice(0, 70)), ("b", table.slice(70))):
         pq.write_table(part, tmp_path / f"{name}.parquet")
     a, b = (f"{tmp_path}/{name}.parquet" for name in "ab")
-    ended = run("compare", "--photos", a, "--others", b, "--threshold", "0.5", "--out", tmp_path / "two")
+    ended = run("all_pairs", "--photos", a, "--others", b, "--threshold", "0.5", "--out", tmp_path / "two")
     assert ended.code == 0 and "no error rate is known" in ended.out, ended.err
     both = made(tmp_path / "two")
     assert len(both) == 70 * 50
@@ -58,7 +58,7 @@ def test_embeddings_in_two_sets_what_is_alike_and_a_threshold(run: Run, whole: P
     rows = pq.read_table(tmp_path / "two" / "scores").to_pylist()
     assert all(row["accepted"] == (row["similarity"] >= 0.5) for row in rows)
 
-    ended = run("compare", "--photos", whole, "--at-least", str(least), "--out", tmp_path / "alike")
+    ended = run("all_pairs", "--photos", whole, "--at-least", str(least), "--out", tmp_path / "alike")
     assert ended.code == 0, ended.err
     assert made(tmp_path / "alike") == {pair: value for pair, value in made(whole).items() if value >= least}
     assert f"{max(made(whole).values()):.4f}" in ended.out
@@ -74,17 +74,17 @@ def test_the_pairs_of_one_person(run: Run, people: People, tiny: Path, tmp_path:
         if person == name
     ]
     given = ["--model", tiny, "--align.method", "none", "--person", name]
-    ended = run("compare", "--photos", people.root, *given, "--out", tmp_path / "out")
+    ended = run("all_pairs", "--photos", people.root, *given, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
     found = made(tmp_path / "out")
     assert len(found) == len(own) * (len(own) - 1) // 2 and frozenset(own[:2]) in found
-    run("compare", "--photos", people.root, *given[:-1], "nobody", "--out", tmp_path / "x").refused(2, "of 'nobody'")
+    run("all_pairs", "--photos", people.root, *given[:-1], "nobody", "--out", tmp_path / "x").refused(2, "of 'nobody'")
 
 
 def test_mistakes(run: Run, whole: Path, people: People, tiny: Path, tmp_path: Path, monkeypatch: object) -> None:
     out = ["--out", tmp_path / "out"]
-    run("compare", "--photos", people.photos, *out).refused(2, "--model is not given", "holds photos")
-    run("compare", "--photos", whole, "--model", tiny, *out).refused(2, "--model", "holds embeddings", "leave it out")
-    run("compare", "--photos", whole, "--others", people.photos, *out).refused(2, "both of a kind")
-    monkeypatch.setattr(compare, "MOST_ROWS", 1000)
-    run("compare", "--photos", whole, *out).refused(2, "--at-least is not given", "7,140 pairs")
+    run("all_pairs", "--photos", people.photos, *out).refused(2, "--model is not given", "holds photos")
+    run("all_pairs", "--photos", whole, "--model", tiny, *out).refused(2, "--model", "holds embeddings", "leave it out")
+    run("all_pairs", "--photos", whole, "--others", people.photos, *out).refused(2, "both of a kind")
+    monkeypatch.setattr(all_pairs, "MOST_ROWS", 1000)
+    run("all_pairs", "--photos", whole, *out).refused(2, "--at-least is not given", "7,140 pairs")
