@@ -1,6 +1,8 @@
 """A training whose workers find no room says what they wait for."""
 
 import re
+import threading
+from typing import Any
 
 import pytest
 
@@ -14,19 +16,21 @@ from ray_jobs.tasks import beside_driver
 def test_it_says_what_the_workers_wait_for(
     cluster: Cluster, started: bool, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    import time
-
     import ray
 
-    monkeypatch.setattr(board, "PATIENCE", 1.0)
+    monkeypatch.setattr(board, "PATIENCE", 0.5)
     told = beside_driver(Board).remote()
     if started:
         assert ray.get(told.start.remote()) is None
-    hold = ray.remote(num_cpus=1)(Board).remote()
-    ray.get(hold.read.remote())
+    spoke, waits_for = threading.Event(), board.waits_for
+
+    def noticed(*args: Any) -> str:
+        spoke.set()
+        return waits_for(*args)
+
+    monkeypatch.setattr(board, "waits_for", noticed)
     with Watch(told, {"CPU": 1.5}, 1):
-        time.sleep(4)
-    ray.kill(hold)
+        assert spoke.wait(2 if started else 120) != started
     lines = [line for line in capfd.readouterr().out.splitlines() if line.startswith("Waiting")]
     wanted = rf"Waiting for 1 worker with 1\.5 CPU each; the cluster has [\d.]+ of {cluster.cpus} CPU free\."
     assert bool(lines) != started and all(re.fullmatch(wanted, line) for line in lines)
