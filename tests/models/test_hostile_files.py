@@ -112,10 +112,10 @@ def bombs() -> dict[str, bytes]:
 
 def torch_bombs() -> dict[str, bytes]:
     files = {f"{name}.pt": zipped(content, {"0": bytes(16)}) for name, content in PICKLES.items()}
-    large = only(tensor(named("0"), 1 << 24))
+    large = only(tensor(named("0"), 1 << 22))
     for name, method in (("deflated", zipfile.ZIP_DEFLATED), ("bzip2", zipfile.ZIP_BZIP2), ("lzma", zipfile.ZIP_LZMA)):
-        files[f"{name}.pt"] = zipped(large, {"0": bytes(1 << 26)}, method)
-        files[f"{name}_pickle.pt"] = zipped(b"\x80\2" + b"N0" * (1 << 24) + b".", method=method)
+        files[f"{name}.pt"] = zipped(large, {"0": bytes(1 << 24)}, method)
+        files[f"{name}_pickle.pt"] = zipped(b"\x80\2" + b"N0" * (1 << 22) + b".", method=method)
     whole = zipped(only(tensor(named("0"), 4)), {"0": bytes(16)})
     files["said_to_be_larger.pt"] = whole.replace(struct.pack("<II", 16, 16), struct.pack("<II", 1 << 31, 1 << 31))
     files["said_to_be_elsewhere.pt"] = _central(whole, -1, 42, struct.pack("<I", len(whole) + 100))
