@@ -119,7 +119,7 @@ def decode_photos(
         PlatformError: storage refuses all of them.
     """
     start, refused, held, versions, pixels = 0, [], [], [], 0
-    for picture, version in _decoded(rows["uri"].to_pylist(), limits, identity, watch):
+    for picture, version in decode_each(rows["uri"].to_pylist(), limits, identity, watch):
         held.append(picture)
         versions.append(version)
         if isinstance(picture, BadData):
@@ -148,7 +148,7 @@ def align_pictures(
     pictures = Pictures(_versioned(pictures.rows, versions.to_pylist()), pictures.pixels)
     photos, kept, faces, rejects = pictures.rows["photo"].to_pylist(), [], [], Rejects()
     with watch("align"):
-        results = _aligned(pictures, aligner, batch)
+        results = align_each(pictures.pixels, _landmarks(pictures.rows), aligner, batch)
     for i, (picture, result) in enumerate(zip(pictures.pixels, results, strict=True)):
         if isinstance(result, BadData):
             stage = "read" if isinstance(picture, BadData) else "align"
@@ -160,18 +160,26 @@ def align_pictures(
     return Crops(_taken(pictures.rows, kept), _stack([face.image for face in faces]), found, rejects.table())
 
 
-def _aligned(pictures: Pictures, aligner: Aligner, batch: int) -> list[AlignedFace | BadData]:
-    """One result per picture; pictures of like size go to the aligner together, since only these can share a batch."""
-    landmarks = _landmarks(pictures.rows)
-    good = [(i, picture) for i, picture in enumerate(pictures.pixels) if not isinstance(picture, BadData)]
+def align_each(
+    pixels: list[np.ndarray | BadData], landmarks: list[np.ndarray | None], aligner: Aligner, batch: int = GROUP_PHOTOS
+) -> list[AlignedFace | BadData]:
+    """One result per decoded photo; photos of like size go to the aligner together, since only these can share a batch.
+
+    Args:
+        pixels: of each photo, or why there are none.
+        landmarks: annotated ones of each photo (see `Aligner.align`).
+        aligner: the method.
+        batch: photos per call of it.
+    """
+    good = [(i, picture) for i, picture in enumerate(pixels) if not isinstance(picture, BadData)]
     good.sort(key=lambda item: item[1].shape)
     results: dict[int, AlignedFace | BadData] = {
-        i: picture for i, picture in enumerate(pictures.pixels) if isinstance(picture, BadData)
+        i: picture for i, picture in enumerate(pixels) if isinstance(picture, BadData)
     }
     for start in range(0, len(good), batch):
         numbers, images = zip(*good[start : start + batch], strict=True)
         results |= zip(numbers, aligner.align(list(images), [landmarks[i] for i in numbers]), strict=True)
-    return [results[i] for i in range(len(pictures.pixels))]
+    return [results[i] for i in range(len(pixels))]
 
 
 def join_crops(parts: list[Crops]) -> Crops:
@@ -212,18 +220,27 @@ def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
     return Crops(_taken(rows, kept), _stack(faces), pa.table({}), rejects.table())
 
 
+def embed_each(faces: np.ndarray, engine: "Engine") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Embeddings [N,D] of aligned faces [N,112,112,3], their lengths [N], and which can be used [N]."""
+    vectors = engine.embed(faces) if len(faces) else np.zeros((0, engine.card.dim), np.float32)
+    norms = np.linalg.norm(vectors, axis=1)
+    return vectors, norms, np.isfinite(norms) & (norms > 0)
+
+
+def bad_embedding(norm: float) -> BadData:
+    """The fault of a face whose embedding has this length."""
+    return BadData(Reason.BAD_EMBEDDING, f"norm {norm}")
+
+
 def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
     """Embeddings of the crops (tables.embeddings, with their `row` numbers if they have any), and rejects."""
     dim = engine.card.dim
     with watch("embed"):
-        vectors = engine.embed(crops.faces) if len(crops.faces) else np.zeros((0, dim), np.float32)
-    norms = np.linalg.norm(vectors, axis=1)
-    usable = np.isfinite(norms) & (norms > 0)
+        vectors, norms, usable = embed_each(crops.faces, engine)
     rejects = Rejects()
     photos = crops.rows["photo"].to_pylist()
     for i in np.flatnonzero(~usable):
-        fault = BadData(Reason.BAD_EMBEDDING, f"norm {norms[i]}")
-        rejects.add(photos[i], "embed", fault, _known(crops, "photo_version")[i].as_py())
+        rejects.add(photos[i], "embed", bad_embedding(norms[i]), _known(crops, "photo_version")[i].as_py())
     columns = {
         "photo": crops.rows["photo"].filter(pa.array(usable)),
         "embedding": pa.FixedSizeListArray.from_arrays(pa.array(vectors[usable].reshape(-1)), dim),
@@ -253,10 +270,10 @@ def encode_faces(crops: Crops, watch: Stopwatch) -> pa.Table:
     return pa.table(columns, schema=tables.FACES)
 
 
-def _decoded(
+def decode_each(
     uris: list[str | None], limits: ImageLimits, identity: PhotoIdentity, watch: Stopwatch
 ) -> Iterator[tuple[np.ndarray | BadData, str | None]]:
-    """Pixels, or why there are none, and the version of the file."""
+    """The pixels of each photo (RGB uint8 [H,W,3]), or why there are none, and the version of its file."""
     for data, version in _read_ahead(uris, limits, identity, watch):
         if isinstance(data, BadData):
             yield data, version

@@ -148,7 +148,7 @@ def test_groups_keep_every_row_in_order(kinds: list[str], photos: int, pixels: i
     pictures = [BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3)) for kind in kinds]
     table = pa.table({"uri": pa.array(kinds, pa.string()), "photo": pa.array(map(str, range(len(kinds))), pa.string())})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(faces, "_decoded", lambda *_: ((one, f"v{i}") for i, one in enumerate(pictures)))
+        patch.setattr(faces, "decode_each", lambda *_: ((one, f"v{i}") for i, one in enumerate(pictures)))
         patch.setattr(faces, "GROUP_PIXELS", pixels)
         groups = list(decode_photos(table, ImageLimits(), Stopwatch(), photos))
     versions = pa.array([f"v{i}" for i in range(len(kinds))], pa.string())

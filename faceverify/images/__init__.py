@@ -31,6 +31,7 @@ __all__ = [
     "DEFAULT_LIMITS",
     "ImageHeader",
     "ImageLimits",
+    "check_size",
     "decode",
     "encode_jpeg",
     "encode_png",
@@ -56,7 +57,7 @@ def decode(data: bytes, limits: ImageLimits = DEFAULT_LIMITS) -> RGB:
     if len(data) > limits.max_bytes:
         raise BadData(Reason.TOO_MANY_BYTES, f"{len(data)} bytes, the limit is {limits.max_bytes}")
     header = read_header(data)
-    _check_size(header, limits)
+    check_size(header.height, header.width, limits)
     rgb, said = _unpack(data, header)
     damage = next((line for line in said if _DAMAGE.search(line) and not _PADDING.match(line)), "")
     if damage:
@@ -105,13 +106,16 @@ def thumbnail(rgb: RGB, side: int) -> RGB:
     return np.asarray(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _check_size(header: ImageHeader, limits: ImageLimits) -> None:
-    if header.height * header.width > limits.max_pixels:
-        text = f"{header.height}x{header.width} pixels, the limit is {limits.max_pixels}"
-        raise BadData(Reason.TOO_MANY_PIXELS, text)
-    if min(header.height, header.width) < limits.min_side:
-        text = f"{header.height}x{header.width} pixels, a side has {limits.min_side} at least"
-        raise BadData(Reason.TOO_SMALL, text)
+def check_size(height: int, width: int, limits: ImageLimits) -> None:
+    """Check the size of a photo in pixels.
+
+    Raises:
+        BadData: TOO_MANY_PIXELS or TOO_SMALL.
+    """
+    if height * width > limits.max_pixels:
+        raise BadData(Reason.TOO_MANY_PIXELS, f"{height}x{width} pixels, the limit is {limits.max_pixels}")
+    if min(height, width) < limits.min_side:
+        raise BadData(Reason.TOO_SMALL, f"{height}x{width} pixels, a side has {limits.min_side} at least")
 
 
 def _unpack(data: bytes, header: ImageHeader) -> tuple[RGB, list[str]]:
