@@ -19,6 +19,7 @@ JOBS = {
     "export": "a trained network -> ONNX files, proven in embeddings and EER",
     "train": "faces + pairs -> a network that tells people and deepfakes apart",
     "tune": "train many times with different values; the best recipe",
+    "verify": "two photos or more -> similarity and decision, at once and without a cluster",
     "score": "photos + pairs -> a similarity for every pair",
     "all_pairs": "every photo with every other one: look-alikes, near duplicates, two folders",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",

@@ -37,6 +37,7 @@ CONFIGS = {
     "all_pairs": "AllPairsConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",
+    "verify": "VerifyConfig",
     "pipeline": "RecipeConfig",
     "demo": "RecipeConfig",
 }
@@ -121,6 +122,10 @@ def taken(command: Command) -> None:
         arguments = [*arguments[:at], "--table", *arguments[at:]]
     if arguments and arguments[0] == "runs/tune/best.yaml":  # written by the command before it
         arguments = arguments[1:]
+    if command.program == "verify":
+        from ray_jobs.verify import ordered
+
+        arguments = ordered(arguments)
     load(config_class(command.program), arguments, prog=command.program, description="")
 
 
@@ -198,4 +203,4 @@ def test_every_configuration_and_file_of_the_pages_exists() -> None:
 def test_run_options_are_of_every_job() -> None:
     """What the pages say of all jobs (`--dry-run`, `--overwrite`, `--workers`) is true of each that makes a table."""
     common = set(options_of(JobConfig))
-    assert all(common <= OPTIONS[job] for job in CONFIGS if job != "review")
+    assert all(common <= OPTIONS[job] for job in CONFIGS if job not in ("review", "verify"))

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from e2e.harness import Driver, People, Run, parts, without_work
 
-JOBS = ["ingest", "align", "embed", "export", "score", "evaluate", "tune", "models", "demo", "pipeline"]
+JOBS = ["ingest", "align", "embed", "export", "score", "verify", "evaluate", "tune", "models", "demo", "pipeline"]
 
 
 @pytest.fixture(scope="module")

@@ -78,6 +78,8 @@ def readers_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw_people(home / "people", 10, 0)
     draw_people(home / "test", 4, 1)
     shutil.copytree(home / "people", home / "my_photos")
+    for name, photo in zip("abc", sorted(home.glob("test/*/[!b]*.jpg")), strict=False):
+        shutil.copy(photo, home / f"{name}.jpg")
     for name, folder in (("pairs.csv", "people"), ("new_pairs.csv", "people"), ("test/pairs.csv", "test")):
         names = [str(path.relative_to(home / folder)) for path in sorted((home / folder).glob("*/*.jpg"))]
         lines = [f"{a},{b},{int(a[:6] == b[:6])}" for a, b in zip(names, names[1:] + names[:1], strict=True)]
@@ -196,7 +198,8 @@ def follow(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Command
         arguments = [INPUTS.get(word, word) for word in command.arguments]
         more = SIZES.get(command.program, ()) if "--html" not in arguments and "best.yaml" not in arguments[0] else ()
         ended = run(command.program, *arguments, *more)
-        assert ended.code == 0, f"{command}\n{ended.out}{ended.err}"
+        done = (0, 4, 5) if command.program == "verify" else (0,)  # the network that stands in may refuse anybody
+        assert ended.code in done, f"{command}\n{ended.out}{ended.err}"
         if command.program == "review":
             decide(home / "runs" / "clean")
         return ended
