@@ -34,7 +34,7 @@ class Threshold:
     calibration: Calibration | None = None
     """False match rate, false non-match rate and the pairs that they were measured on; None for own and published."""
     publisher: str = ""
-    """Who published it; empty for the other sources."""
+    """Who published it, and where; empty for the other sources."""
 
     def accepts(self, similarity: float) -> bool:
         """Whether a pair with this similarity is accepted; compared in float32, as `score` does."""
@@ -60,8 +60,8 @@ class Threshold:
     def __str__(self) -> str:
         known = self.calibration
         if known is None:
-            authors = f"published by the model's authors ({self.publisher}), not measured by us"
-            whose = authors if self.source == "published" else "your own, whose error rates are not known"
+            theirs = f"published with the model ({self.publisher}), not measured by us"
+            whose = theirs if self.source == "published" else "your own, whose error rates are not known"
             return f"{self.value:.4f}, {whose}"
         origin = f"calibrated {known.created} on {known.data or 'unnamed data'}"
         errors = (
@@ -146,5 +146,5 @@ def _published(card: ModelCard) -> Threshold | None:
     for entry in registry.entries().values():
         value = getattr(entry, "published_threshold", None)
         if value is not None and entry.card in (card, replace(card, sha256=None)):
-            return Threshold(value, "published", publisher=entry.card.source)
+            return Threshold(value, "published", publisher=getattr(entry, "threshold_source", "") or entry.card.source)
     return None

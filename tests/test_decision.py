@@ -69,7 +69,7 @@ def test_the_meaning_states_the_error_that_this_decision_can_be(made: Calibratio
     assert Threshold(0.3, "own").meaning(False) == "refused at your own threshold"
     published = Threshold(0.363, "published", publisher="a zoo")
     assert "not measured by us" in published.meaning(True)
-    assert str(published) == "0.3630, published by the model's authors (a zoo), not measured by us"
+    assert str(published) == "0.3630, published with the model (a zoo), not measured by us"
     assert all(part in str(threshold) for part in ("0.3000", "2026-11-30", "some people", "0.10%", "100,000", "2.00%"))
 
 
@@ -85,9 +85,9 @@ def test_at_the_threshold_itself_it_decides_as_score_does() -> None:
 
 
 def test_the_order_of_sources(model: ModelCard, made: Calibration, monkeypatch: pytest.MonkeyPatch) -> None:
-    entries = {"m": SimpleNamespace(card=model, published_threshold=0.4)}
+    entries = {"m": SimpleNamespace(card=model, published_threshold=0.4, threshold_source="a paper")}
     monkeypatch.setattr(registry, "entries", lambda: entries)
-    assert find_threshold(model, CROP)[0] == Threshold(0.4, "published", publisher=model.source)
+    assert find_threshold(model, CROP)[0] == Threshold(0.4, "published", publisher="a paper")
     monkeypatch.setattr(decision, "shipped", lambda digest: [made] if digest == model.digest else [])
     assert find_threshold(model, CROP) == (Threshold(0.3, "shipped", made), "")
     of_file = dataclasses.replace(made, threshold=0.5)
