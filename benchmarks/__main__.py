@@ -10,12 +10,14 @@ from benchmarks.harness import ROOT
 
 PROGRAMS = (
     "help_time",
+    "verify",
     "suite_time",
     "decode",
     "mutations",
     "identity_check",
     "eer",
     "lfw_view1",
+    "calibrations",
     "real_fakes",
     "fakes_fool",
     "cleaning_lfw",
