@@ -16,8 +16,11 @@ ABOUT = (
     "Every person on this page was drawn by faceverify. A tiny network (under half a million weights) learnt to tell "
     "people apart from {first} of them, and never saw a deepfake. Then the second set came: {persons} other people, "
     "each with {real} photos and {fakes} deepfakes, {wrong:.0%} of the photos filed under a wrong name. The network "
-    "found the wrong names, more deepfakes were made, and it was fine-tuned to refuse them.",
-    "The numbers below are of the {test} people whom it never saw, real or fake. They say nothing about real photos.",
+    "found the wrong names, more deepfakes were made, and a branch beside it learnt to see what deepfakes leave behind "
+    "and to refuse them; what the network knew of people stayed as it was.",
+    "The numbers below are of the {test} people whom it never saw, real or fake. They say nothing about real photos: "
+    "the deepfakes drawn here (swap, synthesis) carry plain traces, though they are saved as the photos are, and those "
+    "by landmark_swap are pasted into saved photos and not saved again, which alone can give them away.",
 )
 
 

@@ -8,6 +8,7 @@ from e2e.harness import Run
 
 CONFIG = Path(__file__).parent.parent.parent / "configs" / "demo" / "demo.yaml"
 SMALL = {
+    "--workers": 1,  # most of a small step is the start of its workers
     "--pretraining.ingest.rendered.persons": 10,
     "--pretraining.ingest.rendered.photos-per-person": 4,
     "--pretraining.ingest.rendered.photo-size": 96,
