@@ -17,6 +17,7 @@ COPY --chown=ray:users pyproject.toml constraints.txt README.md ./
 RUN mkdir faceverify ray_jobs \
     && touch faceverify/__init__.py ray_jobs/__init__.py \
     && pip install --no-cache-dir -c constraints.txt ".[${EXTRA},cluster]"
+COPY --chown=ray:users configs configs
 COPY --chown=ray:users faceverify faceverify
 COPY --chown=ray:users ray_jobs ray_jobs
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \

@@ -17,7 +17,9 @@ from typing import Annotated, Any, TypeVar
 
 from annotated_types import Interval
 
+from faceverify import shipped
 from faceverify.errors import UserError
+from faceverify.program import program
 from faceverify.reading import MAX_YAML_BYTES, SHOWN, MalformedError, parse_yaml, shown
 from faceverify.redaction import redacted
 
@@ -79,9 +81,7 @@ def from_yaml(config_class: type[T], path: Path) -> T:
         with path.open(encoding="utf-8") as file:
             content = parse_yaml(file.read(MAX_YAML_BYTES + 1))
     except FileNotFoundError:
-        raise UserError(
-            f"There is no configuration file '{path}'; give a YAML file such as those in configs/."
-        ) from None
+        raise UserError(f"There is no configuration file '{path}'; {shipped.remedy(path)}.") from None
     except MalformedError as error:  # before UnicodeDecodeError: both are ValueErrors
         raise UserError(f"{path} is not YAML that is read here: {error}.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -206,5 +206,4 @@ def command_line() -> str:
     """The command as the user typed it, for manifests and reports; passwords in addresses are left out."""
     import shlex
 
-    module = Path(sys.argv[0]).stem
-    return redacted(f"python -m ray_jobs.{module} {shlex.join(sys.argv[1:])}".strip())
+    return redacted(f"{program(Path(sys.argv[0]).stem)} {shlex.join(sys.argv[1:])}".strip())

@@ -3,7 +3,9 @@
 import importlib
 import signal
 import sys
+from pathlib import Path
 
+from faceverify.program import started_as
 from ray_jobs.signals import quiet_when_unread
 
 JOBS = {
@@ -24,6 +26,7 @@ JOBS = {
     "all_pairs": "every photo with every other one: look-alikes, near duplicates, two folders",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",
+    "config": "list the configurations that come with the package; write one to edit",
 }
 
 
@@ -34,6 +37,8 @@ def main() -> int:
     if job not in JOBS:
         return quiet_when_unread(lambda: _usage(job))
     module = importlib.import_module(f"ray_jobs.{job}")
+    if (script := Path(sys.argv[0]).name) == "faceverify":
+        started_as(script)
     sys.argv = [module.__file__ or job, *sys.argv[2:]]
     return module.main()
 
@@ -41,6 +46,7 @@ def main() -> int:
 def _usage(job: str) -> int:
     print("usage: faceverify JOB [CONFIG.yaml] [--option value ...]\n")
     print("\n".join(f"  {name:<10}{what}" for name, what in JOBS.items()))
+    print("\n`faceverify JOB --help` lists all options, `faceverify config JOB > JOB.yaml` writes them to a file.")
     return 0 if job in ("", "-h", "--help") else 2
 
 
