@@ -144,7 +144,7 @@ def find_threshold(
 def _published(card: ModelCard) -> Threshold | None:
     """The threshold that the registry notes for this model; where it knows no hash, the rest of the card decides."""
     for entry in registry.entries().values():
-        value = getattr(entry, "published_threshold", None)
+        value = entry.published_threshold
         if value is not None and entry.card in (card, replace(card, sha256=None)):
-            return Threshold(value, "published", publisher=getattr(entry, "threshold_source", "") or entry.card.source)
+            return Threshold(value, "published", publisher=entry.threshold_source)
     return None

@@ -1,6 +1,6 @@
 """Photos in, aligned 112x112 faces out.
 
-python -m ray_jobs.align configs/align.yaml --photos PHOTOS --align.weights yunet.onnx --out runs/faces
+python -m ray_jobs.align configs/align.yaml --photos PHOTOS --out runs/faces
 """
 
 import json
@@ -22,6 +22,7 @@ from ray_jobs.resources import AlignResources, describe
 from ray_jobs.session import run_job
 from ray_jobs.stages import FaceSink, PhotoSource
 from ray_jobs.table_job import TableJob
+from ray_jobs.wanted import shared_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,7 +64,7 @@ def run(config: AlignJobConfig) -> None:
         table="faces",
         schema=tables.FACES,
         rows_per_shard=config.photos_per_shard,
-        shared=(one_photo(opened), config.align.weights),
+        shared=(one_photo(opened), *shared_weights(config.align)),
         run_only=("resources",),
         facts={"aligner": aligner.name, "crop": json.loads(crop)},
         photos=Identifier(identity, config.align.method == "annotated", config.images.max_bytes),

@@ -38,6 +38,7 @@ from ray_jobs.dry_run import is_dry
 from ray_jobs.progress import Progress
 from ray_jobs.score import EmbeddingConfig, Inputs, card_of_model, embed_photos, read_calibration, reuse_line
 from ray_jobs.session import run_job
+from ray_jobs.wanted import check_fetched, default_model, shared_weights
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 MOST_ROWS = 100_000_000  # without at_least: some gigabytes
@@ -78,8 +79,11 @@ def run(config: AllPairsConfig) -> None:
     """Check, plan, embed, compare, commit."""
     from faceverify.models.folders import weights_file
 
-    config = replace(config, model=weights_file(config.model)) if config.model else config  # one file for all workers
     sets = open_photo_sets(config)
+    if not sets.sets[0].embedded:
+        config = config if config.model else replace(config, model=default_model())
+        check_fetched("all_pairs", config)
+    config = replace(config, model=weights_file(config.model)) if config.model else config  # one file for all workers
     inputs = check_inputs(config, sets)
     out = open_location(config.out)
     check_writable(out, "out")
@@ -125,10 +129,8 @@ def check_inputs(config: AllPairsConfig, sets: Sets) -> Inputs:
         PlatformError: storage refuses.
     """
     embedded, files = sets.sets[0].embedded, [file for one in sets.sets for file in one.files]
-    if bool(config.model) == embedded:
-        if embedded:
-            raise UserError(f"--model is {config.model!r}, and --photos holds embeddings: leave it out.")
-        raise UserError("--model is not given, and --photos holds photos: give the model that embeds them.")
+    if config.model and embedded:
+        raise UserError(f"--model is {config.model!r}, and --photos holds embeddings: leave it out.")
     reused = open_embeddings(open_location(config.embeddings), True) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     if model:
@@ -148,7 +150,8 @@ def check_inputs(config: AllPairsConfig, sets: Sets) -> Inputs:
         "align.weights": crop or "",
         "calibration": calibration.to_json() if calibration else "",
     }
-    shared = [*(one.place for one in sets.sets), config.align.weights, config.model]
+    weights = shared_weights(config.align, config.model) if config.model else []
+    shared = [*(one.place for one in sets.sets), *weights]
     return Inputs(None, reused, model, calibration, crop, digests, shared)
 
 

@@ -1,6 +1,6 @@
 """Aligned faces in, embeddings out.
 
-python -m ray_jobs.embed configs/embed.yaml --faces runs/faces --model model.onnx --out runs/embeddings
+python -m ray_jobs.embed configs/embed.yaml --faces runs/faces --model sface --out runs/embeddings
 """
 
 import json
@@ -15,6 +15,7 @@ from faceverify.storage import check_readable, open_location
 from ray_jobs.session import run_job
 from ray_jobs.stages import EmbeddingSink, FaceSource, engine_for
 from ray_jobs.table_job import TableJob
+from ray_jobs.wanted import default_model, shared_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -24,8 +25,8 @@ class EmbedConfig(JobConfig):
     faces: Input = ""
     """A faces table (the output of align). Required."""
     model: Input = ""
-    """Name of a published model (see `python -m ray_jobs.models list`), a weights file, a checkpoint, or the output of
-    train, tune, export or pipeline. Required."""
+    """Name of a published model (see `faceverify models list`), a weights file, a checkpoint, or the output of train,
+    tune, export or pipeline. Empty = sface."""
     engine: EngineConfig = field(default_factory=EngineConfig)
     faces_per_shard: int = 256
     """Faces per unit of work: what a killed worker has to do again."""
@@ -36,7 +37,7 @@ def run(config: EmbedConfig) -> None:
     from faceverify.models.engines import resolve
     from faceverify.models.folders import weights_file
 
-    config = replace(config, model=weights_file(config.model))  # the same file for all workers
+    config = replace(config, model=weights_file(config.model or default_model()))  # the same file for all workers
     place = open_location(config.faces)
     check_readable(place, "faces")
     files = open_table(place, "faces", tables.FACES, "faces", keyless=True)
@@ -55,13 +56,13 @@ def run(config: EmbedConfig) -> None:
         rows_per_shard=config.faces_per_shard,
         facts={"model": json.loads(card.to_json())},
         gpu=True,
-        shared=(config.model,),
+        shared=tuple(shared_weights(None, config.model)),
     ).run()
 
 
 def main() -> int:
     """Entry point."""
-    return run_job("embed", EmbedConfig, run, __doc__ or "", ("faces", "model", "out"))
+    return run_job("embed", EmbedConfig, run, __doc__ or "", ("faces", "out"))
 
 
 if __name__ == "__main__":

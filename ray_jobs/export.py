@@ -41,7 +41,7 @@ class ExportConfig(JobConfig):
 
     checkpoint: Input = ""
     """A checkpoint, the output of train (its best checkpoint by EER), a weights file, or a name of
-    `python -m ray_jobs.models list`. Required."""
+    `faceverify models list`. Required."""
     half: bool = True
     """Write model.fp16.onnx too: half the size, made for GPUs."""
     faces: Input = ""

@@ -1,4 +1,4 @@
-"""List, fetch and describe face embedders: `python -m ray_jobs.models list | fetch | card | convert | show`.
+"""List, fetch and describe published networks: `faceverify models list | fetch | card | convert | show`.
 
 It needs no cluster and starts none. Commands that load weights import PyTorch or ONNX Runtime only then.
 """
@@ -9,16 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from faceverify.errors import UserError
+from faceverify.program import program
 from ray_jobs.signals import caught, quiet_when_unread
 
 _EXAMPLES = {
-    "list": "python -m ray_jobs.models list",
-    "fetch": "python -m ray_jobs.models fetch cvlface_adaface_ir101_webface12m\n"
-    "python -m ray_jobs.models fetch adaface_ir50_ms1mv2 --from adaface_ir50_ms1mv2.safetensors",
-    "card": "python -m ray_jobs.models card recogniser.onnx --colour RGB --mean 127.5 --std 127.5\n"
-    "python -m ray_jobs.models card weights.pt --colour RGB --mean 123.675 116.28 103.53 --std 58.395 57.12 57.375",
-    "convert": "python -m ray_jobs.models convert adaface_ir50_ms1mv2.ckpt adaface_ir50_ms1mv2.safetensors",
-    "show": "python -m ray_jobs.models show model.onnx\npython -m ray_jobs.models show mobilefacenet_y1",
+    "list": "faceverify models list",
+    "fetch": "faceverify models fetch yunet sface\n"
+    "faceverify models fetch --for score.yaml --align.method scrfd\n"
+    "faceverify models fetch adaface_ir50_ms1mv2 --from adaface_ir50_ms1mv2.safetensors",
+    "card": "faceverify models card recogniser.onnx --colour RGB --mean 127.5 --std 127.5\n"
+    "faceverify models card weights.pt --colour RGB --mean 123.675 116.28 103.53 --std 58.395 57.12 57.375",
+    "convert": "faceverify models convert adaface_ir50_ms1mv2.ckpt adaface_ir50_ms1mv2.safetensors",
+    "show": "faceverify models show model.onnx\nfaceverify models show sface",
 }
 
 
@@ -36,12 +38,26 @@ def _ended(argv: Sequence[str] | None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m ray_jobs.models", description="Face embedders and their cards.")
+    parser = argparse.ArgumentParser(prog=program("models"), description="Published networks, and model cards.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _command(commands, "list", _list, "show the published models, their licences, and which are in the cache")
-    fetch = _command(commands, "fetch", _fetch, "put a published model into the cache and verify it")
-    fetch.add_argument("name", help="a name of `list`")
-    fetch.add_argument("--from", dest="from_file", type=Path, metavar="FILE", help="take this file; no network is used")
+    _command(commands, "list", _list, "show the published networks, their licences, and which are in the cache")
+    fetch = _command(commands, "fetch", _fetch, "put published networks into the cache and verify them")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="a name of `list`")
+    fetch.add_argument(
+        "--from",
+        dest="from_file",
+        type=Path,
+        metavar="FILE",
+        help="take this file (of mtcnn: folder); no network is used",
+    )
+    fetch.add_argument(
+        "--for",
+        dest="job",
+        nargs=argparse.REMAINDER,
+        metavar="CONFIG",
+        help="all that a job needs with this configuration; the job's own options may follow. The file's name begins "
+        "with that of the job: score.yaml",
+    )
     _add_card_options(_command(commands, "card", _card, "write FILE.card.json, which says how FILE is to be fed"))
     convert = _command(
         commands, "convert", _convert, "rewrite a checkpoint as safetensors without running what is in it"
@@ -49,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("file", type=Path, help="a checkpoint that torch.save wrote (.ckpt, .pt, .pth)")
     convert.add_argument("out", type=Path, help="the .safetensors file to write")
     convert.add_argument("--at", default="", metavar="PLACE", help="key and prefix of the tensors: ema, model/teacher.")
-    show = _command(commands, "show", _show, "print the card of a model")
+    show = _command(commands, "show", _show, "print the card of a recogniser, or what is known of a detector")
     show.add_argument("model", help="a file, or a name of `list`")
     return parser
 
@@ -81,29 +97,64 @@ def _add_card_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="the network wants this mean and std, odd as they are")
 
 
+_ROW = "  {:<33} {:<11} {:<11} {:>8}  {:<12} {}"
+
+
 def _list(args: argparse.Namespace) -> None:
     from faceverify.models import cache, registry
+    from faceverify.models.detectors import DEFAULTS
 
-    for name, entry in registry.entries().items():
-        card = entry.card
-        state = "in the cache" if cache.folder_of(name).is_dir() else "not fetched" if entry.url else "by hand"
-        print(f"{name:34} {card.architecture:17} {card.colour}  {card.dim:4}  {state:13} {card.licence}")
-        print(f"{'':34} {card.source}")
-    print(f"cache: {cache.cache_dir()}")
+    defaults = {*DEFAULTS.values(), registry.DEFAULT_RECOGNISER}
+    for kind, option, fact in (("detector", "--align.weights", "method"), ("recogniser", "--model", "numbers")):
+        print(f"{kind.capitalize()}s: {option} NAME (* is taken where none is named)")
+        print(_ROW.format("name", fact, "commercial", "size", "cache", "licence"))
+        for name, entry in registry.entries().items():
+            if entry.kind != kind:
+                continue
+            sizes = [file.size for file in entry.files if file.size]
+            print(
+                _ROW.format(
+                    name + " *" * (name in defaults),
+                    entry.card.dim if entry.card else entry.method,
+                    entry.commercial,
+                    _size(sum(sizes)) if sizes else "",
+                    "fetched" if cache.find(name) else "not fetched" if entry.fetchable else "by hand",
+                    entry.licence,
+                )
+            )
+        print()
+    print(
+        "commercial: whether the licence of the weights allows commercial use; `show NAME` says where they come from."
+    )
+    print(f"Cache: {cache.cache_dir()}")
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count < 1e9 else f"{count / 1e9:.1f} GB"
 
 
 def _fetch(args: argparse.Namespace) -> None:
     from faceverify.models import cache, registry
-    from faceverify.models.files import card_of
+    from ray_jobs.fetching import Line, named_by
 
-    expected = registry.get(args.name).card
-    path = cache.fetch(args.name, args.from_file)
-    print(f"{args.name}: {path}")
-    print(f"licence: {expected.licence}")
-    if expected.sha256:
-        print(f"SHA-256 verified: {expected.sha256}")
-    else:
-        print(f"SHA-256 could not be verified, none has been published; this file has {card_of(path).sha256}")
+    names = list(dict.fromkeys([*args.names, *(named_by(args.job) if args.job is not None else [])]))
+    if not names and args.job is None:
+        raise UserError("models fetch: name one or more of `faceverify models list`, or a configuration with --for.")
+    if args.from_file and len(names) != 1:
+        raise UserError(f"models fetch --from takes one name, not {len(names)}: each network has a file of its own.")
+    if not names:
+        print("This configuration needs no published network.")
+    for entry in [registry.get(name) for name in names]:  # an unknown name is refused before the first download
+        with Line(entry.name) as line:
+            path = cache.fetch(entry.name, args.from_file, line.watch, print)
+        use = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
+        print(f"{entry.name}: {path}")
+        print(f"  licence: {entry.licence} ({use[entry.commercial]}); source: {entry.source}")
+        if all(file.sha256 for file in entry.files):
+            print("  SHA-256 verified: " + ", ".join(file.sha256 or "" for file in entry.files))
+        else:
+            sums = ", ".join(cache.pinned(entry.name).values())
+            print(f"  SHA-256 {sums} (none is published: that of the first file is kept, and another will be refused)")
 
 
 def _card(args: argparse.Namespace) -> None:
@@ -168,8 +219,23 @@ def _convert(args: argparse.Namespace) -> None:
 
 
 def _show(args: argparse.Namespace) -> None:
+    from faceverify.models import cache, registry
     from faceverify.models.engines import resolve
 
+    entry = registry.entries().get(args.model)
+    there = cache.find(args.model) if entry else None
+    if entry is not None:
+        print(f"{entry.kind} {entry.name}: {entry.source}")
+        print(f"licence: {entry.licence}; commercial use: {entry.commercial}")
+        for file in entry.files:
+            print(f"{file.name}: {file.url or 'by hand'}")
+            print(f"  SHA-256 {cache.expected(entry.name).get(file.name, 'unknown')}")
+        if entry.published_threshold is not None:
+            print(f"threshold {entry.published_threshold}: published by {entry.threshold_source}; not measured here")
+        if there is None or entry.card is None:
+            print(entry.card.to_json() if entry.card else "", end="")
+            print(f"in the cache: {there or 'no'}")
+            return
     path, card = resolve(args.model)
     print(card.to_json(), end="")
     print(f"file: {path}\ndigest: {card.digest}")

@@ -1,6 +1,6 @@
 """Photos and a list of pairs in, a similarity for every pair out.
 
-python -m ray_jobs.score configs/score.yaml --photos PHOTOS --pairs pairs.csv --model model.onnx --out runs/scores
+python -m ray_jobs.score configs/score.yaml --photos PHOTOS --pairs pairs.csv --model sface --out runs/scores
 """
 
 import json
@@ -50,6 +50,7 @@ from ray_jobs.dry_run import is_dry
 from ray_jobs.progress import Progress
 from ray_jobs.session import run_job
 from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
+from ray_jobs.wanted import default_model, shared_weights
 from ray_jobs.watching import Watch, Watched
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
@@ -60,8 +61,8 @@ class EmbeddingConfig(JobConfig):
     """What is given to jobs that embed photos and compare the embeddings."""
 
     model: Input = ""
-    """Name of a published model (see `python -m ray_jobs.models list`), a file (.onnx, .pt, .pth, .ckpt, .safetensors),
-    a checkpoint, or the output of train, tune, export or pipeline."""
+    """Name of a published model (see `faceverify models list`), a file (.onnx, .pt, .pth, .ckpt, .safetensors), a
+    checkpoint, or the output of train, tune, export or pipeline. Empty = sface, if photos are given."""
     embeddings: Input = ""
     """Embeddings table to re-use (the output of an earlier score, all_pairs or embed): rows of the same photo,
     alignment and model are taken, all other photos are embedded."""
@@ -124,6 +125,8 @@ def run(config: ScoreConfig) -> None:
     """Check, plan, embed, score, commit."""
     from faceverify.models.folders import weights_file
 
+    if config.photos and not config.model:
+        config = replace(config, model=default_model())
     config = replace(config, model=weights_file(config.model)) if config.model else config  # one file for all workers
     inputs = check_inputs(config)
     out = open_location(config.out)
@@ -148,9 +151,8 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     """
     if not config.photos and not config.embeddings:
         raise UserError("Required and not given: --photos DIR_OR_TABLE (or --embeddings TABLE that holds all photos).")
-    if bool(config.photos) != bool(config.model):
-        missing, given = ("--model", "--photos") if config.photos else ("--photos", "--model")
-        raise UserError(f"{given} is given without {missing}; embedding photos needs both.")
+    if config.model and not config.photos:
+        raise UserError("--model is given without --photos; embedding photos needs both.")
     named = {"pairs": config.pairs, "photos": config.photos, "embeddings": config.embeddings}
     places = {name: open_location(uri) for name, uri in named.items() if uri}
     for name, place in places.items():
@@ -176,7 +178,7 @@ def check_inputs(config: ScoreConfig) -> Inputs:
         "align.weights": crop or "",
         "calibration": calibration.to_json() if calibration else "",
     }
-    shared = [*([one_photo(photos)] if photos else []), config.align.weights, config.model]
+    shared = [one_photo(photos), *shared_weights(config.align, config.model)] if photos else []
     return Inputs(photos, embeddings, model, calibration, crop, digests, shared)
 
 

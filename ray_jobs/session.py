@@ -7,11 +7,13 @@ from typing import TypeVar
 
 from faceverify import config as configuration
 from faceverify.errors import FaceverifyError, UserError
+from faceverify.program import program
 from faceverify.redaction import first_line, redacted
 from faceverify.storage import open_location
 from ray_jobs.signals import PIPE_CLOSED, Stopped, asked, caught, quiet_when_unread, unread
 
 C = TypeVar("C")
+ASK_THEMSELVES = ("all_pairs",)  # for networks, once they know whether they need any
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
 
 
@@ -26,11 +28,13 @@ def run_job(
     """
 
     def whole() -> None:
-        settings = configuration.load(
-            config_class, sys.argv[1:], prog=f"python -m ray_jobs.{job}", description=description
-        )
+        settings = configuration.load(config_class, sys.argv[1:], prog=program(job), description=description)
         configuration.require(settings, *required)
         check_kept(getattr(settings, "out", ""))
+        from ray_jobs.wanted import check_fetched  # not for --help
+
+        if job not in ASK_THEMSELVES:
+            check_fetched(job, settings)
         work(settings)
 
     with caught():

@@ -14,7 +14,6 @@ object store that it allows itself (half of it): slow GPUs hold the decoding bac
 """
 
 import json
-import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -43,6 +42,7 @@ from ray_jobs.cluster import Cluster
 from ray_jobs.progress import Progress
 from ray_jobs.resources import AlignResources, Placement, fitted, place, threads_as_before
 from ray_jobs.tasks import MAX_RETRIES, ours
+from ray_jobs.wanted import seen_from_anywhere, weights_seen
 from ray_jobs.workers import (
     AlignPictures,
     Cropper,
@@ -79,14 +79,6 @@ class Sink(Protocol):
         ...
 
 
-def seen_from_anywhere(name: str) -> str:
-    """A relative path as an absolute one: the workers of a running cluster are at work in another folder.
-
-    What is no file or folder here (a published name, an address) stays as it is.
-    """
-    return os.path.abspath(name) if name and os.path.exists(name) else name
-
-
 @dataclass(frozen=True)
 class PhotoSource:
     """Photos, read and aligned."""
@@ -99,8 +91,7 @@ class PhotoSource:
     crop: str = ""  # what the aligner must come to, on every node; empty = whatever it comes to
 
     def __post_init__(self) -> None:
-        weights = seen_from_anywhere(self.align.weights)
-        object.__setattr__(self, "align", replace(self.align, weights=weights))
+        object.__setattr__(self, "align", replace(self.align, weights=weights_seen(self.align)))
 
     def at(self, placement: Placement) -> "PhotoSource":
         """The same for workers that have what was settled."""

@@ -1,6 +1,6 @@
 """Two photos or more in, a similarity and a decision for each pair out, at once: no cluster is started.
 
-python -m ray_jobs.verify a.jpg b.jpg --model mobilefacenet_y1.onnx --align.weights face_detection_yunet_2026may.onnx
+faceverify verify a.jpg b.jpg
 
 Exit code: 0 every pair accepted; 4 a pair refused; 5 nothing refused, but a pair could not be compared or decided;
 2 and 3 as of every job (a mistake in the command, storage).

@@ -98,10 +98,14 @@ def test_the_order_of_sources(model: ModelCard, made: Calibration, monkeypatch: 
 def test_a_published_threshold_is_of_this_very_model(model: ModelCard, monkeypatch: pytest.MonkeyPatch) -> None:
     unknown_hash = dataclasses.replace(model, sha256=None)
     for entry, found in ((model, True), (unknown_hash, True), (dataclasses.replace(model, sha256="cd" * 32), False)):
-        entries = {"m": SimpleNamespace(card=entry, published_threshold=0.4)}
+        entries = {"m": SimpleNamespace(card=entry, published_threshold=0.4, threshold_source="")}
         monkeypatch.setattr(registry, "entries", lambda entries=entries: entries)
         assert (find_threshold(model, CROP)[0] is not None) == found
-    entries = {"m": SimpleNamespace(card=dataclasses.replace(unknown_hash, colour="BGR"), published_threshold=0.4)}
+    entries = {
+        "m": SimpleNamespace(
+            card=dataclasses.replace(unknown_hash, colour="BGR"), published_threshold=0.4, threshold_source=""
+        )
+    }
     monkeypatch.setattr(registry, "entries", lambda: entries)
     assert find_threshold(model, CROP)[0] is None
 

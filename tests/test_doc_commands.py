@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from doc_commands import HEADS, JOBS, PAGES, ROOT, Command, blocks, mentioned, told
 
+from faceverify import shipped
 from faceverify.config import JobConfig, load
 
 # Not run by any test, each with the reason; that the file or target they name exists is looked at.
@@ -20,6 +21,7 @@ ELSEWHERE = {
     "docker": "builds and pushes an image: no daemon here",
     "kubectl": "needs a Kubernetes cluster; the manifests are checked against KubeRay's schema",
     "make": "sets up an environment; what the targets run is tests, and the demo of tests/e2e/test_demo.py",
+    "pip": "downloads; that the wheel is enough shows tests/e2e/test_wheel.py",
     "source": "of the shell",
     "export": "of the shell",
 }
@@ -80,14 +82,17 @@ def options_of_models() -> set[str]:
     return found
 
 
-OPTIONS = {job: {"--help", *options_of(config_class(job))} for job in CONFIGS} | {"models": options_of_models()}
+# Configurations that a command before has written.
+WRITTEN = ("runs/tune/best.yaml", *(command.into for command in ALL if command.into))
+OPTIONS = {job: {"--help", *options_of(config_class(job))} for job in CONFIGS}
+OPTIONS |= {"models": options_of_models(), "config": {"--help"}}
 
 
 def test_the_pages_have_commands() -> None:
     """The extraction finds what a reader sees: an empty list would make the other tests pass."""
     texts = "".join((ROOT / page).read_text() for page in PAGES)
-    assert len(IN_BLOCKS) >= texts.count("\npython -m ") >= 40
-    assert {command.program for command in IN_BLOCKS} >= {*CONFIGS, "models", "ray", "make"} - {"demo"}
+    assert len(IN_BLOCKS) >= texts.count("\npython -m ") + texts.count("\nfaceverify ") >= 40
+    assert {command.program for command in IN_BLOCKS} >= {*CONFIGS, "models", "config", "ray", "make"} - {"demo"}
     assert all(told(head) for head in HEADS)
 
 
@@ -117,10 +122,15 @@ def taken(command: Command) -> None:
         if not command.shortened:
             _parser().parse_args(arguments)
         return
+    if arguments == ["--help"]:
+        return
+    if command.program == "config":
+        assert len(arguments) <= 1 and set(arguments) <= {*shipped.names(), "NAME", "JOB"}
+        return
     if command.program == "review" and arguments and not arguments[-1].endswith(".yaml"):
         at = int(arguments[0].endswith(".yaml"))
         arguments = [*arguments[:at], "--table", *arguments[at:]]
-    if arguments and arguments[0] == "runs/tune/best.yaml":  # written by the command before it
+    if arguments and arguments[0] in WRITTEN:
         arguments = arguments[1:]
     if command.program == "verify":
         from ray_jobs.verify import ordered
@@ -169,7 +179,7 @@ def test_a_job_names_its_own_options(job: str) -> None:
     others = [
         f"{path.name}:{line} names {option}"
         for line, text in texts_of(path)
-        for sentence in re.split(r"(?<=[.;])\s", re.sub(r"python -m ray_jobs\.\w+.*", "", text))
+        for sentence in re.split(r"(?<=[.;])\s", re.sub(r"(python -m ray_jobs\.|faceverify )\w+.*", "", text))
         for option in NAMED.findall(sentence)
         if option not in OPTIONS[job] | FOREIGN and not re.search(r"\b(align|pairs|clean|fakes|score)\b `?--", sentence)
     ]

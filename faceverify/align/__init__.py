@@ -1,6 +1,6 @@
 """From a photo to the 112x112 face crop that face-verification networks are made for.
 
-    aligner = build(AlignConfig(method="yunet", weights="face_detection_yunet_2026may.onnx"))
+    aligner = build(AlignConfig(method="yunet"))              # after `faceverify models fetch yunet`
     results = aligner.align(photos, [None] * len(photos))     # AlignedFace or BadData, one per photo, same order
 
 Importing this package loads neither OpenCV nor ONNX Runtime nor PyTorch; `build` loads what the chosen method needs.
@@ -30,8 +30,9 @@ class AlignConfig:
     face per photo), annotated (the photos table), none (the photos are aligned faces already)."""
 
     weights: Input = ""
-    """Published weights of the method, a local path or s3://: an ONNX file for yunet and scrfd, a state dict for
-    retinaface and dfa, a folder with *pnet.pt, *rnet.pt and *onet.pt for mtcnn; not read by annotated and none."""
+    """A name of `faceverify models list`, or a local path or s3://: an ONNX file for yunet and scrfd, a state dict for
+    retinaface and dfa, a folder with *pnet.pt, *rnet.pt and *onet.pt for mtcnn. Empty = the method's own: yunet,
+    scrfd_2.5g, retinaface_mobilenet0.25, mtcnn, dfa_mobilenet. Not read by annotated and none."""
 
     variant: Variant = "auto"
     """Which RetinaFace mobilenet0.25 the weights are: two networks were published with the same keys. auto knows the
@@ -112,7 +113,8 @@ def build(config: AlignConfig) -> Aligner:
     """The aligner that `config` describes.
 
     Raises:
-        UserError: the weights are missing, not a file, or not those of the method; the device is not there.
+        UserError: the weights are missing (the text says how to fetch them), no file, or not those of the method; the
+            device is not there.
     """
     match config.method:
         case "yunet":

@@ -35,9 +35,8 @@ from faceverify.align.mtcnn_networks import (
 )
 from faceverify.align.mtcnn_pixels import Pixels
 from faceverify.align.suppression import suppress
-from faceverify.align.weights import load_strictly, not_weights_of, read_file, require_named, state_dict
+from faceverify.align.weights import load_strictly, not_weights_of, place_of, read_file, state_dict
 from faceverify.errors import UserError
-from faceverify.storage import open_location
 
 MIN_FACE = 20  # pixels of the searched copy
 FACTOR = 0.709  # from one level of the pyramid to the next
@@ -216,9 +215,8 @@ def load(tensors: list[dict[str, Tensor]], device: torch.device) -> Networks:
 
 
 def _read(config: AlignConfig, ending: str) -> tuple[bytes, str]:
-    """The one file in the folder `config.weights` whose name ends so, and its SHA-256."""
-    require_named(config)
-    folder = open_location(config.weights)
+    """The one file in the folder of the weights whose name ends so, and its SHA-256."""
+    folder = place_of(config)
     names = [entry.path for entry in folder.files(recursive=False)] if folder.is_dir() else []
     fitting = [name for name in names if name.endswith(ending)]
     if len(fitting) != 1:

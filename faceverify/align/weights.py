@@ -4,37 +4,56 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from faceverify.align import AlignConfig, Method
+from faceverify.align import AlignConfig
 from faceverify.align.cards import card
 from faceverify.errors import BadData, UserError
+from faceverify.models import cache, registry
 from faceverify.storage import Location, open_location
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-# SHA-256 of published files -> the method they belong to.
-_KNOWN: dict[str, Method] = {
-    "ebafce4e3c118d6554634be5c27ab333b4c047a9a8c3faf1d7cf93101c22f0f0": "yunet",  # face_detection_yunet_2026may
-    "bc24bb349491481c3ca793cf89306723162c280cb284c5a5e49df3760bf5c2ce": "scrfd",  # scrfd_2.5g_bnkps
-    "2979b33ffafda5d74b6948cd7a5b9a7a62f62b949cef24e95fd15d2883a65220": "retinaface",  # of Pytorch_Retinaface
-    "ed6fa7d45a5179f03cb5ce82c73b0c6711372968e53782e88395acee88d319e1": "retinaface",  # of the 1MB repository
-    "a2a71925e0b9996a42f63e47efc1ca19043e69558b5c523b978d611dfae49c8f": "mtcnn",  # pnet
-    "bbb937de72efc9ef83b186c49f5f558467a1d7e3453a8ece0d71a886633f6a86": "mtcnn",  # rnet
-    "165bfbe42940416ccfb977545cf0e976d5bf321f67083ae2aaaa5c764280118d": "mtcnn",  # onet
-}
+
+def place_of(config: AlignConfig) -> Location:
+    """Where `config.weights` lie: a name is looked for in the cache, and no weights are the method's own.
+
+    Raises:
+        UserError: a published network that is not in the cache, or is none of this method.
+    """
+    name = name_of(config)
+    return open_location(str(cache.locate(name)) if name else config.weights)
+
+
+def name_of(config: AlignConfig) -> str:
+    """The published detector that `config.weights` names; empty if it is a path or the method reads no weights.
+
+    Raises:
+        UserError: it is the name of another method's detector, or of a recogniser.
+    """
+    name = config.weights or registry.default_detector(config.method)
+    if name not in registry.entries() or not registry.default_detector(config.method):
+        return ""
+    entry = registry.get(name)
+    if entry.kind != "detector":
+        raise UserError(f"align.weights {name!r} is a recogniser, which `--model` takes: give a detector.")
+    if entry.method != config.method:
+        raise UserError(f"align.weights {name!r} is of {entry.method}: set align.method to {entry.method}.")
+    return name
 
 
 def read_weights(config: AlignConfig) -> tuple[bytes, str]:
     """The bytes of the one file `config.weights` and their SHA-256 in hexadecimal.
 
     Raises:
-        UserError: no file is named, it is not there, or it is known to belong to another method.
+        UserError: it is not there, or is known to belong to another method.
     """
-    require_named(config)
-    location = open_location(config.weights)
+    location = place_of(config)
     if not location.is_file():
-        raise UserError(f"align.weights {config.weights!r} is not a file: {config.method} needs {_needs(config)}.")
+        raise UserError(
+            f"align.weights {config.weights!r} is not a file, nor a name of `faceverify models list`: "
+            f"{config.method} needs {_needs(config)}."
+        )
     return read_file(config, location)
 
 
@@ -47,7 +66,7 @@ def read_graph(config: AlignConfig) -> tuple[bytes, str]:
     from faceverify.models import onnx_file, trial
 
     data, digest = read_weights(config)
-    if digest not in _KNOWN and config.method in ("scrfd", "yunet"):
+    if not registry.method_of(digest) and config.method in ("scrfd", "yunet"):
         try:
             onnx_file.parse(data)
             trial.require_tried(config.method, data, digest)
@@ -56,28 +75,22 @@ def read_graph(config: AlignConfig) -> tuple[bytes, str]:
     return data, digest
 
 
-def require_named(config: AlignConfig) -> None:
-    """Check that `config.weights` says anything.
-
-    Raises:
-        UserError: it is empty.
-    """
-    if not config.weights:
-        raise UserError(f"align.weights is empty: align.method {config.method} needs {_needs(config)}.")
-
-
 def read_file(config: AlignConfig, location: Location) -> tuple[bytes, str]:
     """The bytes of one file of the method, and their SHA-256 in hexadecimal.
 
     Raises:
-        UserError: it cannot be read, or is known to belong to another method.
+        UserError: it cannot be read, is known to belong to another method, or is not what was fetched under its name.
     """
     try:
         data = location.read_bytes()
     except BadData as fault:
         raise UserError(f"align.weights {location} cannot be read ({fault}): mend that or copy it.") from None
     digest = hashlib.sha256(data).hexdigest()
-    owner = _KNOWN.get(digest, config.method)
+    if (name := name_of(config)) and digest not in cache.expected(name).values():
+        raise UserError(
+            f"{location} is not what was fetched as {name}: it was replaced or is damaged; run `{cache.FETCH} {name}`."
+        )
+    owner = registry.method_of(digest) or config.method
     if owner != config.method:
         raise UserError(
             f"align.weights {str(location)!r} holds the weights of {owner}: give {_needs(config)} of {config.method}, "

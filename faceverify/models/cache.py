@@ -1,23 +1,30 @@
-"""The weights cache: a folder per published model, verified when it is filled, and usable without a network.
+"""The weights cache: a folder per published network, verified when it is filled, and usable without a network.
 
-    $FACEVERIFY_CACHE (or ~/.cache/faceverify) / models / NAME / the weights file, and its model card beside it
+    $FACEVERIFY_CACHE (or ~/.cache/faceverify)
+        models / NAME / the file or files, and beside a recogniser's its model card
+        pinned / NAME.json       SHA-256 of files for which none has been published: that of the first that came
+        downloads / NAME / ...   what has come so far of a download that broke off
 
-A folder appears complete or not at all: it is filled under another name and renamed.
+A folder of models/ appears complete or not at all: it is filled under another name and renamed.
 """
 
-import http.client
+import fcntl
+import json
 import os
 import shutil
 import tempfile
-import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from zipfile import BadZipFile, ZipFile
 
 from faceverify.errors import PlatformError, UserError
-from faceverify.models import files, registry
-from faceverify.models.card import ModelCard, card_path
+from faceverify.models import downloading, files, registry
+from faceverify.models.card import card_path
+from faceverify.models.published import Published, PublishedFile
 
-TIMEOUT_S = 30.0
+FETCH = "faceverify models fetch"
 
 
 def cache_dir() -> Path:
@@ -27,90 +34,246 @@ def cache_dir() -> Path:
 
 
 def folder_of(name: str) -> Path:
-    """Return the folder of a published model in the cache; it may not exist yet."""
+    """Return the folder of a published network in the cache; it may not exist yet."""
     return cache_dir() / "models" / name
 
 
-def locate(name: str) -> Path:
-    """Return the weights file of a published model in the cache.
+def find(name: str) -> Path | None:
+    """Return the weights of a published network in the cache, None if they are not there.
 
     Raises:
-        UserError: the name is unknown, or the model has not been fetched (the text says how, also without a network).
+        UserError: the name is unknown.
     """
     entry = registry.get(name)
-    found = [path for path in folder_of(name).glob("*") if path.suffix.lower() in files.SUFFIXES]
-    if len(found) != 1:
-        raise UserError(
-            f"The model '{name}' ({entry.file_name}) is not in the cache {cache_dir()}; {_recipe(name, entry)}."
-        )
-    return found[0]
-
-
-def fetch(name: str, from_file: Path | None = None) -> Path:
-    """Put a published model into the cache, from its source or from a file, and return the path of the weights.
-
-    The SHA-256 is verified if it is known; the network in the file must be the one of the model card in any case.
-
-    Raises:
-        UserError: unknown name, no such file, wrong hash, or a file that holds another network.
-        PlatformError: the download failed.
-    """
-    entry = registry.get(name)
-    if from_file is not None:
-        files.require_file(from_file)
     folder = folder_of(name)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=folder.parent))
+    if len(entry.files) > 1:
+        return folder if all((folder / file.name).is_file() for file in entry.files) else None
+    found = [path for path in folder.glob("*") if path.suffix.lower() in files.SUFFIXES]
+    return found[0] if len(found) == 1 else None
+
+
+def locate(name: str) -> Path:
+    """Return the weights of a published network in the cache: its file, or of several files the folder.
+
+    Raises:
+        UserError: the name is unknown, or the network has not been fetched (the text says how).
+    """
+    found = find(name)
+    if found is None:
+        raise UserError(absent([name]))
+    return found
+
+
+def require(names: Sequence[str]) -> None:
+    """Check that published networks are in the cache.
+
+    Raises:
+        UserError: names all that are not, and the one command that brings them.
+    """
+    missing = [name for name in dict.fromkeys(names) if find(name) is None]
+    if missing:
+        raise UserError(absent(missing))
+
+
+def absent(names: Sequence[str]) -> str:
+    """The sentence for networks that are not in the cache."""
+    those = names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" and {names[-1]}"
+    by_hand = [name for name in names if not (registry.get(name).fetchable or downloading.mirror())]
+    ways = [f"`{FETCH} {' '.join(name for name in names if name not in by_hand)}`"] if len(by_hand) < len(names) else []
+    ways += [_by_hand(registry.get(name)) for name in by_hand]
+    return f"The weights of {those} are not in the cache {cache_dir()}: run {'; '.join(ways)}."
+
+
+def _by_hand(entry: Published) -> str:
+    return f"`{FETCH} {entry.name} --from FILE` with the file of {entry.source}"
+
+
+def expected(name: str) -> Mapping[str, str]:
+    """The SHA-256 of the files of a published network by their names, as published or pinned; those that are known."""
+    return {file.name: file.sha256 for file in registry.get(name).files if file.sha256} or pinned(name)
+
+
+def pinned(name: str) -> Mapping[str, str]:
+    """The SHA-256 of files for which none has been published, by file name, as they were when they first came."""
     try:
-        weights = partial / (from_file.name if from_file else entry.file_name)
-        if from_file is None:
-            _download(name, entry, weights)
-            card = _verified(entry.card, weights, entry.url or "")
-        else:
-            card = _verified(entry.card, from_file, str(from_file))
-            shutil.copyfile(from_file, weights)
-        card_path(weights).write_text(card.to_json(), encoding="utf-8")
+        found = json.loads(_pins(name).read_bytes())
+    except FileNotFoundError:
+        return {}
+    except ValueError:
+        raise UserError(f"{_pins(name)} is damaged; delete it, and fetch {name} again.") from None
+    return {str(key): str(value) for key, value in found.items()}
+
+
+def _pins(name: str) -> Path:
+    return cache_dir() / "pinned" / f"{name}.json"
+
+
+def fetch(
+    name: str,
+    from_file: Path | None = None,
+    watch: downloading.Watch = lambda done, whole: None,
+    tell: Callable[[str], None] = lambda sentence: None,
+) -> Path:
+    """Put a published network into the cache, from its source or from a file, and return the path of the weights.
+
+    What is there already, whole, is left as it is. The SHA-256 is verified if it is known, else that of the first file
+    that comes is kept (`pinned`) and verified from then on.
+
+    Args:
+        name: of the registry.
+        from_file: is copied instead of a download; of a network of several files the folder that holds them.
+        watch: called with the bytes that have come, and of the whole.
+        tell: given a sentence about what a person may want to know meanwhile.
+
+    Raises:
+        UserError: unknown name, no such file, wrong hash, a file that holds another network, or downloads are off.
+        PlatformError: the download failed; what has come of it is kept.
+    """
+    entry = registry.get(name)
+    if from_file is not None and len(entry.files) == 1:
+        files.require_file(from_file)
+    with _alone(name, tell):
+        there = find(name)
+        if from_file is None and there is not None and _is_whole(entry, there):
+            return there
+        return _fill(entry, from_file, watch)
+
+
+def _is_whole(entry: Published, there: Path) -> bool:
+    """Whether what is in the cache is what came: a file that changed since is fetched again."""
+    sums = expected(entry.name)
+    paths = [there / file.name for file in entry.files] if len(entry.files) > 1 else [there]
+    return bool(sums) and [files.sha256_of(path) for path in paths] == list(sums.values())
+
+
+def _fill(entry: Published, from_file: Path | None, watch: downloading.Watch) -> Path:
+    folder = folder_of(entry.name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=folder.parent))
+    single = len(entry.files) == 1
+    try:
+        sums, made = {}, []
+        for file in entry.files:
+            target = partial / (from_file.name if from_file and single else file.name)
+            if from_file is None:
+                origin = _bring(entry, file, target, watch)
+            else:
+                source = from_file if single else _one_in(from_file, file.name)
+                origin = str(source)
+                shutil.copyfile(source, target)
+            sums[file.name] = _verified(entry, file, target, origin)
+            made.append(target.name)
+        _check_network(entry, partial / made[0] if single else partial, sums)
+        if not all(file.sha256 for file in entry.files):
+            _pin(entry.name, sums)
         partial.chmod(0o755)  # mkdtemp makes it private; a cache may be shared
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return folder / weights.name
+    shutil.rmtree(cache_dir() / "downloads" / entry.name, ignore_errors=True)
+    return folder / made[0] if single else folder
 
 
-def _offline(name: str, entry: registry.Published) -> str:
-    run = f"`python -m ray_jobs.models fetch {name} --from FILE`"
-    return f"take the file from {entry.card.source} on another machine and run {run}"
+def _one_in(folder: Path, ending: str) -> Path:
+    """The one file in a folder whose name ends so."""
+    found = list(folder.glob(f"*{ending}"))
+    if len(found) != 1:
+        raise UserError(f"'{folder}' must be a folder with one file named *{ending}, but has {len(found)}.")
+    return found[0]
 
 
-def _recipe(name: str, entry: registry.Published) -> str:
-    get_it = f"run `python -m ray_jobs.models fetch {name}`" if entry.url else "fetch it by hand"
-    return f"{get_it}, or without a network {_offline(name, entry)}"
-
-
-def _verified(card: ModelCard, weights: Path, origin: str) -> ModelCard:
-    """Check the hash and the network of a weights file; return the card with its hash."""
-    sha256 = files.sha256_of(weights)
-    if card.sha256 not in (None, sha256):
-        raise UserError(
-            f"{origin} has SHA-256 {sha256}, but {card.name} has {card.sha256}: it is another file, or a broken one."
-        )
-    pinned = replace(card, sha256=sha256)
-    files.check_network(weights, pinned)
-    return pinned
-
-
-def _download(name: str, entry: registry.Published, target: Path) -> None:
-    if entry.url is None:
-        raise UserError(f"The model '{name}' has no direct address; {_offline(name, entry)}.")
+def _bring(entry: Published, file: PublishedFile, target: Path, watch: downloading.Watch) -> str:
+    """Download one file; return its address."""
+    elsewhere = f"take the file from {entry.source} on another machine and run `{FETCH} {entry.name} --from FILE`"
+    if downloading.offline():
+        raise UserError(f"{downloading.OFFLINE} is set, so nothing is downloaded; unset it, or {elsewhere}.")
+    url = downloading.address_of(entry.name, file)
+    if url is None:
+        raise UserError(f"{entry.name} has no direct address; {elsewhere}.")
+    archive = None if downloading.mirror() else file.archive
+    size, sha256 = (archive.size, archive.sha256) if archive else (file.size, file.sha256)
+    come = cache_dir() / "downloads" / entry.name / (f"{file.name}.zip" if archive else file.name)
     try:
-        # The address is one of our registry's, and what comes is held against its SHA-256.
-        with urllib.request.urlopen(entry.url, timeout=TIMEOUT_S) as answer, target.open("wb") as out:  # noqa: S310
-            shutil.copyfileobj(answer, out, 1 << 20)
-            announced = answer.headers.get("Content-Length")
-    except (OSError, http.client.HTTPException) as error:
-        raise PlatformError(
-            f"Could not download {entry.url} ({error}) into {cache_dir()}; without a network {_offline(name, entry)}."
-        ) from error
-    if announced is not None and int(announced) != target.stat().st_size:
-        raise PlatformError(f"The download of {entry.url} broke off at {target.stat().st_size} bytes; run it again.")
+        downloading.download(url, come, size, sha256, watch)
+    except PlatformError as error:
+        raise PlatformError(f"{str(error).removesuffix('.')}; without a network {elsewhere}.") from None
+    if archive is None:
+        come.rename(target)
+        return url
+    found = files.sha256_of(come)
+    if found != archive.sha256:
+        come.unlink()
+        raise PlatformError(f"{url} has SHA-256 {found}, but {archive.sha256} is published: it is another file.")
+    take_out(come, archive.member, target, file.size or downloading.MAX_BYTES)
+    return f"{archive.member} of {url}"
+
+
+def take_out(archive: Path, member: str, target: Path, most: int) -> None:
+    """Write the one file of a zip file that is called `member`, in whatever folder, to `target`; `most` bytes at most.
+
+    Raises:
+        PlatformError: there is none of that name, or several; it is larger, encrypted or damaged.
+    """
+    try:
+        with ZipFile(archive) as zipped:
+            found = [one for one in zipped.infolist() if one.filename.rpartition("/")[2] == member]
+            if len(found) != 1 or found[0].file_size > most:
+                sizes = ", ".join(f"{one.file_size:,}" for one in found) or "none"
+                raise PlatformError(
+                    f"{archive} must hold one file {member} of {most:,} bytes at most, but has {sizes}."
+                )
+            with zipped.open(found[0]) as stream, target.open("wb") as out:  # ends at `file_size`, whatever is packed
+                shutil.copyfileobj(stream, out, 1 << 20)
+    except (BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+        raise PlatformError(f"{member} cannot be taken out of {archive}: {error}.") from None
+
+
+def _verified(entry: Published, file: PublishedFile, weights: Path, origin: str) -> str:
+    """Check the hash of a weights file and return it."""
+    sha256 = files.sha256_of(weights)
+    if file.sha256 not in (None, sha256):
+        raise UserError(
+            f"{origin} has SHA-256 {sha256}, but {entry.name} has {file.sha256}: it is another file, or a broken one."
+        )
+    first = pinned(entry.name).get(file.name, sha256)
+    if file.sha256 is None and first != sha256:
+        raise UserError(
+            f"{origin} has SHA-256 {sha256}, but the first {file.name} of {entry.name} that came here had {first}: its "
+            f"publisher replaced it, or it is a forgery; if the new one is right, delete {_pins(entry.name)}."
+        )
+    return sha256
+
+
+def _check_network(entry: Published, weights: Path, sums: Mapping[str, str]) -> None:
+    """Check that the network is the one that the entry describes; write the card of a recogniser beside it."""
+    if entry.card is not None:
+        card = replace(entry.card, sha256=next(iter(sums.values())))
+        files.check_network(weights, card)
+        card_path(weights).write_text(card.to_json(), encoding="utf-8")
+    elif not all(file.sha256 for file in entry.files):
+        from faceverify.align import AlignConfig, build
+
+        build(AlignConfig(method=entry.method, weights=str(weights), device="cpu"))  # pyrefly: ignore[bad-argument-type]
+
+
+def _pin(name: str, sums: Mapping[str, str]) -> None:
+    place = _pins(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    made = place.with_name(f".{place.name}.{os.getpid()}")
+    made.write_text(json.dumps(sums), encoding="utf-8")
+    made.replace(place)
+
+
+@contextmanager
+def _alone(name: str, tell: Callable[[str], None]) -> Iterator[None]:
+    """One process at a time fills the folder of a network; the others wait, and find it there."""
+    place = cache_dir() / "locks" / name
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with place.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            tell(f"Another process is fetching {name}: waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -141,7 +141,7 @@ def check_scale(card: ModelCard, where: str) -> None:
             f"The model card {where} has mean {mean:g} and std {std:g}, but pixels are 0..255: a grey pixel of 128 "
             f"would become {grey}, a black one {black}, a white one {white}, and networks are fed -3..3, or the pixels "
             "themselves (std 1); give values for pixels of 0..1 times 255, or if the network does want this, write the "
-            "card with `python -m ray_jobs.models card --force` (in a card: unusual_scale true)."
+            "card with `faceverify models card --force` (in a card: unusual_scale true)."
         )
 
 

@@ -118,7 +118,7 @@ def _read_torch(path: Path) -> Any:
     if found.foreign:
         raise UserError(
             f"{path} holds Python objects beside the tensors ({few(list(found.foreign))}), and these are never run; "
-            f"convert it with `python -m ray_jobs.models convert {path} {path.with_suffix('.safetensors').name}`."
+            f"convert it with `faceverify models convert {path} {path.with_suffix('.safetensors').name}`."
         )
     return found.content
 
@@ -187,8 +187,8 @@ def _fit(checkpoint: Checkpoint, architecture: str, dim: int) -> Fit:
         return fit(checkpoint.content, want, dim)
     except Ambiguous as error:
         raise UserError(
-            f"{checkpoint.path} does not say which network is meant ({error}); choose one with `python -m "
-            f"ray_jobs.models convert {checkpoint.path} {checkpoint.path.stem}_chosen.safetensors --at PLACE`."
+            f"{checkpoint.path} does not say which network is meant ({error}); choose one with `faceverify "
+            f"models convert {checkpoint.path} {checkpoint.path.stem}_chosen.safetensors --at PLACE`."
         ) from None
 
 

@@ -112,6 +112,8 @@ def resolve(model: str) -> tuple[Path, ModelCard]:
     if "://" in model:
         path = _from_storage(model)
     elif model in registry.entries():
+        if registry.get(model).card is None:
+            raise UserError(f"model '{model}' is a detector, which `--align.weights` takes: give a recogniser.")
         path = cache.locate(model)
     else:
         path = Path(model).expanduser()

@@ -24,9 +24,7 @@ def require_file(path: Path) -> None:
         UserError: it does not exist, or has an unknown ending.
     """
     if not path.is_file():
-        raise UserError(
-            f"There is no model '{path}'; give a weights file, or a name of `python -m ray_jobs.models list`."
-        )
+        raise UserError(f"There is no model '{path}'; give a weights file, or a name of `faceverify models list`.")
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"{path} is no weights file that can be read; it must end in {', '.join(SUFFIXES)}.")
 
@@ -49,7 +47,7 @@ def card_of(path: Path) -> ModelCard:
     if truth is None:
         raise UserError(
             f"{path} has no model card, and its colour order and scale cannot be guessed; write one "
-            f"with `python -m ray_jobs.models card {path} --colour RGB --mean 127.5 --std 127.5`, with the true values."
+            f"with `faceverify models card {path} --colour RGB --mean 127.5 --std 127.5`, with the true values."
         )
     for card, where in given:
         check_agreement(card, truth, where, path)

@@ -11,10 +11,30 @@ from faceverify.errors import UserError
 DETECTORS = ["yunet", "scrfd"]
 
 
-@pytest.mark.parametrize("method", DETECTORS)
-def test_no_weights_named(method):
-    with pytest.raises(UserError, match=f"align.weights is empty: align.method {method} needs"):
-        build(AlignConfig(method=method))
+def test_no_weights_named_are_the_methods_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEVERIFY_CACHE", str(tmp_path))
+    for method, name in (("yunet", "yunet"), ("scrfd", "scrfd_2.5g"), ("mtcnn", "mtcnn"), ("dfa", "dfa_mobilenet")):
+        with pytest.raises(UserError, match=f"not in the cache {tmp_path}: run `faceverify models fetch {name}`"):
+            build(AlignConfig(method=method))
+
+
+@pytest.mark.parametrize(
+    ("weights", "said"),
+    [("sface", "'sface' is a recogniser"), ("scrfd_10g", "'scrfd_10g' is of scrfd: set align.method to scrfd")],
+)
+def test_a_name_of_another_kind(weights, said):
+    with pytest.raises(UserError, match=said):
+        build(AlignConfig(weights=weights))
+
+
+def test_a_file_that_is_called_like_a_published_one_is_given_with_its_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("FACEVERIFY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "yunet").write_bytes(b"no network")
+    with pytest.raises(UserError, match="not in the cache"):
+        build(AlignConfig(weights="yunet"))
+    with pytest.raises(UserError, match=r"'./yunet' is not a yunet network"):
+        build(AlignConfig(weights="./yunet"))
 
 
 @pytest.mark.parametrize("method", DETECTORS)

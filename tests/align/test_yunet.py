@@ -46,3 +46,22 @@ def test_faces_beyond_its_sizes_are_found_at_the_second_look(lfw_photos, weights
     for found, photo in zip(detector.detect(missed), missed, strict=True):
         middle = found.landmarks[np.argmax(found.scores)].mean(axis=0) / (photo.shape[1], photo.shape[0])
         assert (np.abs(middle - 0.5) < 0.2).all()
+
+
+def test_the_file_of_2023_gives_the_same(shared_data):
+    """It is the same network with a written input size of 640x640, and photos are of any size."""
+    import onnx
+
+    free = (shared_data / "models" / "face_detection_yunet_2026may.onnx").read_bytes()
+    model = onnx.load_from_string(free)
+    for side in model.graph.input[0].type.tensor_type.shape.dim[2:]:
+        side.dim_value = 640
+    for output in model.graph.output:
+        output.type.tensor_type.shape.dim[1].dim_value = (640 // int(output.name.split("_")[1])) ** 2
+    old, new = YuNet(model.SerializeToString(), "2023mar"), YuNet(free, "2026may")
+    photo = cv2.imread(str(shared_data / "odd" / "two_faces.jpg"))[..., ::-1]
+    for height, width in ((photo.shape[0], photo.shape[1]), (250, 250), (333, 201)):
+        copy = cv2.resize(np.ascontiguousarray(photo), (width, height))
+        [expected], [got] = new.detect([copy]), old.detect([copy])
+        assert len(expected)
+        np.testing.assert_array_equal(got.landmarks, expected.landmarks)

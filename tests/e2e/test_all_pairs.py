@@ -83,7 +83,6 @@ def test_the_pairs_of_one_person(run: Run, people: People, tiny: Path, tmp_path:
 
 def test_mistakes(run: Run, whole: Path, people: People, tiny: Path, tmp_path: Path, monkeypatch: object) -> None:
     out = ["--out", tmp_path / "out"]
-    run("all_pairs", "--photos", people.photos, *out).refused(2, "--model is not given", "holds photos")
     run("all_pairs", "--photos", whole, "--model", tiny, *out).refused(2, "--model", "holds embeddings", "leave it out")
     run("all_pairs", "--photos", whole, "--others", people.photos, *out).refused(2, "both of a kind")
     monkeypatch.setattr(all_pairs, "MOST_ROWS", 1000)

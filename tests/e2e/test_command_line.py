@@ -86,8 +86,9 @@ MISTAKES = [
     (["--model", "{}/gone.onnx"], ["gone.onnx"]),
     (["--model", "{}/text.onnx"], ["text.onnx"]),
     (["--model", "adafaceir101"], ["adafaceir101"]),
-    (["--model", ""], ["--model"]),
-    (["--align.method", "yunet"], ["align.weights"]),
+    (["--model", ""], ["_cache: run `faceverify models fetch sface`"]),
+    (["--align.method", "yunet"], ["_cache: run `faceverify models fetch yunet`"]),
+    (["--align.method", "scrfd", "--model", "w600k_r50"], ["run `faceverify models fetch scrfd_2.5g w600k_r50`"]),
     (["--align.method", "yunet", "--align.weights", "{}/gone.onnx"], ["gone.onnx"]),
     (["--align.method", "yunet", "--align.weights", "{}/text.onnx"], ["text.onnx"]),
     (["--embeddings", "{}/gone"], ["embeddings", "no file or folder"]),
@@ -102,8 +103,14 @@ MISTAKES = [
 
 @pytest.mark.parametrize("options, words", MISTAKES, ids=[" ".join(o[-2:]).replace("{}/", "") for o, _ in MISTAKES])
 def test_a_mistake_is_told_in_one_sentence_before_any_work(
-    options: list[str], words: list[str], run: Run, job: Callable[..., list[str]], tmp_path: Path
+    options: list[str],
+    words: list[str],
+    run: Run,
+    job: Callable[..., list[str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setenv("FACEVERIFY_CACHE", f"{tmp_path}_cache")
     with_files(tmp_path)
     before = sorted(tmp_path.iterdir())
     filled = [option.replace("{}", str(tmp_path)) for option in options]

@@ -7,23 +7,24 @@ options that make a run small. A page goes on from what README's blocks made, as
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pytest
+import stand_ins
 from doc_commands import PAGES, ROOT, Command, blocks
 from e2e.harness import Ended, Run
+from weights_server import serving
 
+from faceverify.models import registry
 from faceverify.storage import open_location
 
 pytestmark = pytest.mark.timeout(1800)  # some twenty jobs in one test: a safety limit for a busy machine
-PHOTO = 96  # pixels; the detector that stands in knows this size
 
 # Placeholders of the pages, and inputs that lie where a test cannot put them.
 INPUTS = {
@@ -31,7 +32,7 @@ INPUTS = {
     "PHOTOS": "my_photos",
     "PAIRS": "pairs.csv",
     "MODEL": "mobilefacenet_y1.onnx",
-    "NAME": "mobilefacenet_y1",
+    "NAME": "mobilefacenet_foamliu",
     "FILE": "mobilefacenet.pt",
     "FILE.ckpt": "mobilefacenet.pt",
     "OUT.safetensors": "converted.safetensors",
@@ -56,6 +57,7 @@ NOT_RUN = {
     "source": "of the shell",
     "export": "of the shell",
     "ray": "needs a cloud or a job server",
+    "pip": "downloads",
 }
 
 
@@ -63,8 +65,6 @@ def skipped(command: Command) -> str:
     """Why a command is not run; empty if it is."""
     if not command.is_job:
         return NOT_RUN[command.program]
-    if command.program == "models" and command.arguments[0] == "fetch":
-        return "downloads, or takes a file of one SHA-256"
     if any("s3://" in word for word in command.words):
         return "workers of the session's cluster do not have the keys of the local S3 server: see the dry run below"
     return ""
@@ -85,9 +85,19 @@ def readers_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
         lines = [f"{a},{b},{int(a[:6] == b[:6])}" for a, b in zip(names, names[1:] + names[:1], strict=True)]
         lines += [f"{a},{b},{int(a[:6] == b[:6])}" for a, b in zip(names, names[5:] + names[:5], strict=True)]
         (home / name).write_text("\n".join(["photo_a,photo_b,label", *lines]) + "\n")
-    write_network(home)
-    write_detector(home / "face_detection_yunet_2026may.onnx")
+    published = stand_ins.write_mirror(home / "mirror")
+    shutil.copyfile(published["mobilefacenet_foamliu"], home / "mobilefacenet.pt")
+    card = json.loads((home / "mirror" / stand_ins.FACTS).read_text())["mobilefacenet_foamliu"]["card"]
+    (home / "mobilefacenet.pt.card.json").write_text(json.dumps(card))
+    shutil.copyfile(published["sface"], home / "mobilefacenet_y1.onnx")
     return home
+
+
+@pytest.fixture(scope="module")
+def mirror(readers_home: Path) -> Iterator[str]:
+    """The address of a mirror that has the stand-ins, in place of the publishers' own."""
+    with serving(readers_home / "mirror") as one:
+        yield one.address
 
 
 def draw_people(root: Path, persons: int, seed: int) -> None:
@@ -97,7 +107,7 @@ def draw_people(root: Path, persons: int, seed: int) -> None:
 
     drawn = root.parent / f"drawn{seed}"
     config = RenderedConfig(
-        persons=persons, photos_per_person=4, fakes_per_person=0, photo_size=PHOTO, difficulty=0.2, seed=seed
+        persons=persons, photos_per_person=4, fakes_per_person=0, photo_size=stand_ins.PHOTO, difficulty=0.2, seed=seed
     )
     for row in write(config, Location(str(drawn))).photos.to_pylist():
         target = root / f"p{row['person'][-5:]}" / Path(row["photo"]).name
@@ -107,79 +117,13 @@ def draw_people(root: Path, persons: int, seed: int) -> None:
     (next(root.iterdir()) / "broken.jpg").write_bytes(b"no picture")
 
 
-def write_network(home: Path) -> None:
-    """A small network of random weights, for PyTorch and for ONNX Runtime, each with its card."""
-    import torch
-
-    from faceverify.models import card
-    from faceverify.models.export import export_onnx
-    from faceverify.models.iresnet import iresnet
-
-    torch.manual_seed(0)
-    network = iresnet("tiny", 32).eval()
-    half = [127.5] * 3
-    described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=half, std=half, dim=32)
-    torch.save(network.state_dict(), home / "mobilefacenet.pt")
-    (home / "mobilefacenet.pt.card.json").write_text(described.to_json())
-    export_onnx(network, described, home / "mobilefacenet_y1.onnx")
-
-
-def write_detector(path: Path) -> None:
-    """A network with YuNet's inputs and outputs that finds one face in the middle of a photo of PHOTO pixels.
-
-    On the coarsest grid (3x3 cells) a convolution over ones with a border of zeros counts a cell's neighbours: nine in
-    the middle alone.
-    """
-    import onnx
-    from onnx import TensorProto, helper, numpy_helper
-
-    # Where the program draws eyes, nose and mouth corners, in cells of 32 pixels from the middle one.
-    points = np.array([[38, 45.5], [58, 45.5], [48, 57.5], [39.5, 65.6], [56.5, 65.6]]) / 32 - 1
-    box = [0.5, 0.55, np.log(60 / 32), np.log(70 / 32)]
-    nodes, constants, outputs = [], [], []
-
-    def constant(name: str, value: np.ndarray) -> str:
-        constants.append(numpy_helper.from_array(value, name))
-        return name
-
-    def branch(name: str, stride: int, source: str, bias: list[float], scale: float) -> None:
-        width = len(bias)
-        weight = constant(f"{name}_w", np.full((width, 1, 1, 1), scale, np.float32))
-        offset = constant(f"{name}_b", np.array(bias, np.float32))
-        nodes.append(helper.make_node("Conv", [source, weight, offset], [f"{name}_c"]))
-        nodes.append(helper.make_node("Clip", [f"{name}_c", low, high], [f"{name}_d"]))
-        nodes.append(helper.make_node("Transpose", [f"{name}_d"], [f"{name}_t"], perm=[0, 2, 3, 1]))
-        shape = constant(f"{name}_s", np.array([1, -1, width], np.int64))
-        nodes.append(helper.make_node("Reshape", [f"{name}_t", shape], [name]))
-        outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, [1, f"n{stride}", width]))
-
-    low, high = constant("low", np.float32(-10)), constant("high", np.float32(1))
-    for stride in (8, 16, 32):
-        cell = constant(f"cell{stride}", np.zeros((1, 3, stride, stride), np.float32))
-        one = constant(f"one{stride}", np.ones(1, np.float32))
-        nodes.append(helper.make_node("Conv", ["input", cell, one], [f"ones{stride}"], strides=[stride, stride]))
-        around = constant(f"around{stride}", np.ones((1, 1, 3, 3), np.float32))
-        nodes.append(helper.make_node("Conv", [f"ones{stride}", around], [f"count{stride}"], pads=[1] * 4))
-        seen = stride == 32
-        branch(f"cls_{stride}", stride, f"count{stride}", [-8.0 if seen else 0.0], 1.0 if seen else 0.0)
-        branch(f"obj_{stride}", stride, f"count{stride}", [1.0], 0.0)
-        branch(f"bbox_{stride}", stride, f"count{stride}", box, 0.0)
-        branch(f"kps_{stride}", stride, f"count{stride}", points.ravel().tolist(), 0.0)
-    order = {
-        name: place for place, name in enumerate(f"{k}_{s}" for k in ("cls", "obj", "bbox", "kps") for s in (8, 16, 32))
-    }
-    outputs.sort(key=lambda output: order[output.name])
-    picture = helper.make_tensor_value_info("input", TensorProto.FLOAT, [1, 3, "height", "width"])
-    graph = helper.make_graph(nodes, "detector", [picture], outputs, constants)
-    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
-
-
 def test_the_detector_that_stands_in_finds_the_face(readers_home: Path) -> None:
     import cv2
 
     from faceverify.align import AlignConfig, build
 
-    aligner = build(AlignConfig(method="yunet", weights=str(readers_home / "face_detection_yunet_2026may.onnx")))
+    [weights] = (readers_home / "mirror" / "yunet").iterdir()
+    aligner = build(AlignConfig(method="yunet", weights=str(weights)))
     photos = [
         cv2.imread(str(path)) for path in sorted(readers_home.glob("people/*/*.jpg")) if "broken" not in path.name
     ]
@@ -188,18 +132,30 @@ def test_the_detector_that_stands_in_finds_the_face(readers_home: Path) -> None:
 
 
 @pytest.fixture
-def follow(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path, Command], Ended | None]:
-    """follow(home, command): what a reader does who types it in `home`; None if it is one of NOT_RUN."""
+def follow(
+    run: Run, readers_home: Path, mirror: str, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Path, Command], Ended | None]:
+    """follow(home, command): what a reader does who types it in `home`; None if it is one of NOT_RUN.
+
+    The cache is the reader's own, and empty at first; what fills it is what the pages say.
+    """
+    known = stand_ins.entries_with(readers_home / "mirror" / stand_ins.FACTS)
 
     def one(home: Path, command: Command, anywhere: bool = False) -> Ended | None:
         if skipped(command) and not anywhere:
             return None
         monkeypatch.chdir(home)
+        monkeypatch.setenv("FACEVERIFY_CACHE", str(home / "cache"))
+        monkeypatch.setenv("FACEVERIFY_MIRROR", mirror)
+        monkeypatch.setattr(registry, "entries", lambda: known)
         arguments = [INPUTS.get(word, word) for word in command.arguments]
-        more = SIZES.get(command.program, ()) if "--html" not in arguments and "best.yaml" not in arguments[0] else ()
+        given = "--html" in arguments or "best.yaml" in " ".join(arguments[:1])
+        more = () if given else SIZES.get(command.program, ())
         ended = run(command.program, *arguments, *more)
         done = (0, 4, 5) if command.program == "verify" else (0,)  # the network that stands in may refuse anybody
         assert ended.code in done, f"{command}\n{ended.out}{ended.err}"
+        if command.into:
+            (home / command.into).write_text(ended.out)
         if command.program == "review":
             decide(home / "runs" / "clean")
         return ended
@@ -268,7 +224,7 @@ def test_readme(after_readme: Path) -> None:
     assert [row["decided_by"] for row in decided if row["reason"] == "reviewer"] == ["anna"]
     kinds = pq.read_table(runs / "pairs" / "pairs")["kind"].value_counts().to_pylist()
     assert {row["values"] for row in kinds} == {"genuine", "impostor", "deepfake"}
-    jobs = {command.program for command in README if not skipped(command)} - {"review"}
+    jobs = {command.program for command in README if not skipped(command)} - {"review", "models", "config", "verify"}
     assert check_manifests(runs) == jobs and len(jobs) == 10
 
 
@@ -344,7 +300,9 @@ def test_commands_on_s3_are_checked(command: Command, follow: Callable, readers_
             pq.write_table(pacsv.read_csv(readers_home / "pairs.csv"), sink)
             target.write_bytes(sink.getvalue().to_pybytes())
         else:
-            name = "mobilefacenet_y1.onnx" if option == "--model" else "face_detection_yunet_2026may.onnx"
-            target.write_bytes((readers_home / name).read_bytes())
+            name = "sface" if option == "--model" else "yunet"
+            [weights] = (readers_home / "mirror" / name).iterdir()
+            target.write_bytes(weights.read_bytes())
+    follow(readers_home, Command(command.page, ("faceverify", "models", "fetch", "yunet", "sface")))
     ended = follow(readers_home, Command(command.page, (*words, "--dry-run")), anywhere=True)
     assert "Dry run: all that can be checked beforehand is in order" in ended.out

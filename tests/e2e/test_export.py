@@ -182,7 +182,7 @@ def test_mistakes(run: Run, people: People, material: Material, tiny: Path, tmp_
     copied = tmp_path / "copied"
     copied.mkdir()
     (copied / WEIGHTS).write_bytes((material.best / WEIGHTS).read_bytes())
-    run(*wrong(copied)).refused(2, "model.safetensors has no model card", "ray_jobs.models card")
+    run(*wrong(copied)).refused(2, "model.safetensors has no model card", "faceverify models card")
     (copied / CARD).write_text(TINY.to_json().replace('"tiny"', '"ir_50"'))
     run(*wrong(copied)).refused(2, "does not fit the architecture ir_50", "those of tiny with 64 dimensions")
     (copied / CARD).write_text(TINY.to_json())

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from e2e.harness import ONE_WORKER, People, Run
-from e2e.test_doc_commands import write_detector
+from stand_ins import write_detector
 
 from faceverify import Verifier
 from faceverify.storage import open_location

@@ -148,7 +148,8 @@ def test_a_scale_that_no_network_is_fed_is_refused_with_what_it_does(mean, std, 
 
 def test_every_registered_card_is_plausible():
     for entry in registry.entries().values():
-        card.check_scale(entry.card, entry.card.name)
+        if entry.card is not None:
+            card.check_scale(entry.card, entry.card.name)
 
 
 def test_huge_and_nested_cards_are_refused_in_a_few_words():

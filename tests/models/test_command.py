@@ -1,6 +1,7 @@
-"""`python -m ray_jobs.models`: what a user types and reads."""
+"""`faceverify models`: what a user types and reads."""
 
 import argparse
+import importlib
 import json
 import subprocess
 import sys
@@ -8,10 +9,14 @@ import sys
 import pytest
 import torch
 
+from faceverify.align import AlignConfig
 from faceverify.errors import UserError
-from faceverify.models import checkpoints, load_engine
+from faceverify.models import checkpoints, load_engine, registry
 from faceverify.models.card import card_path
 from ray_jobs import models
+from ray_jobs.embed import EmbedConfig
+from ray_jobs.fetching import CLASSES, named_by, told
+from ray_jobs.wanted import wanted
 
 
 @pytest.fixture
@@ -34,14 +39,132 @@ def test_help_shows_examples_and_loads_nothing(command):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     if command:
-        assert f"python -m ray_jobs.models {command[0]}" in done.stdout.split("examples:")[1]
+        assert f"faceverify models {command[0]}" in done.stdout.split("examples:")[1]
 
 
-def test_list_names_every_model_with_its_licence(run):
+def test_list_tells_every_network_whether_commercial_use_is_allowed_and_fits_a_terminal(run):
     code, out, _ = run("list")
-    assert code == 0
-    for word in ("mobilefacenet_y1", "cvlface_adaface_ir101_webface12m", "non-commercial", "not fetched", "by hand"):
-        assert word in out
+    assert code == 0 and max(map(len, out.splitlines())) <= 120
+    rows = {line.split()[0]: line for line in out.splitlines() if line.startswith("  ")}
+    for entry in registry.entries().values():
+        row = rows[entry.name]
+        assert f" {entry.commercial} " in row and row.endswith(entry.licence)
+        assert ("not fetched" if entry.fetchable else "by hand") in row
+    marked = {name for name, row in rows.items() if row.split()[1] == "*"}
+    assert marked == {"yunet", "scrfd_2.5g", "retinaface_mobilenet0.25", "mtcnn", "dfa_mobilenet", "sface"}
+
+
+def test_list_and_show_tell_what_has_been_fetched(run, shared_data):
+    assert run("show", "yunet_2026may")[1].endswith("in the cache: no\n")
+    assert run("fetch", "yunet_2026may", "--from", shared_data / "models/face_detection_yunet_2026may.onnx")[0] == 0
+    row = next(line for line in run("list")[1].splitlines() if line.startswith("  yunet_2026may"))
+    assert " fetched " in row and "not fetched" not in row
+    assert run("show", "yunet_2026may")[1].endswith("yunet_2026may/face_detection_yunet_2026may.onnx\n")
+
+
+def test_show_tells_a_threshold_that_others_published(run):
+    code, out, _ = run("show", "sface")
+    assert code == 0 and "threshold 0.363: published by OpenCV's model zoo" in out and "not measured here" in out
+
+
+@pytest.fixture
+def configs(tmp_path, monkeypatch):
+    """A folder of a user's, and downloads off: what is named first is what would be fetched first."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FACEVERIFY_OFFLINE", "1")
+    for name, text in (
+        ("score.yaml", ""),
+        ("score_scrfd.yaml", "align: {method: scrfd}"),
+        ("align_none.yaml", "align: {method: none}"),
+        ("finetune.yaml", "start: mobilefacenet_foamliu"),
+        ("clean.yaml", ""),
+        ("mine.yaml", ""),
+    ):
+        (tmp_path / name).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["score.yaml"], ["yunet", "sface"]),
+        (["score.yaml", "--model", "w600k_r50", "--align.weights", "yunet_2026may"], ["yunet_2026may", "w600k_r50"]),
+        (["score.yaml", "--model", "own.onnx", "--align.weights", "own_detector.onnx"], []),
+        (["score_scrfd.yaml"], ["scrfd_2.5g", "sface"]),
+        (["score_scrfd.yaml", "--align.weights", "scrfd_10g"], ["scrfd_10g", "sface"]),
+        (["score.yaml", "--embeddings", "runs/embeddings"], []),
+        (["align_none.yaml"], []),
+        (["finetune.yaml"], ["mobilefacenet_foamliu"]),
+        (["clean.yaml"], []),
+    ],
+)
+def test_what_a_configuration_needs(arguments, names, configs, run):
+    assert named_by(arguments) == names
+    code, out, err = run("fetch", "--for", *arguments)
+    assert (code, "needs no published network" in out) == ((2, False) if names else (0, True))
+    assert not names or f"fetch {names[0]} --from FILE" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "give a configuration file"),
+        (["mine.yaml"], "call it by its job, such as score_mine.yaml"),
+        (["score.yaml", "--align.weights", "sface"], "'sface' is a recogniser"),
+        (["score_none.yaml"], "no configuration file 'score_none.yaml'"),
+    ],
+)
+def test_a_configuration_that_does_not_tell_is_refused(arguments, said, configs, run):
+    code, _, err = run("fetch", "--for", *arguments)
+    assert code == 2 and said in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("job", "config", "names"),
+    [
+        ("score", {"photos": "p"}, ["yunet", "sface"]),
+        ("align", {"align": AlignConfig(method="mtcnn")}, ["mtcnn"]),
+        ("embed", {}, ["sface"]),
+        ("train", {"start": "mobilefacenet_foamliu"}, ["mobilefacenet_foamliu"]),
+        ("train", {"start": "runs/train"}, []),
+        ("export", {"checkpoint": "mobilefacenet_foamliu"}, ["mobilefacenet_foamliu"]),
+        ("pipeline", {}, ["yunet"]),
+        ("pipeline", {"embed": EmbedConfig(model="sface")}, ["yunet", "sface"]),
+    ],
+)
+def test_what_each_job_needs(job, config, names):
+    config_class = getattr(importlib.import_module(f"ray_jobs.{job if job != 'pipeline' else 'recipe'}"), CLASSES[job])
+    assert wanted(job, config_class(**config)) == names
+
+
+@pytest.mark.parametrize(
+    ("job", "options"),
+    [
+        ("score", ["--photos", "none", "--pairs", "none.csv", "--out", "runs"]),
+        ("embed", ["--faces", "none", "--out", "runs"]),
+        ("align", ["--photos", "none", "--out", "runs"]),
+    ],
+)
+def test_missing_weights_are_told_before_anything_else(job, options, cache_folder, capsys, monkeypatch):
+    """Before the other inputs, of which there is none either."""
+    names = {"score": "yunet sface", "embed": "sface", "align": "yunet"}[job]
+    monkeypatch.setattr("sys.argv", [job, *options])
+    assert importlib.import_module(f"ray_jobs.{job}").main() == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1
+    assert f"not in the cache {cache_folder}: run `faceverify models fetch {names}`." in err
+
+
+@pytest.mark.parametrize(
+    ("done", "whole", "line"),
+    [(12_345_678, 38_700_000, "12.3 of 38.7 MB, 32%"), (1_500_000, None, "1.5 MB")],
+)
+def test_the_line_of_progress(done, whole, line):
+    assert told(done, whole) == line
+
+
+def test_a_detector_is_no_model_and_says_where_it_belongs(cache_folder):
+    with pytest.raises(UserError, match=r"'yunet' is a detector, which `--align\.weights` takes"):
+        load_engine("yunet")
 
 
 def test_lightning_checkpoint_to_engine(run, tiny, faces, tmp_path):
@@ -65,7 +188,7 @@ def test_fetch_without_a_published_hash_prints_the_computed_one(run, tmp_path, i
     path = tmp_path / "r18.safetensors"
     checkpoints.save({f"model.{k}": v for k, v in ir_weights("ir_18").items()}, path)
     code, out, _ = run("fetch", "adaface_ir18_casia", "--from", path)
-    assert code == 0 and "could not be verified" in out
+    assert code == 0 and "none is published: that of the first file is kept" in out
     assert load_engine("adaface_ir18_casia").card.sha256 in out
     code, out, _ = run("show", "adaface_ir18_casia")
     assert '"colour": "BGR"' in out
@@ -116,14 +239,9 @@ def test_an_unknown_network_needs_its_name(run, tmp_path):
 
 
 def test_no_network_is_code_3(run, monkeypatch):
-    import urllib.request
-
-    def fails(*args, **kwargs):
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(urllib.request, "urlopen", fails)
+    monkeypatch.setenv("FACEVERIFY_MIRROR", "http://127.0.0.1:9")  # nobody listens on the discard port
     code, _, err = run("fetch", "cvlface_adaface_ir18_casia")
-    assert code == 3 and "no route to host" in err and "--from FILE" in err and err.count("\n") == 1
+    assert code == 3 and "Connection refused" in err and "--from FILE" in err and err.count("\n") == 1
 
 
 def test_an_implausible_card_is_refused_however_it_was_written(run, tiny, faces, tmp_path):

@@ -20,7 +20,7 @@ def weights(tiny, tmp_path):
 
 
 def test_without_a_card_the_file_is_refused_with_the_recipe(weights):
-    with pytest.raises(UserError, match=r"no model card.*ray_jobs\.models card .*--colour"):
+    with pytest.raises(UserError, match=r"no model card.*faceverify models card .*--colour"):
         files.card_of(weights)
 
 

@@ -1,0 +1,70 @@
+"""What is known of a published weights file: the types of the registry's entries. The entries are data elsewhere."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from faceverify.models.card import ModelCard
+
+Kind = Literal["recogniser", "detector"]
+Commercial = Literal["yes", "no", "unclear"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Archive:
+    """A zip file that holds a published file."""
+
+    member: str
+    """Name of the file in it, in whatever folder."""
+    size: int
+    """Bytes of the zip file."""
+    sha256: str
+    """Of the zip file, in hexadecimal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PublishedFile:
+    """One file of a published network."""
+
+    name: str
+    """What it is called in the cache and at a mirror."""
+    url: str | None
+    """Its https address, or that of the zip file it is in; null if it has to be fetched by hand."""
+    size: int | None = None
+    """Bytes, where they are known."""
+    sha256: str | None = None
+    """In hexadecimal; null where none has been published or measured."""
+    archive: Archive | None = None
+    """The zip file at `url`, if it is in one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """A published network."""
+
+    name: str
+    """What a user calls it."""
+    kind: Kind
+    """recogniser: `--model NAME`; detector: `--align.weights NAME`."""
+    method: str = ""
+    """Of a detector: the `align.method` that reads it."""
+    files: tuple[PublishedFile, ...]
+    """One; three of mtcnn."""
+    licence: str
+    """Of the weights, in plain words."""
+    commercial: Commercial
+    """Whether that allows commercial use; unclear where none is stated for the file itself, or where the publisher
+    refers to the terms of the training data."""
+    source: str
+    """Who published it, for people."""
+    card: "ModelCard | None" = None
+    """Of a recogniser: how it is fed; its `sha256` is that of the file."""
+    published_threshold: float | None = None
+    """A cosine at which its publisher says two faces are one person's. Not measured by this project."""
+    threshold_source: str = ""
+    """Who published that threshold, and where."""
+
+    @property
+    def fetchable(self) -> bool:
+        """Whether all its files have an address."""
+        return all(file.url for file in self.files)
