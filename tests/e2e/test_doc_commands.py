@@ -264,11 +264,16 @@ def read(page: str, follow: Callable, home: Path) -> None:
         if command.program in LONG:
             follow(home, replace(command, words=(*command.words, "--dry-run")))
             continue
-        of_readme = command.words in {one.words for one in README} or "--resume" in command.words
+        of_readme = essence(command) in map(essence, README) or "--resume" in command.words
         if "--out" in command.words and not of_readme:
             shutil.rmtree(home / command.words[command.words.index("--out") + 1], ignore_errors=True)
         follow(home, command)
     check_manifests(home / "runs")
+
+
+def essence(command: Command) -> tuple[str, ...]:
+    """A command without what changes nothing: how the program is called, and a configuration that holds the defaults."""
+    return (command.program, *(word for word in command.arguments if not word.startswith("configs/")))
 
 
 @pytest.mark.thorough
