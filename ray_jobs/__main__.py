@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from faceverify.program import started_as
+from ray_jobs.quick_help import answer, asked_for
 from ray_jobs.signals import quiet_when_unread
 
 JOBS = {
@@ -36,9 +37,11 @@ def main() -> int:
     job = sys.argv[1] if len(sys.argv) > 1 else ""
     if job not in JOBS:
         return quiet_when_unread(lambda: _usage(job))
-    module = importlib.import_module(f"ray_jobs.{job}")
     if (script := Path(sys.argv[0]).name) == "faceverify":
         started_as(script)
+    if asked_for(sys.argv[2:]) and (code := answer(job, sys.argv[2:])) is not None:
+        return code
+    module = importlib.import_module(f"ray_jobs.{job}")
     sys.argv = [module.__file__ or job, *sys.argv[2:]]
     return module.main()
 

@@ -62,7 +62,7 @@ class AugmentConfig:
     """At most so many times the difference to a blurred copy is added; above 0, at most 5."""
 
     def __post_init__(self) -> None:
-        for kind, _ in STEPS:
+        for kind in KINDS:
             value = getattr(self, kind)
             if not 0 <= value <= 1:
                 raise UserError(f"augment.{kind} is {value}: give a probability from 0 to 1.")
@@ -83,17 +83,35 @@ _ABOVE_ZERO = {
 _WHOLE = {"low_resolution_side": (4, 111), "jpeg_quality": (1, 95)}
 
 # In the order in which they happen to a photo: the scene, the lens, the sensor, the file.
-STEPS: tuple[tuple[str, Callable[[np.ndarray, AugmentConfig, np.random.Generator], np.ndarray]], ...] = (
-    ("flip", lambda face, _config, _rng: corruptions.flip(face)),
-    ("shake", lambda face, config, rng: corruptions.shake(face, config.shake_strength, rng)),
-    ("rotation", lambda face, config, rng: corruptions.rotation(face, config.rotation_degrees, rng)),
-    ("occlusion", lambda face, config, rng: corruptions.occlusion(face, config.occlusion_share, rng)),
-    ("light", lambda face, config, rng: corruptions.light(face, config.light_strength, rng)),
-    ("blur", lambda face, config, rng: corruptions.blur(face, config.blur_sigma, rng)),
-    ("low_resolution", lambda face, config, rng: corruptions.low_resolution(face, config.low_resolution_side, rng)),
-    ("sharpening", lambda face, config, rng: corruptions.sharpening(face, config.sharpening_amount, rng)),
-    ("noise", lambda face, config, rng: corruptions.noise(face, config.noise_sigma, rng)),
-    ("jpeg", lambda face, config, rng: corruptions.jpeg(face, config.jpeg_quality, rng)),
+KINDS = (
+    "flip",
+    "shake",
+    "rotation",
+    "occlusion",
+    "light",
+    "blur",
+    "low_resolution",
+    "sharpening",
+    "noise",
+    "jpeg",
+)
+STEPS: tuple[tuple[str, Callable[[np.ndarray, AugmentConfig, np.random.Generator], np.ndarray]], ...] = tuple(
+    zip(
+        KINDS,
+        (
+            lambda face, _config, _rng: corruptions.flip(face),
+            lambda face, config, rng: corruptions.shake(face, config.shake_strength, rng),
+            lambda face, config, rng: corruptions.rotation(face, config.rotation_degrees, rng),
+            lambda face, config, rng: corruptions.occlusion(face, config.occlusion_share, rng),
+            lambda face, config, rng: corruptions.light(face, config.light_strength, rng),
+            lambda face, config, rng: corruptions.blur(face, config.blur_sigma, rng),
+            lambda face, config, rng: corruptions.low_resolution(face, config.low_resolution_side, rng),
+            lambda face, config, rng: corruptions.sharpening(face, config.sharpening_amount, rng),
+            lambda face, config, rng: corruptions.noise(face, config.noise_sigma, rng),
+            lambda face, config, rng: corruptions.jpeg(face, config.jpeg_quality, rng),
+        ),
+        strict=True,
+    )
 )
 # The number of a kind's random stream: its place among the fields, so that a kind that is added changes no other.
 _STREAMS = {field.name: number for number, field in enumerate(fields(AugmentConfig))}

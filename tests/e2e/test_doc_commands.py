@@ -272,7 +272,7 @@ def read(page: str, follow: Callable, home: Path) -> None:
 
 
 def essence(command: Command) -> tuple[str, ...]:
-    """A command without what changes nothing: how the program is called, and a configuration that holds the defaults."""
+    """A command without what changes nothing: how the program is called, and a file that holds the defaults."""
     return (command.program, *(word for word in command.arguments if not word.startswith("configs/")))
 
 
