@@ -20,6 +20,7 @@ CLASSES = {
     "export": "ExportConfig",
     "pipeline": "RecipeConfig",
     "score": "ScoreConfig",
+    "all_pairs": "AllPairsConfig",
     "train": "TrainConfig",
     "tune": "TuneConfig",
 }
