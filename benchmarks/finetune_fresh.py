@@ -1,6 +1,6 @@
 """Fine-tuning for minutes on a GPU with fakes that never come twice: does that stop them, and what does it cost?
 
-As `finetune_lfw`: the same start, people and test; but every fake is new, every real photo is cut out anew each time,
+As `finetune_lfw`: the same start, people and test; but every fake is new, every real photo is cut out again each time,
 and a step has hundreds of pairs. Training needs neither Ray nor more than a list of photos, so it runs where only
 PyTorch is:
 

@@ -1,4 +1,4 @@
-"""Crops to learn from that are made while a training runs: real photos cut out anew, fakes that never come twice.
+"""Crops to learn from that are made while a training runs: real photos cut out again, fakes that never come twice.
 
 Processes fill one block of shared memory chunk by chunk. What is in a place depends on the seed and the place alone, so
 the number of processes changes nothing but the time.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def forget_peak() -> int:
-    """Let this process's peak start anew; returns its resident bytes now."""
+    """Let this process's peak start again; returns its resident bytes now."""
     Path("/proc/self/clear_refs").write_text("5")
     return _field("/proc/self/status", "VmRSS:")
 

@@ -2,7 +2,7 @@
 
 The reference (Al-Nator/Kryptonite-ML-Challenge, train/generate_pairs.py) is written here from what it does: all genuine
 pairs; for each of them one pair with a photo of a random other person, for which it lists all other people who have
-photos and the paths of both persons' photos anew; all pairs with fakes; then each negative kind is cut to half. The
+photos and the paths of both persons' photos again; all pairs with fakes; then each negative kind is cut to half. The
 second rival is the same without the lists, which are all that makes it quadratic.
 """
 

@@ -40,7 +40,7 @@ class JobConfig:
     out: str = ""
     """Folder for the output, local or s3://bucket/key. Required."""
     overwrite: bool = False
-    """Delete what an earlier run left in `out` and start anew."""
+    """Delete what an earlier run left in `out` and start again."""
     dry_run: bool = False
     """Check everything, print the plan, and stop before work starts."""
     workers: int = 0

@@ -17,7 +17,7 @@ class FaceverifyError(Exception):
 
 
 class UserError(FaceverifyError):
-    """A mistake that the user can mend; the text is one sentence and is shown without a traceback."""
+    """A mistake that the user can fix; the text is one sentence and is shown without a traceback."""
 
 
 class AnotherRun(UserError):

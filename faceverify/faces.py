@@ -194,7 +194,7 @@ def _check_storage(refused: list[BadData], photos: int) -> None:
     """Stop where a whole shard cannot be read: then the storage is at fault, and rejects would be for ever."""
     if photos >= OUTAGE_PHOTOS and [fault.reason for fault in refused] == [Reason.UNREADABLE] * photos:
         raise PlatformError(
-            f"none of {photos} photos could be read ({refused[0].detail}); mend the storage, or give the workers "
+            f"none of {photos} photos could be read ({refused[0].detail}); fix the storage, or give the workers "
             "credentials for it, and run the same command again, it goes on from here."
         )
 

@@ -55,7 +55,7 @@ class RecipeConfig(JobConfig):
     """The two-stage recipe: raw folders in, a fine-tuned network and a scored test set out."""
 
     redo: str = ""
-    """Name of a step that is made anew, with all that follow it."""
+    """Name of a step that is made again, with all that follow it."""
     pretraining: PretrainingConfig = field(default_factory=PretrainingConfig)
     ingest: IngestConfig = field(default_factory=IngestConfig)
     """The set to fine-tune on."""

@@ -259,7 +259,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
 
 
 def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePlan:
-    """Cut pairs and photos into shards (done anew if it was interrupted)."""
+    """Cut pairs and photos into shards (done again if it was interrupted)."""
     for name in ("pairs", "photos"):
         (folder.work / name).delete()
     cut = config.pairs_per_shard, config.photos_per_shard

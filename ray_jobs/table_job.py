@@ -126,7 +126,7 @@ class TableJob:
         folder.finish({**facts, **counts, "seconds": seconds})
 
     def _cut(self, folder: RunFolder) -> dict[str, Any]:
-        """Write the input shards (anew, if that was interrupted)."""
+        """Write the input shards (again, if that was interrupted)."""
         (folder.work / "input").delete()
         count = 0
 

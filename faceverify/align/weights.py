@@ -84,7 +84,7 @@ def read_file(config: AlignConfig, location: Location) -> tuple[bytes, str]:
     try:
         data = location.read_bytes()
     except BadData as fault:
-        raise UserError(f"align.weights {location} cannot be read ({fault}): mend that or copy it.") from None
+        raise UserError(f"align.weights {location} cannot be read ({fault}): fix that or copy it.") from None
     digest = hashlib.sha256(data).hexdigest()
     if (name := name_of(config)) and digest not in cache.expected(name).values():
         raise UserError(

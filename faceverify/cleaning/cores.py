@@ -32,7 +32,7 @@ class Cores:
 
 
 def find_cores(units: np.ndarray, person: np.ndarray, links: np.ndarray, lines: Thresholds) -> Cores:
-    """Choose and mend the main component of every person.
+    """Choose and fix the main component of every person.
 
     Args:
         units: [N, D] float32, unit vectors of real photos.

@@ -73,7 +73,7 @@ def begin(target: Location, digest: str) -> RunFolder:
 
 
 def plan_copies(folder: RunFolder, photos: list[Location]) -> int:
-    """Cut the cleaned photos into shards (anew, if that was interrupted); returns how many."""
+    """Cut the cleaned photos into shards (again, if that was interrupted); returns how many."""
     noted = folder.noted("cut")
     if noted is None:
         (folder.work / "input").delete()

@@ -53,7 +53,7 @@ def photo_rows(rows: Shard, verdicts: Verdicts, world: World) -> pa.Table:
     photos = photos.drop_columns([field.name for field in ADDED if field.name in photos.column_names])
     goes_to = pa.array([verdicts.goes_to[row] for row in on], pa.string())
     photos = photos.set_column(photos.schema.get_field_index("person"), photos.schema.field("person"), goes_to)
-    known = pc.index_in(goes_to, world.names)  # not a person whom a reviewer has named anew
+    known = pc.index_in(goes_to, world.names)  # not a person whom a reviewer has named again
     split = pc.if_else(pc.is_valid(known), world.splits.take(known), photos["split"].combine_chunks())
     photos = photos.set_column(photos.schema.get_field_index("split"), photos.schema.field("split"), split)
     added = (first, pa.array([_provenance(verdicts, row) for row in on.tolist()], pa.string()))

@@ -54,7 +54,7 @@ def make_plan(
     work: Location,
     photos_per_shard: int,
 ) -> CleanPlan:
-    """Stream the photos twice and the embeddings once, and write the shards (anew, if that was interrupted).
+    """Stream the photos twice and the embeddings once, and write the shards (again, if that was interrupted).
 
     Args:
         photos: files of the photos table.
@@ -139,7 +139,7 @@ class PhotoIndex:
             if person != decision.person:
                 raise UserError(
                     f"{said} is of '{person}' here, but of '{decision.person}' there; nothing was applied: was the "
-                    "table made anew since the review?"
+                    "table made again since the review?"
                 )
 
     def routed_photos(self, files: list[Location], shard_of: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:

@@ -103,7 +103,7 @@ def _grouped(seen: Seen) -> np.ndarray:
 
 
 def settle(cores: Cores, person: np.ndarray, chosen: dict[int, int]) -> Cores:
-    """Make the component chosen for a tied person (`Relations.chosen`) its main one; `own` is then to be made anew."""
+    """Make the component chosen for a tied person (`Relations.chosen`) its main one; `own` is then to be made again."""
     component, tied = cores.component.copy(), cores.tied.copy()
     for number in np.unique(person[cores.tied]):
         if int(number) in chosen:

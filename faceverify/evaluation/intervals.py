@@ -1,6 +1,6 @@
 """95 % intervals by bootstrap over persons, for error rates of pairs that share people.
 
-Pairs are not independent: a person who is hard to recognise spoils all of his pairs at once. Drawing pairs anew would
+Pairs are not independent: a person who is hard to recognise spoils all of his pairs at once. Drawing pairs again would
 pretend otherwise and give intervals that are too narrow. So persons are drawn, n of n with replacement, and a pair
 counts as often as its persons were drawn: count(a) * count(b) for two different persons, count(a) for a pair within one
 person. This is the vertex bootstrap of Snijders & Borgatti (Connections 22(2), 1999), examined for 1:1 face matching by
@@ -123,7 +123,7 @@ def binned_eer(tpr: np.ndarray, fmr: np.ndarray) -> float:
 
 
 def binned_fnmr_at_fmr(tpr: np.ndarray, fmr: np.ndarray, target: float) -> float:
-    """`metrics.fnmr_at_fmr` from the accepted shares of both classes at every edge; the threshold is drawn anew."""
+    """`metrics.fnmr_at_fmr` from the accepted shares of both classes at every edge; the threshold is drawn again."""
     if np.isnan(tpr[0]) or np.isnan(fmr[0]):
         return float("nan")
     kept = np.flatnonzero(fmr <= target)

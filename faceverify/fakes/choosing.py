@@ -35,7 +35,7 @@ class Choice:
 
 
 def wanted_of(crowd: Crowd, persons: range, per_person: int, turn: int, generators: int) -> list[Wanted]:
-    """The fakes of some persons that fall to one of the generators, which take turns; who begins is drawn by lot.
+    """The fakes of some persons that fall to one of the generators, which take turns; who begins is drawn at random.
 
     Args:
         crowd: of `gather`.
@@ -60,8 +60,8 @@ def seed_of(crowd: Crowd, wanted: Wanted) -> int:
 def choose(crowd: Crowd, wanted: Wanted, needs: Description, candidates: int) -> Choice:
     """Choose the photos of one fake.
 
-    A person's photos take turns. The target is the one of some photos of other people of the split, drawn by lot, whose
-    pose is nearest to that of the (first) source; a face that would have to be enlarged counts as less near.
+    A person's photos take turns. The target is the one of some photos of other people of the split, drawn at random,
+    whose pose is nearest to that of the (first) source; a face that would have to be enlarged counts as less near.
 
     Args:
         crowd: of `gather`.

@@ -5,7 +5,7 @@ The published recipe: colours and sharpness of one copy are changed, the source 
 is bent, blurred, and weakened by a random factor. Two things differ. The photo around the face is always the untouched
 copy: the recipe alters it half of the time and takes the altered copy for the real one too, but here the real photo is
 a file. And lengths are shares of the face, not pixels of a crop of fixed size. Third, a blend that changed next to
-nothing is drawn anew: the file would be a real photo under the label of a fake.
+nothing is drawn again: the file would be a real photo under the label of a fake.
 """
 
 import cv2

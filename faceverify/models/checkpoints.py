@@ -175,7 +175,7 @@ def check(checkpoint: Checkpoint, card: ModelCard) -> Fit:
     if colour and colour != card.colour:
         raise UserError(
             f"{checkpoint.path} is in the {container} container, whose weights take {colour}, but its model "
-            f"card says {card.colour}; write the card anew with --colour {colour}."
+            f"card says {card.colour}; write the card again with --colour {colour}."
         )
     return found
 

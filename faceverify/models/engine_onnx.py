@@ -42,7 +42,7 @@ class OnnxEngine(Engine):
                 f"provider is '{config.provider}', but ONNX Runtime could not start it and fell back to {used}; "
                 "install its libraries or set provider to 'auto'."
             )
-        # Some graphs take one batch size only, and TensorRT compiles anew for each size: such batches are filled up.
+        # Some graphs take one batch size only, and TensorRT compiles again for each size: such batches are filled up.
         self._fixed = batch or (config.batch_size if used == PROVIDERS["tensorrt"] else None)
         # Small networks wait for memory: one core takes 2.6 ms per face of MobileFaceNet y1 in twos, 2.8 in eights.
         small = path.stat().st_size < SMALL_NETWORK
@@ -155,7 +155,7 @@ def _ports(session: ort.InferenceSession, card: ModelCard, path: Path) -> tuple[
         seen = ", ".join(f"{i.name} {i.type} {i.shape}" for i in inputs)
         raise UserError(
             f"{path} must take one float picture [N, 3, {card.input_size[0]}, {card.input_size[1]}] as its model card "
-            f"says, but takes {seen}; correct the card or export the network anew."
+            f"says, but takes {seen}; correct the card or export the network again."
         )
     found = [o.name for o in outputs if _fits(o.shape, (card.dim,))]
     if len(found) != 1:

@@ -101,7 +101,7 @@ def _check_sha256(card: ModelCard, sha256: str, where: str) -> None:
     if card.sha256 not in (None, sha256):
         raise UserError(
             f"The model card {where} is of a file with SHA-256 {card.sha256}, but the file has {sha256}; one of "
-            "the two was replaced: fetch the weights again or write the card anew."
+            "the two was replaced: fetch the weights again or write the card again."
         )
 
 

@@ -96,7 +96,7 @@ def _check_once(photos: pa.ChunkedArray) -> None:
 def _splits(
     column: pa.Array, names: pa.Array, start: np.ndarray, keys: np.ndarray, can_match: np.ndarray, share: float
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numbers [P] and names of the splits: those that are given, else `val` for a share drawn by lot."""
+    """Numbers [P] and names of the splits: those that are given, else `val` for a share drawn at random."""
     encoded = column.dictionary_encode()
     given = encoded.dictionary.to_pylist()
     codes = pc.fill_null(encoded.indices.cast(pa.int64()), -1).to_numpy()

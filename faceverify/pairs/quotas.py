@@ -20,7 +20,7 @@ class Quotas:
 
 
 def quotas(people: People, rebalance: bool, deepfakes_per_impostor: int = 1) -> Quotas:
-    """Half of a person's genuine pairs for each other kind; odd halves are settled by lot, evenly over a split.
+    """Half of a person's genuine pairs for each other kind; odd halves are settled at random, evenly over a split.
 
     Args:
         people: whom to pair.
@@ -75,7 +75,7 @@ def _possible(wanted: np.ndarray, possible: np.ndarray, keys: np.ndarray, rebala
         return possible
     exact = spare * (missing / spare.sum())
     extra = np.minimum(exact.astype(np.int64), spare)
-    # Largest remainders first, then by lot.
+    # Largest remainders first, then at random.
     order = np.lexsort((bits(keys, _SPARE), extra - exact))
     order = order[spare[order] > extra[order]]
     extra[order[: missing - extra.sum()]] += 1

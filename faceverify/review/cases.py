@@ -56,7 +56,7 @@ class Cases:
             self._file = pa.ipc.open_file(pa.memory_map(copy))
         self.position = {summary.person: number for number, summary in enumerate(self.summaries)}
         if len(self.position) < len(self.summaries):
-            raise UserError(f"table: {files[0].parent} has a person with two cases; make it anew with clean.")
+            raise UserError(f"table: {files[0].parent} has a person with two cases; make it again with clean.")
         self._lock = threading.Lock()  # requests are answered by several threads
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ def choose(
     seed: int,
     remedy: Callable[[], str] = any_faces,
 ) -> Pairs:
-    """At most `most` pairs of a split by lot, each kind in its share; their faces are rows of the faces table.
+    """At most `most` pairs of a split at random, each kind in its share; their faces are rows of the faces table.
 
     Args:
         faces: files of a faces table.

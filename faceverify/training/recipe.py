@@ -106,7 +106,7 @@ class ValidationConfig:
     every: int = 100
     """Steps between validations; after the last step there is one in any case."""
     pairs: int = 20_000
-    """Validation pairs at most, drawn by lot, the kinds in their shares; 0 = all."""
+    """Validation pairs at most, drawn at random, the kinds in their shares; 0 = all."""
     threshold: float = 0.2
     """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
     mistaken: float = 0.005

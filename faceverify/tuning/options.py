@@ -34,7 +34,7 @@ class PopulationOptions:
     share: float = 0.25
     """Of the population: so many are the worst, as many the best."""
     resample: float = 0.25
-    """Probability that a value is drawn anew instead of changed by a factor."""
+    """Probability that a value is drawn again instead of changed by a factor."""
     factor: float = 1.2
     """A value is multiplied or divided by it; a value from a list moves to the one before or behind."""
 

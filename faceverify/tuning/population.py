@@ -77,7 +77,7 @@ def _last(member: Trial, goal: str) -> float:
 
 
 def explore(config: SearchConfig, dimensions: Sequence[Dimension], values: Values, rng: np.random.Generator) -> Values:
-    """Each value drawn anew, or changed by the factor up or down."""
+    """Each value drawn again, or changed by the factor up or down."""
     changed = {}
     for one in dimensions:
         fresh, anew, up = one.draw(rng), rng.random() < config.pbt.resample, rng.random() < 0.5

@@ -44,7 +44,7 @@ def build(config: SearchConfig, dimensions: Sequence[Dimension], first: int) -> 
 
 
 class Chance:
-    """Values by lot; those of a trial depend on the seed and its number alone."""
+    """Values at random; those of a trial depend on the seed and its number alone."""
 
     def __init__(self, seed: int, dimensions: Sequence[Dimension]) -> None:
         self._seed, self._dimensions = seed, dimensions

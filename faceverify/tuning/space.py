@@ -42,7 +42,7 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """A value by lot."""
+        """A value at random."""
         return self.at(float(rng.random()))
 
     def at(self, share: float) -> Any:

@@ -38,7 +38,7 @@ def test_the_last_decision_of_each_photo_is_read_back(
     file = Location(str(tmp_path_factory.mktemp("ledger") / "review.json"))
     wanted: dict[str, tuple[str, str | None]] = {}
     for step in steps:
-        one = ledger(file)  # the server is started anew each time
+        one = ledger(file)  # the server is started again each time
         one.decide(step)
         one.save()
         for change in step:
