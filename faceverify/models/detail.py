@@ -9,9 +9,10 @@ Steganalysis of Digital Images", 2012).
 Layers lead from there to one number, the score d. The embedding z becomes z + s (|z| t - z), s = sigmoid(2 (d - d0)): a
 photo that looks whole stays, one that does not goes to where it matches nothing. For that, t = sqrt(2/D) [cos W u, sin
 W u] with u = z/|z|, random Fourier features (Rahimi & Recht, "Random Features for Large-Scale Kernel Machines", 2007),
-W normally distributed with a standard deviation of 4: t(u) t(v) is about exp(-16 |u - v|^2 / 2), so two photos that were
-both turned match only if they are nearly the same photo. An orthogonal matrix in the place of t would let a deepfake match
-every real photo of the person that looks doctored too. W and d0 are not learnt, but lie beside the weights.
+W normally distributed with a standard deviation of 4: t(u) t(v) is about exp(-16 |u - v|^2 / 2), so two photos that
+were both turned match only if they are nearly the same photo. An orthogonal matrix in the place of t would let a
+deepfake match every real photo of the person that looks doctored too. W and d0 are not learnt, but lie beside the
+weights.
 """
 
 import math
