@@ -71,8 +71,33 @@ def load(config_class: type[T], argv: Sequence[str], *, prog: str, description: 
     if arguments and not arguments[0].startswith("-"):
         defaults = from_yaml(config_class, Path(arguments.pop(0)))
     usage = f"{description}\n\nUsage: {prog} [CONFIG.yaml] [--option value ...]"
+    if arguments in (["--help"], ["-h"]) and (sections := _sections(config_class)):
+        steps = ", ".join(sections)
+        usage += f"\n\nSteps that have the options of their jobs, as in --{sections[-1]}.OPTION: {steps}."
+        usage += f" `faceverify config {prog.split()[-1].rpartition('.')[2]}` shows them all."
+        config_class, defaults = _without(config_class, sections)
     config = tyro.cli(config_class, default=defaults, args=arguments, prog=prog, description=usage)
     return _checked(config_class, dataclasses.asdict(typing.cast(Any, config)), "command line")
+
+
+def _sections(config_class: type) -> list[str]:
+    """The fields that hold the configurations of other jobs, by themselves or in groups."""
+    kinds = typing.get_type_hints(config_class)
+    inner = {name: kind for name, kind in kinds.items() if dataclasses.is_dataclass(kind)}
+    return [name for name, kind in inner.items() if issubclass(kind, JobConfig) or _sections(kind)]
+
+
+def _without(config_class: type[T], names: list[str]) -> tuple[type[T], T]:
+    """The class, and its defaults, of which `--help` does not show these fields: they have hundreds of options."""
+    import tyro
+
+    kinds = typing.get_type_hints(config_class, include_extras=True)
+    hidden = {name: Annotated[kinds[name], tyro.conf.Fixed, tyro.conf.Suppress] for name in names}
+    own = {name: dataclasses.field(default_factory=kinds[name]) for name in names}
+    made: Any = type(config_class.__name__, (config_class,), {"__annotations__": hidden, **own})
+    made.__doc__ = config_class.__doc__
+    made = dataclasses.dataclass(frozen=True, kw_only=True)(made)
+    return made, made()
 
 
 def from_yaml(config_class: type[T], path: Path) -> T:

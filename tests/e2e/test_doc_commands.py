@@ -175,6 +175,7 @@ def decide(clean: Path) -> None:
 
 
 README = [command for block in blocks("README.md") for command in block]
+TRAININGS = {"train", "tune"}  # too long to be done again by a page that calls them in another way than README
 LONG = {"pipeline"}  # in `make thorough`; here its checks alone
 
 
@@ -264,7 +265,8 @@ def read(page: str, follow: Callable, home: Path) -> None:
         if command.program in LONG:
             follow(home, replace(command, words=(*command.words, "--dry-run")))
             continue
-        of_readme = essence(command) in map(essence, README) or "--resume" in command.words
+        same = essence if command.program in TRAININGS else lambda one: one.words
+        of_readme = same(command) in map(same, README) or "--resume" in command.words
         if "--out" in command.words and not of_readme:
             shutil.rmtree(home / command.words[command.words.index("--out") + 1], ignore_errors=True)
         follow(home, command)
