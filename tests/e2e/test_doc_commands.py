@@ -175,7 +175,6 @@ def decide(clean: Path) -> None:
 
 
 README = [command for block in blocks("README.md") for command in block]
-TRAININGS = {"train", "tune"}  # too long to be done again by a page that calls them in another way than README
 LONG = {"pipeline"}  # in `make thorough`; here its checks alone
 
 
@@ -260,22 +259,25 @@ def test_page(page: str, follow: Callable, after_readme: Path, tmp_path: Path) -
 
 
 def read(page: str, follow: Callable, home: Path) -> None:
-    """Do what a page says, in its order."""
+    """Do what a page says, in its order; what README has made is done again only behind something that was."""
+    made_again = False
     for command in [whole(command) for block in blocks(page) for command in block]:
         if command.program in LONG:
             follow(home, replace(command, words=(*command.words, "--dry-run")))
             continue
-        same = essence if command.program in TRAININGS else lambda one: one.words
-        of_readme = same(command) in map(same, README) or "--resume" in command.words
+        of_readme = (essence(command) in map(essence, README) and not made_again) or "--resume" in command.words
         if "--out" in command.words and not of_readme:
             shutil.rmtree(home / command.words[command.words.index("--out") + 1], ignore_errors=True)
+            made_again = True
         follow(home, command)
     check_manifests(home / "runs")
 
 
 def essence(command: Command) -> tuple[str, ...]:
     """A command without what changes nothing: how the program is called, and a file that holds the defaults."""
-    return (command.program, *(word for word in command.arguments if not word.startswith("configs/")))
+    given = command.arguments
+    defaults = given and given[0].endswith(".yaml") and not given[0].startswith("runs/")
+    return (command.program, *given[int(bool(defaults)) :])
 
 
 @pytest.mark.thorough
