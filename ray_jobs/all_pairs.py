@@ -17,26 +17,32 @@ from faceverify.config import Input, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import threshold_sentence
 from faceverify.faces import Stopwatch
-from faceverify.failures import refuse_rejects
 from faceverify.inputs import fingerprint, open_embeddings, stream_table, table_files
 from faceverify.provenance import NAMES, Identifier, describe_crop, describe_scoring, one_origin
-from faceverify.run_folder import RunFolder, parquet_bytes, read_part
+from faceverify.run_folder import RunFolder, parquet_bytes
 from faceverify.scoring.all_pairs import ALL_PAIRS_SIDE, SIDE, Tiles
-from faceverify.scoring.csv_output import write_csv
 from faceverify.scoring.photo_sets import PhotoSet, numbered, open_sets
-from faceverify.scoring.photos import STAGE, photo_facts, published_rows
+from faceverify.scoring.photos import STAGE, photo_facts
 from faceverify.scoring.plan import ScorePlan, photo_rows
 from faceverify.scoring.reuse import Reused, Wanted
 from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import read_column, write_shards
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from faceverify.tables import embeddings as embeddings_schema
 from faceverify.wording import count_of
 from ray_jobs import pair_tasks
 from ray_jobs.cluster import Cluster, check_shared, connect
 from ray_jobs.dry_run import is_dry
 from ray_jobs.progress import Progress
-from ray_jobs.score import EmbeddingConfig, Inputs, card_of_model, embed_photos, read_calibration, reuse_line
+from ray_jobs.score import (
+    EmbeddingConfig,
+    Inputs,
+    card_of_model,
+    embed_photos,
+    publish_photos,
+    publish_scores,
+    read_calibration,
+    reuse_line,
+)
 from ray_jobs.session import run_job
 from ray_jobs.wanted import check_fetched, default_model, shared_weights
 
@@ -101,7 +107,7 @@ def open_photo_sets(config: AllPairsConfig) -> Sets:
     """The photos to compare.
 
     Raises:
-        UserError: there are none, or so many that not all pairs can be written.
+        UserError: there are none, or too many for all pairs to be written.
         PlatformError: storage refuses.
     """
     named = {name: uri for name in ("photos", "others") if (uri := getattr(config, name))}
@@ -212,7 +218,7 @@ def compare(
     if not todo:
         return
     facts = photo_facts(folder.work, plan, folder.parts(f"{STAGE}.rejects"), embedded=inputs.model is not None)
-    threshold = inputs.calibration.threshold if inputs.calibration else config.threshold
+    threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
     common = (folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
     names = read_column(folder.work / "photos", "photo").combine_chunks()
@@ -226,19 +232,9 @@ def commit(
     config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, seconds: dict[str, Any]
 ) -> None:
     """Publish the tables, the CSV and the manifest."""
-    origin, dim = inputs.digests["model"], inputs.dim(plan)
-    refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
-    embedded = 0
-    if inputs.model:
-        rows = published_rows(folder.work, plan, dim, origin)
-        embedded = folder.publish("embeddings", rows, embeddings_schema(dim))
-    reasons = folder.publish_rejects([STAGE])
-    parts = folder.parts("scores")
-    schema = read_part(parts[0]).schema
-    if config.csv.preset != "none" or config.csv.columns:
-        write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
-    found = folder.publish("scores", map(read_part, parts), schema)
-    assert not inputs.model or embedded + sum(reasons.values()) == plan.photos
+    origin = inputs.digests["model"]
+    embedded, reasons = publish_photos(config, inputs, plan, folder) if inputs.model else (0, {})
+    found = publish_scores(config, folder)
     folder.finish(
         {
             "job": "all_pairs",
@@ -246,7 +242,7 @@ def commit(
             "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": origin},
             "rows_in": {"photos": plan.photos, "pairs": tiles.pairs},
             "rows_out": {"scores": found, "embeddings": embedded},
-            "rejects": reasons,
+            "rejects": dict(reasons),
             "at_least": config.at_least,
             "reused": plan.reused,
             "not_reused": plan.not_reused,

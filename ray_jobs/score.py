@@ -113,6 +113,10 @@ class Inputs:
         """Numbers in an embedding."""
         return self.model.dim if self.model else plan.dim
 
+    def threshold(self, config: EmbeddingConfig) -> float | None:
+        """From which similarity on a pair is accepted; None decides nothing."""
+        return self.calibration.threshold if self.calibration else config.threshold
+
     def wanted(self, config: ScoreConfig) -> Wanted | None:
         """What an embedding must be made of to be taken; None where all are, because no photos are given."""
         if self.model is None:
@@ -304,7 +308,7 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
     rejects = folder.parts(f"{STAGE}.rejects")
     facts = photo_facts(folder.work, plan, rejects, embedded=inputs.model is not None)
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
-    threshold = inputs.calibration.threshold if inputs.calibration else config.threshold
+    threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
     job = pair_tasks.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
     pair_tasks.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
@@ -313,22 +317,13 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
 
 def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, seconds: dict[str, Any]) -> None:
     """Publish the tables, the CSV and the manifest."""
-    digest, dim = inputs.digests["model"], inputs.dim(plan)
-    refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
-    embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
-    reasons = folder.publish_rejects([STAGE])
-    parts = folder.parts("scores")
-    schema = read_part(parts[0]).schema
-    if config.csv.preset != "none" or config.csv.columns:
-        write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
+    digest, parts = inputs.digests["model"], folder.parts("scores")
+    embedded, reasons = publish_photos(config, inputs, plan, folder)
     statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
     failed = {status: count for status, count in statuses.items() if status != OK}
     refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
-    scored = folder.publish("scores", map(read_part, parts), schema)
+    scored = publish_scores(config, folder)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
-    if inputs.model:
-        rejected = sum(reasons.values())
-        assert embedded + rejected == plan.photos, f"{plan.photos} photos became {embedded} + {rejected}"
     folder.finish(
         {
             "job": "score",
@@ -347,6 +342,33 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
             "seconds": seconds,
         }
     )
+
+
+def publish_photos(
+    config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder
+) -> tuple[int, dict[str, int]]:
+    """Publish the embeddings and the rejects; returns how many embeddings there are, and the rejects by reason.
+
+    Raises:
+        UserError: too many photos were rejected for one reason.
+    """
+    refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
+    digest, dim = inputs.digests["model"], inputs.dim(plan)
+    embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
+    reasons = folder.publish_rejects([STAGE])
+    if inputs.model:
+        rejected = sum(reasons.values())
+        assert embedded + rejected == plan.photos, f"{plan.photos} photos became {embedded} + {rejected}"
+    return embedded, reasons
+
+
+def publish_scores(config: EmbeddingConfig, folder: RunFolder) -> int:
+    """Publish the scores, as a table and as CSV; returns how many there are."""
+    parts = folder.parts("scores")
+    schema = read_part(parts[0]).schema
+    if config.csv.preset != "none" or config.csv.columns:
+        write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
+    return folder.publish("scores", map(read_part, parts), schema)
 
 
 def reuse_line(reused: int, not_reused: dict[str, int], embeddings: int | None = None) -> str:

@@ -11,7 +11,7 @@ from doc_commands import ROOT
 from stand_ins import PHOTO, write_detector
 
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-PAGES = {"README.md": 1, "docs/python.md": 5}  # with at least so many blocks
+PAGES = {"README.md": 1, "docs/python.md": 5}  # and the fewest blocks that each has
 # What is rewritten: published names become files that stand in for them.
 STAND_INS = (
     (r'Verifier\("sface"(?=\)|, policy)', 'Verifier("net.onnx", weights="detector.onnx"'),

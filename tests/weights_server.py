@@ -14,7 +14,7 @@ class Mirror:
     """A folder that is served; what it does may be changed meanwhile.
 
     ranges: whether it goes on in the middle; etags: whether it says which version it has; break_at: the connection ends
-    after so many bytes of an answer; asked: what it was asked for, as (path, Range, bytes sent).
+    after that number of bytes of an answer; asked: what it was asked for, as (path, Range, bytes sent).
     """
 
     folder: Path

@@ -66,7 +66,7 @@ def _disjoint(material: Material) -> None:
 
 
 def sample(pairs: Pairs, most: int, seed: int) -> Pairs:
-    """At most so many pairs at random (0 = all), every kind in its share, in their order."""
+    """At most `most` pairs at random (0 = all), every kind in its share, in their order."""
     if most == 0 or len(pairs) <= most:
         return pairs
     rng = np.random.default_rng([seed, len(pairs)])
