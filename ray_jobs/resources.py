@@ -147,7 +147,7 @@ def threads_as_before() -> Iterator[None]:
     finally:
         cv2.setNumThreads(of_cv2)
         for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
         if of_torch:
             sys.modules["torch"].set_num_threads(of_torch)
 

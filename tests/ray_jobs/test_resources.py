@@ -124,3 +124,22 @@ def test_pytorch_in_a_fused_worker_has_one_thread(cluster: Cluster, tmp_path: Pa
     chain = Chain(work, "input", "faces", Counting(str(tmp_path / "log")), Nothing())
     run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
     assert (tmp_path / "log").read_text() == "1"
+
+
+def test_threads_are_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    import cv2
+
+    from ray_jobs.resources import limit_threads, threads_as_before
+
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("MKL_NUM_THREADS", "3")
+    before = cv2.getNumThreads()
+    with threads_as_before():
+        limit_threads(1)
+        assert cv2.getNumThreads() == 1 and os.environ["OMP_NUM_THREADS"] == "1"
+    with pytest.raises(UserError, match="its own"), threads_as_before():
+        raise UserError("its own")  # before anything was limited: this is what the user is told
+    assert "OMP_NUM_THREADS" not in os.environ and os.environ["MKL_NUM_THREADS"] == "3"
+    assert cv2.getNumThreads() == before
