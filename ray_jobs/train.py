@@ -6,7 +6,9 @@ python -m ray_jobs.train configs/finetune.yaml --faces runs/all_faces --pairs ru
 import json
 import sys
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from annotated_types import Interval
 
 from faceverify import tables
 from faceverify.config import Input, JobConfig, digest, plan_of
@@ -57,7 +59,7 @@ class TrainConfig(JobConfig):
     """Where metrics go besides metrics.jsonl: tensorboard = event files in the output; mlflow = MLFLOW_TRACKING_URI."""
     max_failures: int = 3
     """So many times a worker may die; the others start again with it, from the last checkpoint."""
-    decoders: int = 2
+    decoders: Annotated[int, Interval(ge=0)] = 2
     """Processes per worker that prepare batches; 0 = the worker itself does."""
     tell_every: int = 10
     """Steps between lines of metrics.jsonl."""
