@@ -26,7 +26,7 @@ from benchmarks.throughput import PER_SHARD, PartWatch
 from faceverify.align import AlignConfig, AlignedFace, Aligner, Method, build
 from faceverify.faces import GROUP_PHOTOS
 from faceverify.images import decode, encode_png
-from ray_jobs.resources import limit_threads
+from ray_jobs.engine.resources import limit_threads
 
 NICENESS = 15  # of Ray's workers
 WEIGHTS: dict[Method, str] = {

@@ -29,7 +29,7 @@ from faceverify.errors import Reason
 from faceverify.faces import GROUP_PHOTOS
 from faceverify.images import decode
 from faceverify.tables import PHOTOS
-from ray_jobs.resources import limit_threads
+from ray_jobs.engine.resources import limit_threads
 
 PUBLISHED = {
     "yunet": "face_detection_yunet_2026may.onnx",

@@ -2,8 +2,8 @@
 
 The rivals are the interpreter that imports what the job itself will need (ray, torch, cv2, onnxruntime): what `--help`
 costs where a program imports at its top; the help of the whole module of the job, which is what it was before the
-option classes were made alone (ray_jobs/quick_help.py); and the bare interpreter. They take turns, so that what else
-the machine does falls on all of them.
+option classes were made alone (ray_jobs/engine/quick_help.py); and the bare interpreter. They take turns, so that what
+else the machine does falls on all of them.
 """
 
 import resource

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 from faceverify.program import started_as
-from ray_jobs.quick_help import answer, asked_for
-from ray_jobs.signals import quiet_when_unread
+from ray_jobs.engine.quick_help import answer, asked_for
+from ray_jobs.engine.signals import quiet_when_unread
 
 JOBS = {
     "demo": "the pipeline on rendered people, from nothing to a report",

@@ -18,11 +18,11 @@ from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, names_in, one_photo, open_photos, stream_table
 from faceverify.provenance import Identifier, PhotoIdentity, describe_crop
 from faceverify.storage import Location, check_readable, open_location
-from ray_jobs.resources import AlignResources, describe
-from ray_jobs.session import run_job
-from ray_jobs.stages import FaceSink, PhotoSource
-from ray_jobs.table_job import TableJob
-from ray_jobs.wanted import shared_weights
+from ray_jobs.engine.photo_pipeline import FaceSink, PhotoSource
+from ray_jobs.engine.resources import AlignResources, describe
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.table_job import TableJob
+from ray_jobs.engine.wanted_weights import shared_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -29,10 +29,12 @@ from faceverify.scoring.similarity import PhotoIndex
 from faceverify.shards import read_column, write_shards
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
-from ray_jobs import pair_tasks
-from ray_jobs.cluster import Cluster, check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
+from ray_jobs.engine import pair_scores
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.wanted_weights import check_fetched, default_model, shared_weights
 from ray_jobs.score import (
     EmbeddingConfig,
     Inputs,
@@ -43,8 +45,6 @@ from ray_jobs.score import (
     read_calibration,
     reuse_line,
 )
-from ray_jobs.session import run_job
-from ray_jobs.wanted import check_fetched, default_model, shared_weights
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 MOST_ROWS = 100_000_000  # without at_least: some gigabytes
@@ -213,7 +213,7 @@ def compare(
     config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
 ) -> None:
     """Compare the tiles that are not yet compared."""
-    done = folder.done(pair_tasks.STAGE)
+    done = folder.done(pair_scores.STAGE)
     todo = [tile for tile in range(len(tiles)) if tile not in done]
     if not todo:
         return
@@ -222,9 +222,9 @@ def compare(
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
     common = (folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
     names = read_column(folder.work / "photos", "photo").combine_chunks()
-    job = pair_tasks.TileJob(*common, tiles=tiles, names=names, at_least=config.at_least)
+    job = pair_scores.TileJob(*common, tiles=tiles, names=names, at_least=config.at_least)
     progress = Progress("pairs", tiles.pairs, done=sum(tiles.pairs_of(tile) for tile in done))
-    pair_tasks.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
 
 

@@ -25,11 +25,11 @@ from faceverify.provenance import check_made_of, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
-from ray_jobs.cluster import Cluster, check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
-from ray_jobs.session import run_job
-from ray_jobs.tasks import run_tasks
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.tasks import run_tasks
 
 if TYPE_CHECKING:
     from faceverify.cleaning.decisions_file import ReviewDecision

@@ -6,7 +6,7 @@ import sys
 from faceverify import shipped
 from faceverify.errors import UserError
 from faceverify.program import program
-from ray_jobs.signals import caught, quiet_when_unread
+from ray_jobs.engine.signals import caught, quiet_when_unread
 
 _EPILOG = "examples:\n  faceverify config\n  faceverify config score > score.yaml"
 
@@ -26,7 +26,7 @@ def _ended() -> int:
     )
     parser.add_argument("name", nargs="?", help="the configuration to print; without one they are listed")
     name = parser.parse_args().name
-    from ray_jobs.session import exit_code
+    from ray_jobs.engine.session import exit_code
 
     return exit_code("config", lambda: _show(name) if name else _list())
 

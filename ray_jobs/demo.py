@@ -8,8 +8,8 @@ from typing import Any
 
 from faceverify.storage import open_location
 from ray_jobs import pipeline
-from ray_jobs.recipe import PEOPLE, RecipeConfig
-from ray_jobs.session import run_job
+from ray_jobs.engine.pipeline_config import PEOPLE, RecipeConfig
+from ray_jobs.engine.session import run_job
 
 SUMMARY = "A demonstration on people drawn by the program: no real person, no published network."
 ABOUT = (

@@ -12,10 +12,10 @@ from faceverify.config import Input, JobConfig
 from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.models import EngineConfig
 from faceverify.storage import check_readable, open_location
-from ray_jobs.session import run_job
-from ray_jobs.stages import EmbeddingSink, FaceSource, engine_for
-from ray_jobs.table_job import TableJob
-from ray_jobs.wanted import default_model, shared_weights
+from ray_jobs.engine.photo_pipeline import EmbeddingSink, FaceSource, engine_for
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.table_job import TableJob
+from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

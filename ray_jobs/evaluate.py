@@ -30,8 +30,8 @@ from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.dry_run import is_dry
-from ray_jobs.session import run_job
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.session import run_job
 
 OUTPUTS = ("metrics.json", "metrics_before.json", "metrics.csv", "calibration.json", "report.html")
 PROGRAMS = (

@@ -21,9 +21,9 @@ from faceverify.inputs import fingerprint, open_table
 from faceverify.models.card import card_path
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
-from ray_jobs.session import run_job
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.session import run_job
 
 if TYPE_CHECKING:
     from faceverify.models.export import Exported

@@ -22,12 +22,12 @@ from faceverify.provenance import check_made_of, digest_of_photos
 from faceverify.run_folder import RunFolder, part, read_part, write_part
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
-from ray_jobs.cluster import Cluster, check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
-from ray_jobs.resources import limit_threads
-from ray_jobs.session import run_job
-from ray_jobs.tasks import guarded, run_here, run_in_actors
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.resources import limit_threads
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.tasks import guarded, run_here, run_in_actors
 
 if TYPE_CHECKING:
     from faceverify.fakes.crowd import Crowd

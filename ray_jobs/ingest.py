@@ -17,10 +17,10 @@ from faceverify.naming import told
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
-from ray_jobs.cluster import check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
-from ray_jobs.session import run_job
+from ray_jobs.engine.cluster import check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.session import run_job
 
 SLOTS_PER_TASK = 16
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faceverify.errors import UserError
 from faceverify.program import program
-from ray_jobs.signals import caught, quiet_when_unread
+from ray_jobs.engine.signals import caught, quiet_when_unread
 
 _EXAMPLES = {
     "list": "faceverify models list",
@@ -25,14 +25,14 @@ _EXAMPLES = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return the exit code, as `ray_jobs.session.run_job`."""
+    """Run one command; return the exit code, as `ray_jobs.engine.session.run_job`."""
     with caught():
         return quiet_when_unread(lambda: _ended(argv))
 
 
 def _ended(argv: Sequence[str] | None) -> int:
     args = _parser().parse_args(argv)
-    from ray_jobs.session import exit_code
+    from ray_jobs.engine.session import exit_code
 
     return exit_code("models", lambda: args.run(args))
 
@@ -135,7 +135,7 @@ def _size(count: int) -> str:
 
 def _fetch(args: argparse.Namespace) -> None:
     from faceverify.models import cache, registry
-    from ray_jobs.fetching import Line, named_by
+    from ray_jobs.engine.fetch_weights import Line, named_by
 
     names = list(dict.fromkeys([*args.names, *(named_by(args.job) if args.job is not None else [])]))
     if not names and args.job is None:

@@ -9,10 +9,10 @@ from typing import Any
 
 from faceverify.storage import Location, open_location
 from ray_jobs import evaluate
+from ray_jobs.engine.pipeline_config import Recipe, RecipeConfig, check
+from ray_jobs.engine.pipeline_steps import COLUMNS, Steps, as_text, table_of
+from ray_jobs.engine.session import run_job
 from ray_jobs.evaluate import Story
-from ray_jobs.recipe import Recipe, RecipeConfig, check
-from ray_jobs.session import run_job
-from ray_jobs.steps import COLUMNS, Steps, as_text, table_of
 
 Tell = Callable[[RecipeConfig], tuple[str, Any]]  # of a configuration: a sentence for the report, and its first section
 

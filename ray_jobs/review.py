@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from faceverify.errors import UserError
 from faceverify.images import ImageLimits
 from faceverify.storage import check_writable, open_location
-from ray_jobs.session import run_job
+from ray_jobs.engine.session import run_job
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -44,14 +44,14 @@ from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
 from faceverify.wording import count_of
-from ray_jobs import pair_tasks
-from ray_jobs.cluster import Cluster, check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.progress import Progress
-from ray_jobs.session import run_job
-from ray_jobs.stages import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
-from ray_jobs.wanted import default_model, shared_weights
-from ray_jobs.watching import Watch, Watched
+from ray_jobs.engine import pair_scores
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.failure_limit import Watch, Watched
+from ray_jobs.engine.photo_pipeline import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
+from ray_jobs.engine.progress import Progress
+from ray_jobs.engine.session import run_job
+from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 
@@ -228,7 +228,7 @@ def look_again(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         folder.reopen()
     else:
         folder.put_aside(STAGE)
-        for name in (pair_tasks.STAGE, "plan_of_work.json"):
+        for name in (pair_scores.STAGE, "plan_of_work.json"):
             (folder.work / name).delete()
 
 
@@ -301,7 +301,7 @@ def embed_photos(
 
 def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> None:
     """Score the shards of pairs that are not yet scored."""
-    done = folder.done(pair_tasks.STAGE)
+    done = folder.done(pair_scores.STAGE)
     todo = [shard for shard in range(plan.pair_shards) if shard not in done]
     if not todo:
         return
@@ -310,8 +310,8 @@ def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: Ru
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    job = pair_tasks.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
-    pair_tasks.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
+    pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
 
 

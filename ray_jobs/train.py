@@ -21,9 +21,9 @@ from faceverify.storage import Location, check_readable, check_writable, open_lo
 from faceverify.training.augment import AugmentConfig
 from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.wording import count_of
-from ray_jobs.cluster import Cluster, check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.session import run_job
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.session import run_job
 
 if TYPE_CHECKING:
     from torch import nn
@@ -170,7 +170,7 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     """All the work that is not yet done."""
     from faceverify.training.learner import check
     from faceverify.training.loop import check_shares
-    from ray_jobs import training_group
+    from ray_jobs.engine import training_group
 
     if folder.resumed:
         print("Going on where an earlier run stopped.")

@@ -19,9 +19,9 @@ from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, base_values, parse
 from faceverify.tuning.trials import Trial
 from ray_jobs import train
-from ray_jobs.cluster import check_shared, connect
-from ray_jobs.dry_run import is_dry
-from ray_jobs.session import run_job
+from ray_jobs.engine.cluster import check_shared, connect
+from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.session import run_job
 from ray_jobs.train import TrainConfig
 
 OUTPUTS = ("trials", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
@@ -79,7 +79,7 @@ def finish(
 ) -> None:
     """All the trials that have not ended yet, then the tables and the page."""
     from faceverify.tuning import conducting
-    from ray_jobs import trial_runs
+    from ray_jobs.engine import trials
 
     clock, out = Stopwatch(), folder.out
     ended = records.read(out)
@@ -89,13 +89,13 @@ def finish(
         cluster = connect(config)
         check_shared(cluster, folder.work, *ready.faces)
     search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
-    room = trial_runs.room(cluster, config, search.total)
+    room = trials.room(cluster, config, search.total)
     with folder.planning() if not folder.resumed else clock("plan"):
         cost = train.reckon(training, ready, room.workers)
     print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")
     print(f"To do, for each trial at most: {cost}")
     with clock("trials"):
-        trial_runs.Runs(config, training, dimensions, search, out, room).run(ready, ended)
+        trials.Runs(config, training, dimensions, search, out, room).run(ready, ended)
     trials = records.read(out)
     with clock("report"):
         best = publish(config, folder, training, dimensions, trials, ready.material.judged)

@@ -22,7 +22,7 @@ from faceverify.config import Input
 from faceverify.errors import UserError
 from faceverify.storage import check_writable, open_location
 from faceverify.wording import count_of
-from ray_jobs.session import run_job
+from ray_jobs.engine.session import run_job
 
 if TYPE_CHECKING:
     from faceverify.results import Face, Verification

@@ -94,7 +94,7 @@ def cluster(pytestconfig: pytest.Config) -> Iterator[object]:
     """One Ray cluster for the whole test session, with whose jobs those of another test process may share it."""
     import ray
 
-    from ray_jobs.cluster import connect
+    from ray_jobs.engine.cluster import connect
 
     with pytest.MonkeyPatch.context() as patch:
         if address := one_head.address(pytestconfig):

@@ -67,7 +67,7 @@ def main(told: int) -> None:
         os.environ |= {"RAY_TMPDIR": folder, "RAY_ADDRESS": ""}  # nobody finds it, and it finds nobody
         import ray
 
-        from ray_jobs.cluster import connect
+        from ray_jobs.engine.cluster import connect
 
         connect()
         os.write(told, ray.get_runtime_context().gcs_address.encode())

@@ -51,7 +51,7 @@ def test_the_file_names_every_field(job: str) -> None:
 
 
 def test_the_pipeline_has_a_section_per_step_that_names_every_field() -> None:
-    from ray_jobs.recipe import FILLED, RecipeConfig, section_of
+    from ray_jobs.engine.pipeline_config import FILLED, RecipeConfig, section_of
 
     path = ROOT / "configs" / "pipeline.yaml"
     assert from_yaml(RecipeConfig, path) == RecipeConfig()
@@ -75,7 +75,7 @@ def test_the_branch_has_what_teaches_it() -> None:
 
 
 def test_the_demo_is_read() -> None:
-    from ray_jobs.recipe import RecipeConfig, check
+    from ray_jobs.engine.pipeline_config import RecipeConfig, check
 
     demo = from_yaml(RecipeConfig, ROOT / "configs" / "demo" / "demo.yaml")
     assert demo.out == "runs/demo"

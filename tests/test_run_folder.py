@@ -128,7 +128,7 @@ def test_the_same_on_s3(bucket: str) -> None:
 
 def test_a_dry_run_refuses_what_the_real_run_would(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from faceverify.config import JobConfig
-    from ray_jobs.dry_run import is_dry
+    from ray_jobs.engine.dry_run import is_dry
 
     plan, other, outputs = {"job": "one"}, {"job": "other"}, ("things", "things.csv")
     finished, begun, foreign, linked = (Location(str(tmp_path / name)) for name in ("done", "begun", "alien", "link"))
@@ -166,7 +166,7 @@ def test_a_dry_run_says_what_a_run_would_do_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from faceverify.config import JobConfig
-    from ray_jobs.dry_run import is_dry
+    from ray_jobs.engine.dry_run import is_dry
 
     out, plan = Location(str(tmp_path / "out")), {"config": {"seed": 1}}
     dry = lambda plan, **how: is_dry(JobConfig(dry_run=True, **how), out, plan, ("rows",))  # noqa: E731

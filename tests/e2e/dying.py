@@ -24,7 +24,7 @@ from faceverify import run_folder
 from faceverify.config import load
 from faceverify.storage import Location
 from ray_jobs import score
-from ray_jobs.cluster import Cluster
+from ray_jobs.engine.cluster import Cluster
 
 CHANGES: list[tuple[Any, str]] = [
     (Location, "write_bytes"),

@@ -12,9 +12,9 @@ from e2e.harness import Driver, Run
 from safetensors.torch import load_file
 from training.small import Data, draw, run_options
 
-from ray_jobs.board import Board
-from ray_jobs.cluster import Cluster
-from ray_jobs.training_group import worker_needs
+from ray_jobs.engine.cluster import Cluster
+from ray_jobs.engine.training_board import Board
+from ray_jobs.engine.training_group import worker_needs
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 STEPS = 10

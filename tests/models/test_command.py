@@ -15,8 +15,8 @@ from faceverify.models import checkpoints, load_engine, registry
 from faceverify.models.card import card_path
 from ray_jobs import models
 from ray_jobs.embed import EmbedConfig
-from ray_jobs.fetching import CLASSES, named_by, told
-from ray_jobs.wanted import wanted
+from ray_jobs.engine.fetch_weights import CLASSES, named_by, told
+from ray_jobs.engine.wanted_weights import wanted
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_configuration_that_does_not_tell_is_refused(arguments, said, configs,
     ],
 )
 def test_what_each_job_needs(job, config, names):
-    config_class = getattr(importlib.import_module(f"ray_jobs.{job if job != 'pipeline' else 'recipe'}"), CLASSES[job])
+    config_class = getattr(importlib.import_module(f"ray_jobs.{job}"), CLASSES[job])
     assert wanted(job, config_class(**config)) == names
 
 

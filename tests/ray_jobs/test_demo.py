@@ -5,7 +5,7 @@ from pathlib import Path
 from faceverify.config import from_yaml
 from faceverify.datasets.rendered import plan
 from faceverify.datasets.rendered.photo import person_of
-from ray_jobs.recipe import RecipeConfig
+from ray_jobs.engine.pipeline_config import RecipeConfig
 
 CONFIG = from_yaml(RecipeConfig, Path(__file__).parents[2] / "configs" / "demo" / "demo.yaml")
 DRAWN, FIRST = CONFIG.ingest.rendered, CONFIG.pretraining.ingest.rendered
