@@ -5,16 +5,13 @@ is planned; while it works, as soon as the rest can no longer change it; at the 
 depends on which rows come first.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 
-import pyarrow as pa
-
 from faceverify.errors import Reason, UserError
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.parts import EXAMPLES
+from faceverify.run_folder import RunFolder
 
-EXAMPLES = 3
 # What the user may change, by the reason. Where nothing is said, the rejects say more than a sentence can.
 REMEDIES = {
     Reason.NO_FACE: "if the photos are aligned already, give --align.method none; for small faces in large photos "
@@ -93,7 +90,7 @@ def refuse_run(
         return
     folder.publish_rejects(stages)
     folder.release()
-    names = names or tally(read_part(part) for stage in stages for part in folder.parts(f"{stage}.rejects"))[1]
+    names = names or folder.facts(*(f"{stage}.rejects" for stage in stages)).examples
     kept = (
         f"why each failed is in {folder.out / 'rejects'}; the same command with --max-failed 1 accepts it and repeats "
         "nothing, one with other options needs --overwrite"
@@ -105,20 +102,5 @@ def refuse_rejects(
     folder: RunFolder, stages: Sequence[str], rows: int, max_failed: float, what: str = "photos"
 ) -> None:
     """`refuse_run` where most rows became rejects of `stages` for one reason."""
-    counts, names = tally(read_part(part) for stage in stages for part in folder.parts(f"{stage}.rejects"))
-    refuse_run(folder, counts, rows, max_failed, stages=stages, what=what, names=names)
-
-
-def tally(rejects: Iterable[pa.Table]) -> tuple[dict[str, int], dict[str, list[str]]]:
-    """Of tables of rejects: how many rows of each reason, and the first names of each, with what is known of them."""
-    counts: Counter[str] = Counter()
-    names: dict[str, list[str]] = {}
-    for table in rejects:
-        reasons = table["reason"].to_pylist()
-        counts.update(reasons)
-        if all(len(names.get(reason, ())) >= EXAMPLES for reason in set(reasons)):
-            continue
-        for reason, photo, pair in zip(reasons, table["photo"].to_pylist(), table["pair"].to_pylist(), strict=True):
-            if len(names.setdefault(reason, [])) < EXAMPLES:
-                names[reason].append(photo if photo is not None else pair)
-    return dict(counts), names
+    facts = folder.facts(*(f"{stage}.rejects" for stage in stages))
+    refuse_run(folder, facts.counts, rows, max_failed, stages=stages, what=what, names=facts.examples)

@@ -6,25 +6,35 @@
     OUT/<table>/part-00000.parquet   appears at the commit, complete
     OUT/manifest.json                written last: its presence means that the run is complete
 
-A shard is a fixed slice of the input, so a part's name and content do not depend on who computed it or how often.
-The manifest lies beside the tables and not in them, so that `pandas.read_parquet("OUT/scores")` works.
+Parts are described in `faceverify.parts`. The manifest lies beside the tables and not in them, so that
+`pandas.read_parquet("OUT/scores")` works.
 """
 
 import fcntl
 import json
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
 from faceverify.errors import AnotherRun, UserError
+from faceverify.parts import (
+    NewFile,
+    PartFacts,
+    file_name,
+    make_files,
+    parquet_bytes,
+    part,
+    plan_files,
+    read_facts,
+    total,
+    write_file,
+)
 from faceverify.reading import read_json
 from faceverify.storage import Location, check_no_link
 
@@ -142,12 +152,17 @@ class RunFolder:
 
     def done(self, stage: str) -> set[int]:
         """The shards of `stage` whose rows are written."""
-        files = (self.work / stage).files(recursive=False)
-        return {int(f.path[:8]) for f in files if f.path.endswith(".parquet") and not f.path.startswith(".")}
+        return {int(place.name[:8]) for place, _ in self._listed(stage)}
 
     def parts(self, stage: str) -> list[Location]:
         """All parts of a stage in shard order."""
-        return [part(self.work, stage, shard) for shard in sorted(self.done(stage))]
+        return [place for place, _ in self._listed(stage)]
+
+    def _listed(self, stage: str) -> list[tuple[Location, int]]:
+        """The parts of a stage in shard order, and their bytes."""
+        files = (self.work / stage).files(recursive=False)
+        written = [f for f in files if f.path.endswith(".parquet") and not f.path.startswith(".")]
+        return [(self.work / stage / file.path, file.size) for file in written]
 
     def note(self, name: str, value: dict[str, Any]) -> None:
         """Keep a small fact across interruptions (`.work/<name>.json`)."""
@@ -160,55 +175,72 @@ class RunFolder:
     # -- commit ----------------------------------------------------------------------------------------------------
 
     def publish(self, table: str, pieces: Iterable[pa.Table], schema: pa.Schema) -> int:
-        """Join tables in order into `OUT/<table>/`, which appears complete; returns the number of rows.
+        """Write tables in order into `OUT/<table>/`, which appears complete; returns the number of rows.
 
-        Locally the folder is renamed into place. On S3 the objects are written in place; the manifest completes them.
+        For small tables that the driver has made: what workers have made is published by `publish_parts`.
         """
-        target = self.out / table
-        build = self.work / "publish" / table if self.out.is_local else target
-        build.delete()
-        rows = 0
-        for number, one_file in enumerate(_files(pieces)):
-            rows += _write_file(build / f"part-{number:05d}.parquet", one_file)
-        if rows == 0:
-            (build / "part-00000.parquet").write_bytes(parquet_bytes(schema.empty_table()))
-        if self.out.is_local:
-            target.delete()
-            os.replace(build.path, target.path)
+        build = self._begin(table)
+        rows = sum(write_file(build / file_name(n, 0), one_file) for n, one_file in enumerate(_files(pieces)))
+        self._appear(table, build, rows, schema)
         return rows
 
-    def publish_parts(self, table: str) -> int:
-        """Publish the parts of the stage of the same name as they are, a file each; returns the number of rows.
+    def publish_parts(
+        self,
+        table: str,
+        schema: pa.Schema,
+        stages: Sequence[str],
+        make: Callable[[Sequence[NewFile]], None] = make_files,
+    ) -> PartFacts:
+        """Publish the parts of stages, in order, as `OUT/<table>/`, which appears complete.
 
-        For parts that are large and in their final form already: nothing is decoded, locally nothing is copied.
+        Parts of a good size become files as they are, smaller ones are joined. No row passes through this process
+        unless `make` lets it.
+
+        Args:
+            table: name of the table.
+            schema: of the table if there are no parts.
+            stages: whose parts.
+            make: makes the files, wherever that may be.
+
+        Returns:
+            How many rows there are, and how many of them are what.
         """
-        target = self.out / table
-        build = self.work / "publish" / table if self.out.is_local else target
-        build.delete()
-        rows = 0
-        for number, source in enumerate(self.parts(table)):
-            goal = build / f"part-{number:05d}.parquet"
-            with source.open_input() as stream:
-                rows += pq.ParquetFile(stream).metadata.num_rows
-            if self.out.is_local:
-                goal.make_parent()
-                os.link(source.path, goal.path)
-            else:
-                goal.fs.copy_file(source.path, goal.path)
-        if self.out.is_local:
-            target.delete()
-            os.replace(build.path, target.path)
-        return rows
+        build = self._begin(table)
+        parts = [one for stage in stages for one in self._listed(stage)]
+        facts = read_facts([place for place, _ in parts])
+        make(plan_files([(place, one.rows, size) for (place, size), one in zip(parts, facts, strict=True)], build))
+        self._appear(table, build, len(parts), schema)
+        return total(facts)
 
-    def publish_rejects(self, stages: Sequence[str], extra: pa.Table | None = None) -> dict[str, int]:
+    def _begin(self, table: str) -> Location:
+        """Where the files of a table are made: locally aside, on S3 in place, where the manifest completes them."""
+        build = self.work / "publish" / table if self.out.is_local else self.out / table
+        build.delete()
+        return build
+
+    def _appear(self, table: str, build: Location, count: int, schema: pa.Schema) -> None:
+        if count == 0:
+            (build / file_name(0, 0)).write_bytes(parquet_bytes(schema.empty_table()))
+        if self.out.is_local:
+            (self.out / table).delete()
+            os.replace(build.path, (self.out / table).path)
+
+    def facts(self, *stages: str) -> PartFacts:
+        """How many rows the parts of stages have, and how many of them are what."""
+        return total(read_facts([place for stage in stages for place in self.parts(stage)]))
+
+    def publish_rejects(
+        self,
+        stages: Sequence[str],
+        extra: pa.Table | None = None,
+        make: Callable[[Sequence[NewFile]], None] = make_files,
+    ) -> dict[str, int]:
         """Publish the rejects of `stages` (and `extra`) as the table `rejects`; returns the count per reason."""
         if extra is not None and extra.num_rows:
             part(self.work, "listing.rejects", 0).write_bytes(parquet_bytes(extra))
             stages = ("listing", *stages)
-        parts = [p for stage in stages for p in self.parts(f"{stage}.rejects")]
-        self.publish("rejects", map(read_part, parts), tables.REJECTS)
-        counts = Counter(reason for p in parts for reason in read_part(p)["reason"].to_pylist())
-        return dict(sorted(counts.items()))
+        facts = self.publish_parts("rejects", tables.REJECTS, [f"{stage}.rejects" for stage in stages], make)
+        return dict(sorted(facts.counts.items()))
 
     def finish(self, manifest: dict[str, Any]) -> None:
         """Write the manifest, which makes the run complete, and remove the work in progress."""
@@ -226,32 +258,6 @@ class RunFolder:
         self.work.delete()
 
 
-def part(work: Location, stage: str, shard: int) -> Location:
-    """Where the rows of one shard go."""
-    return work / stage / f"{shard:08d}.parquet"
-
-
-def write_part(work: Location, stage: str, shard: int, rows: pa.Table, rejects: pa.Table | None = None) -> None:
-    """Write one shard; the rows go last, because their presence says that the shard is done.
-
-    Rejects of an earlier, interrupted attempt are replaced: a photo that can be read now must not be told both ways.
-    """
-    if rejects is not None:
-        place = part(work, f"{stage}.rejects", shard)
-        if rejects.num_rows:
-            place.write_bytes(parquet_bytes(rejects))
-        else:
-            place.delete()
-    part(work, stage, shard).write_bytes(parquet_bytes(rows))
-
-
-def parquet_bytes(table: pa.Table) -> bytes:
-    """A table as the bytes of one Parquet file."""
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, **tables.parquet_options(table.schema))
-    return sink.getvalue().to_pybytes()
-
-
 def _files(pieces: Iterable[pa.Table]) -> Iterator[Iterator[pa.Table]]:
     """Group tables into output files of about ROWS_PER_FILE rows."""
     in_order = iter(pieces)
@@ -267,35 +273,6 @@ def _files(pieces: Iterable[pa.Table]) -> Iterator[Iterator[pa.Table]]:
 
     while pending is not None:
         yield one_file()
-
-
-def _write_file(target: Location, pieces: Iterator[pa.Table]) -> int:
-    """Write one Parquet file in row groups of at least 32,768 rows without holding more than one of them.
-
-    Columns that are dictionary-encoded in memory come back as what they encode (the file keeps no Arrow schema then).
-    """
-    first = next(pieces)
-    encoded = any(pa.types.is_dictionary(field.type) for field in first.schema)
-    rows, held, held_rows = 0, [first], first.num_rows
-    with target.open_output() as stream, _writer(stream, first.schema, store_schema=not encoded) as writer:
-        for piece in pieces:
-            if held_rows >= 32_768:
-                writer.write_table(pa.concat_tables(held))
-                rows, held, held_rows = rows + held_rows, [], 0
-            held.append(piece)
-            held_rows += piece.num_rows
-        writer.write_table(pa.concat_tables(held))
-    return rows + held_rows
-
-
-def _writer(stream: pa.NativeFile, schema: pa.Schema, store_schema: bool) -> pq.ParquetWriter:
-    return pq.ParquetWriter(stream, schema, store_schema=store_schema, **tables.parquet_options(schema))
-
-
-def read_part(location: Location) -> pa.Table:
-    """The rows of one part."""
-    with location.open_input() as stream:
-        return pq.ParquetFile(stream).read()
 
 
 def _as_json(plan: dict[str, Any]) -> dict[str, Any]:

@@ -18,8 +18,9 @@ from faceverify.errors import UserError
 from faceverify.evaluation.calibration import threshold_sentence
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_embeddings, stream_table, table_files
+from faceverify.parts import parquet_bytes
 from faceverify.provenance import NAMES, Identifier, describe_crop, describe_scoring, one_origin
-from faceverify.run_folder import RunFolder, parquet_bytes
+from faceverify.run_folder import RunFolder
 from faceverify.scoring.all_pairs import ALL_PAIRS_SIDE, SIDE, Tiles
 from faceverify.scoring.photo_sets import PhotoSet, numbered, open_sets
 from faceverify.scoring.photos import STAGE, photo_facts
@@ -32,6 +33,7 @@ from faceverify.wording import count_of
 from ray_jobs.engine import pair_scores
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.photo_pipeline import Ran
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
 from ray_jobs.engine.wanted_weights import check_fetched, default_model, shared_weights
@@ -178,10 +180,12 @@ def finish(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder
         check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):
-        workers = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else {}
+        ran = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else Ran()
     with clock("compare"):
-        compare(config, inputs, plan, sets.tiles, folder, cluster)
-    commit(config, inputs, plan, sets.tiles, folder, {**clock.seconds, "workers": workers})
+        ran.operators += compare(config, inputs, plan, sets.tiles, folder, cluster)
+    with clock("commit"):
+        facts = commit(config, inputs, plan, sets.tiles, folder, cluster)
+    folder.finish({**facts, "seconds": {**clock.seconds, "workers": ran.seconds}, "operators": ran.operators})
 
 
 def plan_work(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> ScorePlan:
@@ -211,12 +215,12 @@ def plan_work(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFol
 
 def compare(
     config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
-) -> None:
-    """Compare the tiles that are not yet compared."""
+) -> list[dict[str, Any]]:
+    """Compare the tiles that are not yet compared; returns which of Ray Data's operators ran."""
     done = folder.done(pair_scores.STAGE)
     todo = [tile for tile in range(len(tiles)) if tile not in done]
     if not todo:
-        return
+        return []
     facts = photo_facts(folder.work, plan, folder.parts(f"{STAGE}.rejects"), embedded=inputs.model is not None)
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
@@ -224,32 +228,30 @@ def compare(
     names = read_column(folder.work / "photos", "photo").combine_chunks()
     job = pair_scores.TileJob(*common, tiles=tiles, names=names, at_least=config.at_least)
     progress = Progress("pairs", tiles.pairs, done=sum(tiles.pairs_of(tile) for tile in done))
-    pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    operators = pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
+    return operators
 
 
 def commit(
-    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, seconds: dict[str, Any]
-) -> None:
-    """Publish the tables, the CSV and the manifest."""
+    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
+) -> dict[str, Any]:
+    """Publish the tables and the CSV; returns what the manifest says of them."""
     origin = inputs.digests["model"]
-    embedded, reasons = publish_photos(config, inputs, plan, folder) if inputs.model else (0, {})
-    found = publish_scores(config, folder)
-    folder.finish(
-        {
-            "job": "all_pairs",
-            "config": asdict(config),
-            "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": origin},
-            "rows_in": {"photos": plan.photos, "pairs": tiles.pairs},
-            "rows_out": {"scores": found, "embeddings": embedded},
-            "rejects": dict(reasons),
-            "at_least": config.at_least,
-            "reused": plan.reused,
-            "not_reused": plan.not_reused,
-            "photo_identity": NAMES[config.photo_identity],
-            "seconds": seconds,
-        }
-    )
+    embedded, reasons = publish_photos(config, inputs, plan, folder, cluster) if inputs.model else (0, {})
+    found = publish_scores(config, folder, cluster)
+    return {
+        "job": "all_pairs",
+        "config": asdict(config),
+        "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": origin},
+        "rows_in": {"photos": plan.photos, "pairs": tiles.pairs},
+        "rows_out": {"scores": found, "embeddings": embedded},
+        "rejects": dict(reasons),
+        "at_least": config.at_least,
+        "reused": plan.reused,
+        "not_reused": plan.not_reused,
+        "photo_identity": NAMES[config.photo_identity],
+    }
 
 
 def summarise(folder: RunFolder, threshold: str) -> None:

@@ -29,7 +29,7 @@ from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.tasks import run_tasks
+from ray_jobs.engine.shards import run_tasks
 
 if TYPE_CHECKING:
     from faceverify.cleaning.decisions_file import ReviewDecision

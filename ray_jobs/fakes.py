@@ -5,7 +5,7 @@ python -m ray_jobs.fakes configs/fakes.yaml --photos runs/clean --faces runs/fac
 
 import sys
 from dataclasses import asdict, dataclass, field
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -18,8 +18,9 @@ from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
+from faceverify.parts import part, write_part
 from faceverify.provenance import check_made_of, digest_of_photos
-from faceverify.run_folder import RunFolder, part, read_part, write_part
+from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
@@ -27,13 +28,14 @@ from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.resources import limit_threads
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.tasks import guarded, run_here, run_in_actors
+from ray_jobs.engine.shards import Shards, maker, map_shards
 
 if TYPE_CHECKING:
     from faceverify.fakes.crowd import Crowd
     from faceverify.fakes.making import Maker, Order
 
 PICTURES = "pictures"
+GIVEN = "given"  # stage of the photos that go on into the output
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -140,11 +142,11 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
         check_shared(cluster, folder.work, one_photo(inputs.photos))
     print(f"Ray: {cluster}")
     with clock("make"):
-        make(config, cluster, folder, order, crowd, cut)
+        operators = make(config, cluster, folder, order, crowd, cut)
     with clock("commit"):
-        facts = publish(inputs, folder, order, given, people * config.per_person, config.max_failed)
+        facts = publish(inputs, folder, order, given, people * config.per_person, config.max_failed, cluster)
     shown = {"job": "fakes", "config": asdict(config), **facts, "people": people, "seed": config.seed}
-    folder.finish({**shown, "seconds": clock.seconds})
+    folder.finish({**shown, "seconds": clock.seconds, "operators": operators})
 
 
 def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...]) -> tuple["Crowd", int]:
@@ -176,41 +178,56 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
 
 def make(
     config: FakesConfig, cluster: Cluster, folder: RunFolder, order: "Order", crowd: "Crowd", cut: list[range]
-) -> None:
-    """Make the fakes that are not yet made: generators that need a GPU on workers with one, the others on CPUs."""
+) -> list[dict[str, Any]]:
+    """Make the fakes that are not yet made: generators that need a GPU on workers with one, the others on CPUs.
+
+    Returns which of Ray Data's operators ran.
+    """
     done = {turn: folder.done(generator.name) for turn, generator in enumerate(order.generators)}
     total = len(crowd.names) * order.per_person
     items = [(turn, shard) for turn in done for shard in range(len(cut)) if shard not in done[turn]]
     progress = Progress("fakes", total, done=total - total * len(items) // (len(done) * len(cut)))
+    read = partial(people_of, order, crowd, cut)
+    operators = []
     for on_gpus in (False, True):
-        some = [item for item in items if (order.generators[item[0]].gpu and cluster.gpus > 0) == on_gpus]
-        has = {"num_gpus": 1.0, "num_cpus": 0.1} if on_gpus else {"num_cpus": 1.0}
+        some = [
+            turn * len(cut) + shard
+            for turn, shard in items
+            if on_gpus == (order.generators[turn].gpu and cluster.gpus > 0)
+        ]
+        has = {"num_gpus": 1.0, "num_cpus": 0.1} if on_gpus else {}
         most = cluster.gpus if on_gpus else cluster.cpus
-        if some and cluster.here:
-            run_here(FakeMaker, (folder.work, order, crowd, cut), some, progress)
-        elif some:
-            run_in_actors(
-                FakeMaker, (folder.work, order, crowd, cut), some, min(config.workers or most, most), progress, **has
-            )
+        work = (folder.work, order, crowd, cut)
+        source = Shards(read, some, "People")
+        operators += map_shards(source, FakeMaker, work, cluster, progress, min(config.workers or most, most), **has)
     progress.finish()
+    return operators
+
+
+def people_of(order: "Order", crowd: "Crowd", cut: list[range], number: int) -> pa.Table:
+    """The rows of a unit of work: for whom fakes are made, and by which generator."""
+    turn, shard = divmod(number, len(cut))
+    generator = order.generators[turn].name
+    return pa.table({"person": [crowd.names[i] for i in cut[shard]], "generator": [generator] * len(cut[shard])})
 
 
 class FakeMaker:
-    """An actor that makes the fakes of shards of people; a generator is loaded when it is first wanted."""
+    """Makes the fakes of people; a generator is loaded when it is first wanted, and kept.
+
+    Calls take the number of a unit of work (generator x shard of people) and the people of it.
+    """
 
     def __init__(self, folder: Location, order: "Order", crowd: "Crowd", cut: list[range]) -> None:
         limit_threads(1)
         self.folder, self.order, self.crowd, self.cut = folder, order, crowd, cut
         self.makers: dict[int, Maker] = {}
 
-    def work(self, item: tuple[int, int]) -> tuple[int, int]:
+    def __call__(self, number: int, _: pa.Table) -> tuple[int, int]:
         """One generator's fakes of one shard, written as a part; returns how many there are, and how many failed."""
-        return guarded(lambda one: self._work(*one), item)
-
-    def _work(self, turn: int, shard: int) -> tuple[int, int]:
         from faceverify.fakes.making import Maker
         from faceverify.models import EngineConfig
 
+        turn, shard = divmod(number, len(self.cut))
         stage = self.order.generators[turn].name
         if part(self.folder, stage, shard).is_file():  # by an attempt that was killed later
             return 0, 0
@@ -221,23 +238,40 @@ class FakeMaker:
         return rows.num_rows + rejects.num_rows, rejects.num_rows
 
 
+def write_given(work: Location, extra: pa.Schema, number: int, rows: pa.Table) -> tuple[int, int]:
+    """Write the photos of one file of the table that was given, with the columns that fakes add, as a part."""
+    from faceverify.fakes.rows import given_rows
+
+    write_part(work, GIVEN, number, pa.concat_tables(given_rows([rows], extra)))
+    return rows.num_rows, 0
+
+
+def read_photos(files: list[Location], number: int) -> pa.Table:
+    """The rows of one file of a photos table."""
+    return pa.concat_tables(stream_table(files[number : number + 1]))
+
+
 def publish(
-    inputs: Inputs, folder: RunFolder, order: "Order", given: int, asked: int, max_failed: float
+    inputs: Inputs, folder: RunFolder, order: "Order", given: int, asked: int, max_failed: float, cluster: Cluster
 ) -> dict[str, Any]:
     """Publish the tables; returns the counts for the manifest.
 
     Raises:
         UserError: most fakes could not be made, for one reason.
     """
-    from faceverify.fakes.rows import given_rows, table_schema
+    from faceverify.fakes.rows import table_schema
 
     stages = [generator.name for generator in order.generators]
     failures.refuse_rejects(folder, stages, asked, max_failed, what="fakes")
-    made = {stage: sum(read_part(place).num_rows for place in folder.parts(stage)) for stage in stages}
-    parts = (read_part(place) for stage in stages for place in folder.parts(stage))
-    whole = chain(given_rows(stream_table(inputs.photos), inputs.extra), parts)
-    rows = folder.publish("photos", whole, table_schema(inputs.extra))
-    reasons = folder.publish_rejects(stages)
+    made = {stage: folder.facts(stage).rows for stage in stages}
+    copied, make_files = folder.done(GIVEN), maker(cluster)
+    source = Shards(
+        partial(read_photos, inputs.photos), [n for n in range(len(inputs.photos)) if n not in copied], "Photos"
+    )
+    progress = Progress("photos", given, done=folder.facts(GIVEN).rows)
+    map_shards(source, write_given, (folder.work, inputs.extra), cluster, progress)
+    rows = folder.publish_parts("photos", table_schema(inputs.extra), [GIVEN, *stages], make_files).rows
+    reasons = folder.publish_rejects(stages, make=make_files)
     assert rows + sum(reasons.values()) == given + asked, f"{given} + {asked} rows became {rows} + {reasons}"
     counts = {"rows_in": {"photos": given}, "fakes_asked": asked, "rows_out": {"photos": rows}, "fakes": made}
     return {**counts, "rejects": reasons}

@@ -5,15 +5,20 @@ python -m ray_jobs.ingest configs/ingest.yaml --source /data/lfw --layout lfw --
 
 import sys
 from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, plan_of
-from faceverify.datasets import DatasetConfig, Listing, looks_like, read
+from faceverify.datasets import DatasetConfig, Listing, RenderedConfig, looks_like, read
 from faceverify.datasets.listing import NothingFound
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint
 from faceverify.naming import told
+from faceverify.parts import facts_of
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
@@ -21,6 +26,10 @@ from ray_jobs.engine.cluster import check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
+from ray_jobs.engine.shards import Shards, map_shards
+
+if TYPE_CHECKING:
+    from faceverify.datasets.rendered import Slot
 
 SLOTS_PER_TASK = 16
 
@@ -61,29 +70,38 @@ def run(config: IngestConfig) -> None:
 
 def draw(config: IngestConfig, source: Location) -> None:
     """Draw what is not there yet, on all workers; drawing is a pure function of the configuration."""
-    import ray
-
-    from faceverify.datasets.rendered import plan, start, write_slot
+    from faceverify.datasets.rendered import plan, start
 
     start(config.rendered, source)
     there = {entry.path for entry in source.files()}
     slots = [slot for slot in plan(config.rendered) if slot.photo not in there]
     if not slots:
         return
-    check_shared(connect(config), source)
+    units = range(-(-len(slots) // SLOTS_PER_TASK))
+    cluster = connect(config, len(units))
+    check_shared(cluster, source)
     progress = Progress("drawn", len(slots))
-
-    @ray.remote
-    def task(some: list) -> int:
-        for slot in some:
-            write_slot(config.rendered, slot, source)
-        return len(some)
-
-    waiting = [task.remote(slots[i : i + SLOTS_PER_TASK]) for i in range(0, len(slots), SLOTS_PER_TASK)]
-    while waiting:
-        ready, waiting = ray.wait(waiting)
-        progress.add(sum(ray.get(ready)))
+    cut = [slots[unit * SLOTS_PER_TASK : (unit + 1) * SLOTS_PER_TASK] for unit in units]
+    map_shards(
+        Shards(partial(photos_of, cut), units, "Photos"), draw_photos, (config.rendered, source, cut), cluster, progress
+    )
     progress.finish()
+
+
+def photos_of(cut: list[list["Slot"]], unit: int) -> pa.Table:
+    """The photos of a unit of work."""
+    return pa.table({"photo": [slot.photo for slot in cut[unit]]})
+
+
+def draw_photos(
+    rendered: RenderedConfig, target: Location, cut: list[list["Slot"]], unit: int, _: pa.Table
+) -> tuple[int, int]:
+    """Draw the photos of a unit of work."""
+    from faceverify.datasets.rendered import write_slot
+
+    for slot in cut[unit]:
+        write_slot(rendered, slot, target)
+    return len(cut[unit]), 0
 
 
 def _finish(config: IngestConfig, source: Location, folder: RunFolder, clock: Stopwatch) -> None:
@@ -112,7 +130,8 @@ def listed(config: IngestConfig, source: Location) -> Listing:
         listing = read(source, config)
     except NothingFound as error:
         raise UserError(f"{error} {advice(source, config)}".strip()) from None
-    counts, names = failures.tally([listing.rejects])
+    facts = facts_of(listing.rejects)
+    counts, names = facts.counts, facts.examples
     rows = listing.photos.num_rows + listing.rejects.num_rows
     if not listing.photos.num_rows:
         why = ", ".join(f"{count:,} {reason} ('{names[reason][0]}')" for reason, count in counts.items())

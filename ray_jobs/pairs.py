@@ -12,14 +12,15 @@ from faceverify.config import Input, JobConfig, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_table, stream_table
-from faceverify.run_folder import RunFolder, part
+from faceverify.parts import part
+from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.tasks import run_tasks
+from ray_jobs.engine.shards import run_tasks
 
 if TYPE_CHECKING:
     from faceverify.pairs.people import People
@@ -112,7 +113,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         run_tasks(draw_shard, (folder.work, people, wanted, cut), todo, cluster, progress, config.workers)
         progress.finish()
     with clock("commit"):
-        made = folder.publish_parts(STAGE) if cut else folder.publish(STAGE, [], tables.PAIRS)
+        made = folder.publish_parts(STAGE, tables.PAIRS, [STAGE]).rows
         assert made == total, f"{total} pairs were wanted, {made} came out"
         if config.csv:
             write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))

@@ -8,9 +8,11 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Annotated, Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from annotated_types import Interval
 
 from faceverify.align import AlignConfig, build
@@ -25,6 +27,7 @@ from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_phot
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.naming import told
+from faceverify.parts import read_part
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -35,9 +38,16 @@ from faceverify.provenance import (
     outdated,
     reasons_told,
 )
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.run_folder import RunFolder
 from faceverify.scoring.csv_output import CsvConfig, write_csv
-from faceverify.scoring.photos import STAGE, photo_facts, planned_versions, published_rows, published_versions
+from faceverify.scoring.photos import (
+    STAGE,
+    photo_facts,
+    planned_versions,
+    published_rows,
+    published_versions,
+    rows_to_embed,
+)
 from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
 from faceverify.scoring.reuse import Wanted
 from faceverify.scoring.similarity import OK
@@ -48,9 +58,10 @@ from ray_jobs.engine import pair_scores
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.failure_limit import Watch, Watched
-from ray_jobs.engine.photo_pipeline import Chain, EmbeddingSink, PhotoSource, engine_for, run_chain
+from ray_jobs.engine.photo_pipeline import Chain, EmbeddingSink, PhotoSource, Ran, engine_for, run_chain
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
+from ray_jobs.engine.shards import maker
 from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
@@ -256,10 +267,12 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         check_shared(cluster, folder.work, *inputs.shared)
     print(f"Ray: {cluster}")
     with clock("embed"):
-        workers = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else {}
+        ran = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else Ran()
     with clock("score"):
-        score_pairs(config, inputs, plan, folder, cluster)
-    commit(config, inputs, plan, folder, {**clock.seconds, "workers": workers})
+        ran.operators += score_pairs(config, inputs, plan, folder, cluster)
+    with clock("commit"):
+        facts = commit(config, inputs, plan, folder, cluster)
+    folder.finish({**facts, "seconds": {**clock.seconds, "workers": ran.seconds}, "operators": ran.operators})
 
 
 def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePlan:
@@ -280,72 +293,70 @@ def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePl
     return plan
 
 
-def embed_photos(
-    config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
-) -> dict[str, float]:
-    """Embed the photos that have no embedding yet; seconds per stage, summed over workers."""
+def embed_photos(config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> Ran:
+    """Embed the photos that have no embedding yet."""
     done = folder.done(STAGE)
     todo = [shard for shard in range(plan.photo_shards) if shard not in done]
     engine = engine_for(config.engine, cluster, config.workers)
     crop, digest = inputs.crop or "", inputs.digests["model"]
     source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop)
-    chain = Chain(folder.work, "photos", STAGE, source, EmbeddingSink(config.model, engine, digest))
+    read = partial(rows_to_embed, folder.work)
+    chain = Chain(folder.work, read, STAGE, source, EmbeddingSink(config.model, engine, digest))
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos)
     watch = Watch(folder, STAGE, plan.photos, config.max_failed, ready)
     progress = Watched("photos", plan.photos - plan.reused, done=ready, watch=watch)
-    seconds = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
+    ran = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
     if todo:
         progress.finish()
-    return seconds
+    return ran
 
 
-def score_pairs(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> None:
-    """Score the shards of pairs that are not yet scored."""
+def score_pairs(
+    config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
+) -> list[dict[str, Any]]:
+    """Score the shards of pairs that are not yet scored; returns which of Ray Data's operators ran."""
     done = folder.done(pair_scores.STAGE)
     todo = [shard for shard in range(plan.pair_shards) if shard not in done]
     if not todo:
-        return
+        return []
     rejects = folder.parts(f"{STAGE}.rejects")
     facts = photo_facts(folder.work, plan, rejects, embedded=inputs.model is not None)
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
     job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
-    pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    operators = pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
+    return operators
 
 
-def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, seconds: dict[str, Any]) -> None:
-    """Publish the tables, the CSV and the manifest."""
-    digest, parts = inputs.digests["model"], folder.parts("scores")
-    embedded, reasons = publish_photos(config, inputs, plan, folder)
-    statuses = Counter(status for p in parts for status in read_part(p)["status"].to_pylist())
+def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> dict[str, Any]:
+    """Publish the tables and the CSV; returns what the manifest says of them."""
+    embedded, reasons = publish_photos(config, inputs, plan, folder, cluster)
+    statuses = folder.facts(pair_scores.STAGE).counts
     failed = {status: count for status, count in statuses.items() if status != OK}
     refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
-    scored = publish_scores(config, folder)
+    scored = publish_scores(config, folder, cluster)
     assert scored == plan.pairs, f"{plan.pairs} pairs became {scored} scores"
-    folder.finish(
-        {
-            "job": "score",
-            "config": asdict(config),
-            "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": digest},
-            "rows_in": {"pairs": plan.pairs, "photos": plan.photos},
-            "rows_out": {"scores": scored, "embeddings": embedded},
-            "rejects": reasons,
-            "reused": plan.reused,
-            "not_reused": plan.not_reused,
-            "photo_identity": NAMES[config.photo_identity],
-            "statuses": dict(statuses),
-            "found": plan.found,
-            "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
-            "photos_table": config.photos if isinstance(inputs.photos, list) else None,
-            "seconds": seconds,
-        }
-    )
+    return {
+        "job": "score",
+        "config": asdict(config),
+        "model": json.loads(inputs.model.to_json()) if inputs.model else {"digest": inputs.digests["model"]},
+        "rows_in": {"pairs": plan.pairs, "photos": plan.photos},
+        "rows_out": {"scores": scored, "embeddings": embedded},
+        "rejects": reasons,
+        "reused": plan.reused,
+        "not_reused": plan.not_reused,
+        "photo_identity": NAMES[config.photo_identity],
+        "statuses": dict(statuses),
+        "found": plan.found,
+        "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
+        "photos_table": config.photos if isinstance(inputs.photos, list) else None,
+    }
 
 
 def publish_photos(
-    config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder
+    config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster
 ) -> tuple[int, dict[str, int]]:
     """Publish the embeddings and the rejects; returns how many embeddings there are, and the rejects by reason.
 
@@ -355,20 +366,21 @@ def publish_photos(
     refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
     digest, dim = inputs.digests["model"], inputs.dim(plan)
     embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
-    reasons = folder.publish_rejects([STAGE])
+    reasons = folder.publish_rejects([STAGE], make=maker(cluster))
     if inputs.model:
         rejected = sum(reasons.values())
         assert embedded + rejected == plan.photos, f"{plan.photos} photos became {embedded} + {rejected}"
     return embedded, reasons
 
 
-def publish_scores(config: EmbeddingConfig, folder: RunFolder) -> int:
+def publish_scores(config: EmbeddingConfig, folder: RunFolder, cluster: Cluster) -> int:
     """Publish the scores, as a table and as CSV; returns how many there are."""
-    parts = folder.parts("scores")
-    schema = read_part(parts[0]).schema
+    parts = folder.parts(pair_scores.STAGE)
+    with parts[0].open_input() as stream:
+        schema = pq.read_schema(stream)
     if config.csv.preset != "none" or config.csv.columns:
         write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
-    return folder.publish("scores", map(read_part, parts), schema)
+    return folder.publish_parts("scores", schema, [pair_scores.STAGE], maker(cluster)).rows
 
 
 def reuse_line(reused: int, not_reused: dict[str, int], embeddings: int | None = None) -> str:

@@ -12,7 +12,8 @@ import tyro
 from faceverify.config import command_line, plan_of, replaced
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.run_folder import RunFolder, parquet_bytes
+from faceverify.parts import parquet_bytes
+from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, open_location
 from faceverify.tuning import trials as records
 from faceverify.tuning.options import SearchConfig

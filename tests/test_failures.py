@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from faceverify.config import JobConfig, replaced
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.faces import Rejects
-from faceverify.failures import REMEDIES, refuse, tally, worst
+from faceverify.failures import REMEDIES, refuse, worst
+from faceverify.parts import facts_of, total
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.integers(0, 9)), st.floats(0, 1))
@@ -49,7 +50,8 @@ def test_rejects_are_counted_with_their_first_names() -> None:
         for number in range(start, start + 5):
             rejects.add(f"{number}.jpg", "read", BadData(Reason.EMPTY if number % 5 else Reason.MISSING))
         tables.append(rejects.table())
-    counts, names = tally(tables)
+    facts = total(map(facts_of, tables))
+    counts, names = facts.counts, facts.examples
     assert counts == {"missing": 2, "empty": 8}
     assert names == {"missing": ["0.jpg", "10.jpg"], "empty": ["1.jpg", "2.jpg", "3.jpg"]}
 

@@ -11,7 +11,8 @@ import pytest
 
 from faceverify import tables
 from faceverify.errors import AnotherRun, UserError
-from faceverify.run_folder import MANIFEST, WORK, RunFolder, read_part, write_part
+from faceverify.parts import write_part
+from faceverify.run_folder import MANIFEST, WORK, RunFolder
 from faceverify.storage import Location, open_location
 
 SCHEMA = pa.schema([("photo", pa.string())])
@@ -34,7 +35,7 @@ def close(folder: RunFolder) -> None:
 def finish(folder: RunFolder) -> None:
     write_part(folder.work, "things", 1, rows("c"))
     write_part(folder.work, "things", 0, rows("a", "b"), REJECT)
-    folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
+    folder.publish_parts("things", SCHEMA, ["things"])
     assert folder.publish_rejects(["things"]) == {"empty": 1}
     folder.finish({"job": "test"})
     close(folder)
@@ -121,7 +122,7 @@ def test_the_same_on_s3(bucket: str) -> None:
     folder = RunFolder(out, {"config": 1}, ("things",))
     write_part(folder.work, "things", 0, rows("a"))
     assert RunFolder(out, {"config": 1}, ("things",)).done("things") == {0}
-    folder.publish("things", map(read_part, folder.parts("things")), SCHEMA)
+    folder.publish_parts("things", SCHEMA, ["things"])
     folder.finish({"job": "test"})
     assert [f.path for f in out.files()] == [MANIFEST, "things/part-00000.parquet"]
 

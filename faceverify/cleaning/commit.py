@@ -16,7 +16,8 @@ from faceverify.cleaning.plan import CleanPlan
 from faceverify.cleaning.reasons import Decision
 from faceverify.cleaning.sequence import Outcome
 from faceverify.cleaning.thresholds import Calibration
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.parts import read_part
+from faceverify.run_folder import RunFolder
 
 OUTPUTS = ("decisions", "photos", "cases", "same_people", "duplicates", "rejects")
 CASES_AT_A_TIME = 256

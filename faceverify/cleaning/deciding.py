@@ -5,7 +5,7 @@ from faceverify.cleaning.outputs import decision_rows, duplicate_rows, photo_row
 from faceverify.cleaning.rounds import NEAR, SEARCH, CleanJob
 from faceverify.cleaning.shard import read_shard
 from faceverify.cleaning.verdicts import Found, World, decide, nobody_near
-from faceverify.run_folder import part, read_part, write_part
+from faceverify.parts import part, read_part, write_part
 
 DECISIONS, CLEANED, CASES, DUPLICATES = "decisions", "cleaned", "cases", "duplicates"
 

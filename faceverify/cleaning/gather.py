@@ -14,7 +14,8 @@ from faceverify.cleaning.resolve import Relations, chance_level, relate
 from faceverify.cleaning.rounds import COMPONENTS, KIN, MEANS, SEARCH, SURE_SHARE, SearchJob
 from faceverify.cleaning.shard import read_shard, unit_vectors
 from faceverify.cleaning.thresholds import Calibration, Thresholds, calibrate
-from faceverify.run_folder import RunFolder, read_part
+from faceverify.parts import read_part
+from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
 
 SAME_PEOPLE = pa.schema(

@@ -15,7 +15,8 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.errors import BadData, UserError
 from faceverify.inputs import stream_table
-from faceverify.run_folder import MANIFEST, WORK, RunFolder, read_part, write_part
+from faceverify.parts import read_part, write_part
+from faceverify.run_folder import MANIFEST, WORK, RunFolder
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location
 

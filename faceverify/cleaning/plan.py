@@ -22,8 +22,8 @@ from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.errors import UserError
 from faceverify.inputs import read_schema, stream_table
 from faceverify.pairs.chance import person_keys
+from faceverify.parts import parquet_bytes
 from faceverify.provenance import hash_names
-from faceverify.run_folder import parquet_bytes
 from faceverify.storage import Location
 
 PHOTOS, VECTORS, PEOPLE, SAMPLE = "photos", "vectors", "people.parquet", "sample.parquet"

@@ -20,8 +20,8 @@ from faceverify.cleaning.resolve import Relations
 from faceverify.cleaning.rule import settle
 from faceverify.cleaning.shard import Shard, read_shard
 from faceverify.cleaning.thresholds import NEAR_DUPLICATE, Thresholds
+from faceverify.parts import part, read_part, write_part
 from faceverify.provenance import hash_names
-from faceverify.run_folder import part, read_part, write_part
 from faceverify.storage import Location
 
 COMPONENTS, MEANS, NEAR, KIN, SEARCH = "components", "means", "near", "kin", "search"

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.cleaning.plan import NUMBER, PHOTOS, VECTORS
-from faceverify.run_folder import read_part
+from faceverify.parts import read_part
 from faceverify.storage import Location
 
 

@@ -9,8 +9,8 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.errors import Reason
 from faceverify.inputs import stream_table, table_files
+from faceverify.parts import part, read_part
 from faceverify.provenance import noted_versions
-from faceverify.run_folder import part, read_part
 from faceverify.scoring import named
 from faceverify.scoring.plan import ScorePlan, photo_rows
 from faceverify.scoring.reuse import Reused
@@ -40,6 +40,14 @@ def shard_embeddings(work: Location, plan: ScorePlan, shard: int) -> Iterator[pa
     computed = part(work, STAGE, shard)
     if computed.is_file():
         yield read_part(computed)
+
+
+def rows_to_embed(work: Location, shard: int) -> pa.Table:
+    """The photos of a shard but for those whose embedding is given, as rows of the photos table, with `row`."""
+    rows = read_shard(work / "photos", shard)
+    if "embedding" not in rows.column_names:
+        return rows
+    return rows.filter(rows["embedding"].is_null()).drop_columns("embedding")
 
 
 def planned_versions(work: Location, plan: ScorePlan, done: set[int]) -> Iterator[tuple[pa.Table, list[str | None]]]:

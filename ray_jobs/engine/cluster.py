@@ -94,6 +94,7 @@ def connect(config: JobConfig | None = None, units: int | None = None) -> Cluste
         handler.setLevel(logging.INFO if verbose else logging.CRITICAL)  # an error reaches the user as an exception
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    context.target_max_block_size = None  # the rows of a shard stay together
     context.memory_usage_poll_interval_s = None  # costs each worker 2 to 3 % of its time, and only fills a statistic
     context.raise_original_map_exception = True  # Ray's own wrapper forgets what it wraps
     gc.collect()  # an earlier job of this process that failed may still hold its actors, and they their CPUs

@@ -1,15 +1,15 @@
 """A progress line that ends the job as soon as it is certain that too many rows fail for one reason."""
 
-from collections import Counter
 from dataclasses import dataclass
 
-from faceverify.failures import EXAMPLES, refuse_run, tally
-from faceverify.run_folder import RunFolder, part, read_part
+from faceverify.failures import refuse_run
+from faceverify.parts import PartFacts, part, read_facts, total
+from faceverify.run_folder import RunFolder
 from ray_jobs.engine.progress import Progress
 
 
 class Watch:
-    """Looks at the rejects of a stage, at each part once, when there are enough of them to exceed the limit.
+    """Looks at the counts of a stage's rejects, at those of each part once, when there are enough to exceed the limit.
 
     What decides is the share of *all* rows of the work, which later rows cannot make good again: whether a job is
     stopped does not depend on which rows come first.
@@ -26,8 +26,7 @@ class Watch:
         self.folder, self.stage, self.rows, self.max_failed = folder, stage, rows, max_failed
         self._failed, self._enough = done, max_failed * rows
         self._seen: set[int] = set()
-        self._counts: Counter[str] = Counter()
-        self._names: dict[str, list[str]] = {}
+        self._rejects = PartFacts()
 
     def add(self, rejected: int) -> None:
         """Count rows that failed.
@@ -41,13 +40,12 @@ class Watch:
         there = self.folder.done(self.stage) & self.folder.done(f"{self.stage}.rejects")
         new = sorted(there - self._seen)
         self._seen |= there
-        counts, names = tally(read_part(part(self.folder.work, f"{self.stage}.rejects", shard)) for shard in new)
-        self._counts.update(counts)
-        for reason, some in names.items():
-            self._names[reason] = (self._names.get(reason, []) + some)[:EXAMPLES]
-        refuse_run(self.folder, self._counts, self.rows, self.max_failed, stages=[self.stage], names=self._names)
+        places = [part(self.folder.work, f"{self.stage}.rejects", shard) for shard in new]
+        self._rejects.add(total(read_facts(places)))
+        counts, names = self._rejects.counts, self._rejects.examples
+        refuse_run(self.folder, counts, self.rows, self.max_failed, stages=[self.stage], names=names)
         # How many would have to fail in all before the most frequent reason can exceed the limit.
-        self._enough = self._failed + self.max_failed * self.rows - max(self._counts.values(), default=0)
+        self._enough = self._failed + self.max_failed * self.rows - max(counts.values(), default=0)
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 
 from faceverify.datasets.listing import pairs_table
 from faceverify.errors import PlatformError
-from faceverify.run_folder import write_part
+from faceverify.parts import write_part
 from faceverify.scoring.all_pairs import Tiles, alike, rows_of
 from faceverify.scoring.photos import load_units
 from faceverify.scoring.plan import ScorePlan
@@ -19,7 +20,7 @@ from faceverify.shards import read_shard
 from faceverify.storage import Location
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.progress import Progress
-from ray_jobs.engine.tasks import run_tasks
+from ray_jobs.engine.shards import Shards, map_shards
 
 STAGE = "scores"
 # Names repeat from pair to pair: kept as dictionaries they are neither unpacked nor hashed again.
@@ -61,7 +62,9 @@ class Blocks:
     rows_each: int
 
 
-def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int, progress: Progress) -> None:
+def run_pairs(
+    job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int, progress: Progress
+) -> list[dict[str, Any]]:
     """Score the given shards of pairs, or tiles, with as many tasks at a time as there are CPUs.
 
     Args:
@@ -71,12 +74,16 @@ def run_pairs(job: PairJob, todo: list[int], cluster: Cluster, shared_bytes: int
         shared_bytes: up to this size the embeddings are shared by the workers of a node.
         progress: counts the pairs.
 
+    Returns:
+        Which of Ray Data's operators ran.
+
     Raises:
         FaceverifyError: what a worker raised for the user to see.
     """
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
-    work = _score_tile if isinstance(job, TileJob) else _score_shard
-    run_tasks(work, (job, blocks), todo, cluster, progress)
+    work = score_tile if isinstance(job, TileJob) else score_shard
+    rows = partial(_tile, job) if isinstance(job, TileJob) else partial(_pairs, job.work)
+    return map_shards(Shards(rows, todo, "Pairs"), work, (job, blocks), cluster, progress)
 
 
 def place_embeddings(job: PairJob, cluster: Cluster, shared_bytes: int) -> Blocks:
@@ -134,18 +141,27 @@ def take_from_blocks(fetch: Callable[[dict[int, np.ndarray]], dict[int, np.ndarr
     return take
 
 
-def _score_shard(job: PairJob, blocks: Blocks, shard: int) -> tuple[int, int]:
-    """The task: score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
-    pairs = read_shard(job.work / "pairs", shard, DICTIONARIES)
+def _pairs(work: Location, shard: int) -> pa.Table:
+    return read_shard(work / "pairs", shard, DICTIONARIES)
+
+
+def _tile(job: TileJob, tile: int) -> pa.Table:
+    """The photos of a tile, as two ranges of numbers."""
+    one, other = job.tiles.at(tile)
+    return pa.table({"a": [[one.start, one.stop]], "b": [[other.start, other.stop]]})
+
+
+def score_shard(job: PairJob, blocks: Blocks, shard: int, pairs: pa.Table) -> tuple[int, int]:
+    """Score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
     chunk = CHUNK if blocks.rows_each == 0 else FETCHED
     scores = score_rows(pairs, _taking(blocks), job.facts, job.threshold, chunk, job.scored_with)
     write_part(job.work, STAGE, shard, scores)
     return scores.num_rows, 0
 
 
-def _score_tile(job: TileJob, blocks: Blocks, tile: int) -> tuple[int, int]:
-    """The task: compare two blocks of photos and write the pairs that are kept; returns how many were compared."""
-    take, numbers = _taking(blocks), job.tiles.at(tile)
+def score_tile(job: TileJob, blocks: Blocks, tile: int, rows: pa.Table) -> tuple[int, int]:
+    """Compare two blocks of photos and write the pairs that are kept; returns how many were compared."""
+    take, numbers = _taking(blocks), (range(*rows["a"][0].as_py()), range(*rows["b"][0].as_py()))
     one, other = (take(np.arange(block.start, block.stop)) for block in numbers)
     within = rows_of(one, other, numbers)
     found = [_scored(job, within, a, b) for a, b in alike(one, other, numbers, job.at_least)]

@@ -14,8 +14,7 @@ object store that it allows itself (half of it): slow GPUs hold the decoding bac
 """
 
 import json
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -54,13 +53,22 @@ from ray_jobs.engine.photo_workers import (
 )
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.resources import AlignResources, Placement, fitted, place, threads_as_before
-from ray_jobs.engine.tasks import MAX_RETRIES, ours
+from ray_jobs.engine.shards import (
+    OF_ACTORS,
+    OF_READERS,
+    OF_TASKS,
+    READERS,
+    Shards,
+    consume,
+    guarded,
+    pool,
+    read,
+    shards_per_task,
+    tasks,
+)
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, weights_seen
 
-SHARDS_PER_TASK = 8
-# Of one task in an actor whose worker died. A lost node takes the cluster up to a minute to notice, and each attempt to
-# reach it meanwhile is counted: with the pause between two (cluster.RETRY_PAUSE_MS) these last longer than that.
-ACTOR_RETRIES = 20
+ROWS = "Photos"  # how Ray's statistics call the rows that are read
 
 
 class Source(Protocol):
@@ -176,19 +184,25 @@ class EmbeddingSink:
 
 @dataclass(frozen=True)
 class Chain:
-    """Shards of `work/<input>` through source and sink into parts of `work/<stage>`."""
+    """Rows of shards through source and sink into parts of `work/<stage>`; `read` gives the rows of a shard."""
 
     work: Location
-    input: str
+    read: Callable[[int], pa.Table]
     stage: str
     source: Source
     sink: Sink
 
 
-def run_chain(
-    chain: Chain, shards: list[int], cluster: Cluster, workers: int, progress: Progress, gpu: bool
-) -> dict[str, float]:
-    """Run the chain over the given shards; returns seconds per stage, summed over the workers.
+@dataclass
+class Ran:
+    """How a chain ran: seconds per stage, summed over the workers, and which of Ray Data's operators."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    operators: list[dict[str, Any]] = field(default_factory=list)
+
+
+def run_chain(chain: Chain, shards: list[int], cluster: Cluster, workers: int, progress: Progress, gpu: bool) -> Ran:
+    """Run the chain over the given shards.
 
     Args:
         chain: what to do.
@@ -201,31 +215,24 @@ def run_chain(
     Raises:
         FaceverifyError: what a worker raised for the user to see.
     """
-    if not shards:
-        return {}
-    if cluster.here:
-        return _counted(_done_here(chain, shards, cluster), chain, progress)
-    import ray
+    joiner, ran = Joiner(chain.work, chain.stage), Ran()
 
-    try:
-        rows = _laid_out(chain, shards, cluster, workers, gpu and cluster.gpus > 0).iter_rows()
-        return _counted(rows, chain, progress)
-    except ray.exceptions.RayError as error:
-        raise ours(error) from None
-
-
-def _counted(pieces: Iterable[dict[str, Any]], chain: Chain, progress: Progress) -> dict[str, float]:
-    """Take the counts of finished pieces as they come; returns seconds per stage."""
-    joiner = Joiner(chain.work, chain.stage)
-    seconds: dict[str, float] = {}
-    for counts in pieces:
+    def take(counts: dict[str, Any]) -> None:
         joiner.add(Piece(*(counts[name] for name in ("shard", "number", "last", "rows"))))
         spent_on = json.loads(counts["seconds"])
         progress.gpu_seconds(spent_on)
         progress.add(counts["rows"], counts["rejected"])
         for stage, spent in spent_on.items():
-            seconds[stage] = seconds.get(stage, 0.0) + spent
-    return {stage: round(spent, 3) for stage, spent in seconds.items()}
+            ran.seconds[stage] = round(ran.seconds.get(stage, 0.0) + spent, 3)
+
+    if not shards:
+        return ran
+    if cluster.here:
+        for counts in _done_here(chain, shards, cluster):
+            take(counts)
+    else:
+        ran.operators = consume(_laid_out(chain, shards, cluster, workers, gpu and cluster.gpus > 0), take)
+    return ran
 
 
 def _done_here(chain: Chain, shards: list[int], cluster: Cluster) -> Iterator[dict[str, Any]]:
@@ -234,7 +241,9 @@ def _done_here(chain: Chain, shards: list[int], cluster: Cluster) -> Iterator[di
         placement = place(chain.source.resources, chain.source.align, cluster, 1)
         chain = replace(chain, source=chain.source.at(placement))
     with threads_as_before():
-        yield from Fused(chain)(pa.table({"shard": shards})).to_pylist()
+        fused = Fused(chain)
+        for shard in shards:
+            yield from guarded(fused.shard, (shard, chain.read(shard))).to_pylist()
 
 
 def _laid_out(chain: Chain, shards: list[int], cluster: Cluster, workers: int, gpu_sink: bool) -> Any:
@@ -251,56 +260,29 @@ def _laid_out(chain: Chain, shards: list[int], cluster: Cluster, workers: int, g
     share, threads = (placement.cpus, placement.threads) if placement else (1.0, 1)
     if placement is None:
         print(f"Workers: {f'{min(cluster.gpus, len(shards))}, 1 GPU' if gpu_sink else f'{cpus}, CPU core'} each")
+    rows = Shards(chain.read, shards, ROWS)
     if gpu_sink:
-        dataset = _pool(_numbers(shards, 1), Cropper, (chain, threads), cpus, num_cpus=0.9 * share)
-        return _pool(dataset, Finisher, (chain,), min(cluster.gpus, len(shards)), num_gpus=1, num_cpus=0.1)
-    # A task costs Ray some 20 ms: give it several shards, but every worker sixteen tasks, so that all end together.
-    each = max(1, min(SHARDS_PER_TASK, len(shards) // (16 * cpus)))
-    return _pool(_numbers(shards, each), Fused, (chain, threads), cpus, num_cpus=0.95 * share)
+        has = OF_ACTORS | {"num_cpus": 0.9 * share}
+        crops = pool(read(rows, 1, READERS, OF_READERS), Cropper, (chain, threads), cpus, has)
+        gpu = OF_ACTORS | {"num_gpus": 1, "num_cpus": 0.1}
+        return pool(crops, Finisher, (chain,), min(cluster.gpus, len(shards)), gpu)
+    has = OF_ACTORS | {"num_cpus": 0.95 * share}
+    return pool(read(rows, shards_per_task(len(shards), cpus), READERS, OF_READERS), Fused, (chain, threads), cpus, has)
 
 
 def _with_gpu_aligner(chain: Chain, placement: Placement, shards: list[int], cpus: int, gpu_sink: bool) -> Any:
     """Decoding in CPU tasks, the aligner's network in actors with GPUs, and the sink there too or on CPUs."""
     source = chain.source
     assert isinstance(source, PhotoSource)
-    photos = {"chain": chain, "read": source.read}
-    dataset = _mapped(
-        _numbers(shards, 1), decode_shards, _tasks(cpus), fn_kwargs=photos, num_cpus=0.8, max_retries=MAX_RETRIES
-    )
+    on_cpus = OF_TASKS | {"num_cpus": 0.8}
+    dataset = read(Shards(chain.read, shards, ROWS), 1, cpus, on_cpus)
+    dataset = tasks(dataset, decode_shards, {"read": source.read}, cpus, on_cpus)
     aligners = min(placement.workers, len(shards))
-    has = {"num_gpus": placement.gpus, "num_cpus": 0.1}
+    has = OF_ACTORS | {"num_gpus": placement.gpus, "num_cpus": 0.1}
     if gpu_sink:
-        return _pool(dataset, GpuFinisher, (chain, source.open_aligner), aligners, **has)
-    dataset = _pool(dataset, GpuCropper, (chain, source.open_aligner), aligners, **has)
-    return _pool(dataset, Finisher, (chain,), cpus, num_cpus=0.1)
-
-
-def _numbers(shards: list[int], each: int) -> Any:
-    import ray
-
-    return ray.data.from_arrow([pa.table({"shard": shards[i : i + each]}) for i in range(0, len(shards), each)])
-
-
-def _tasks(most: int) -> Any:
-    import ray
-
-    return ray.data.TaskPoolStrategy(size=most)
-
-
-def _pool(dataset: Any, stage: type, arguments: tuple[Any, ...], workers: int, **resources: float) -> Any:
-    import ray
-
-    pool = ray.data.ActorPoolStrategy(min_size=1, max_size=workers, initial_size=workers)
-    return _mapped(dataset, stage, pool, fn_constructor_args=arguments, max_task_retries=ACTOR_RETRIES, **resources)
-
-
-def _mapped(dataset: Any, stage: Any, compute: Any, **options: Any) -> Any:
-    """A stage that takes a row at a time, or whole blocks where the rows are no more than shard numbers."""
-    size = None if stage is Fused else 1  # None is refused for workers with a GPU
-    with warnings.catch_warnings():
-        # Ray 2.60 announces another way to say this for 2.64, and does not have it yet.
-        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-        return dataset.map_batches(stage, compute=compute, batch_size=size, batch_format="pyarrow", **options)
+        return pool(dataset, GpuFinisher, (chain, source.open_aligner), aligners, has)
+    dataset = pool(dataset, GpuCropper, (chain, source.open_aligner), aligners, has)
+    return pool(dataset, Finisher, (chain,), cpus, OF_ACTORS | {"num_cpus": 0.1})
 
 
 def engine_for(config: EngineConfig, cluster: Cluster, workers: int) -> EngineConfig:

@@ -18,12 +18,11 @@ import pyarrow as pa
 
 from faceverify.errors import BadData, Reason
 from faceverify.faces import Crops, Pictures, Stopwatch
-from faceverify.run_folder import part, read_part, write_part
-from faceverify.shards import read_shard
+from faceverify.parts import part, read_facts, read_part, write_part
 from faceverify.storage import Location
 from ray_jobs.engine.progress import GPU_WAIT, GPU_WORK
 from ray_jobs.engine.resources import limit_threads
-from ray_jobs.engine.tasks import guarded
+from ray_jobs.engine.shards import by_shard, guarded
 
 if TYPE_CHECKING:
     from ray_jobs.engine.photo_pipeline import Chain
@@ -57,25 +56,24 @@ class Fused:
         self.chain, self.make, self.use = chain, chain.source.open(), chain.sink.open()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Shard numbers in, counts out."""
-        return pa.concat_tables([guarded(self._shard, int(shard)) for shard in batch["shard"].to_pylist()])
+        """Rows of shards in, counts out."""
+        return pa.concat_tables([guarded(self.shard, one) for one in by_shard(batch)])
 
-    def _shard(self, shard: int) -> pa.Table:
-        watch = Stopwatch()
-        rows = _pending(self.chain, shard)
+    def shard(self, given: tuple[int, pa.Table]) -> pa.Table:
+        """A shard's number and its rows in, counts out."""
+        (shard, rows), watch = given, Stopwatch()
         piece = Piece(shard, 0, True, rows.num_rows)
         written = part(self.chain.work, self.chain.stage, shard)
         if written.is_file():  # by an attempt at this task that was killed later
-            return _counts(piece, rows.num_rows - read_part(written).num_rows, watch)
+            return _counts(piece, rows.num_rows - read_facts([written])[0].rows, watch)
         return _finish(self.chain, piece, self.make(rows, watch), self.use, watch)
 
 
-def decode_shards(batch: pa.Table, chain: "Chain", read: ReadPictures) -> Iterator[pa.Table]:
-    """Shard numbers in, their decoded photos out, piece by piece; a task that keeps nothing from one to the next."""
+def decode_shards(batch: pa.Table, read: ReadPictures) -> Iterator[pa.Table]:
+    """Rows of shards in, their decoded photos out, piece by piece; a task that keeps nothing from one to the next."""
     limit_threads(1)
-    for shard in batch["shard"].to_pylist():
+    for shard, rows in by_shard(batch):
         watch, done = Stopwatch(), 0
-        rows = _pending(chain, shard)
         for number, pictures in enumerate(read(rows, watch)):
             done += pictures.rows.num_rows
             piece = Piece(shard, number, done == rows.num_rows, pictures.rows.num_rows)
@@ -91,12 +89,11 @@ class Cropper:
         self.chain, self.make = chain, chain.source.open()
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Shard numbers in, their crops out."""
-        return pa.concat_tables([guarded(self._shard, int(shard)) for shard in batch["shard"].to_pylist()])
+        """Rows of shards in, their crops out."""
+        return pa.concat_tables([guarded(self._shard, one) for one in by_shard(batch)])
 
-    def _shard(self, shard: int) -> pa.Table:
-        watch = Stopwatch()
-        rows = _pending(self.chain, shard)
+    def _shard(self, given: tuple[int, pa.Table]) -> pa.Table:
+        (shard, rows), watch = given, Stopwatch()
         return _packed(Piece(shard, 0, True, rows.num_rows), watch, crops_out(self.make(rows, watch)))
 
 
@@ -199,14 +196,6 @@ def _pieces(stage: str, shard: int) -> str:
     return f"{stage}.pieces/{shard:08d}"
 
 
-def _pending(chain: "Chain", shard: int) -> pa.Table:
-    """The rows of a shard, but for those whose embedding was given."""
-    rows = guarded(lambda number: read_shard(chain.work / chain.input, number), shard)
-    return (
-        rows.filter(rows["embedding"].is_null()).drop_columns("embedding") if "embedding" in rows.column_names else rows
-    )
-
-
 def _finish(
     chain: "Chain", piece: Piece, crops: Crops, use: UseCrops, watch: Stopwatch, clock: GpuClock | None = None
 ) -> pa.Table:
@@ -232,7 +221,8 @@ def _counts(piece: Piece, rejected: int, watch: Stopwatch) -> pa.Table:
 
 def _packed(piece: Piece, watch: Stopwatch, content: dict[str, Any]) -> pa.Table:
     columns = {**asdict(piece), "seconds": json.dumps(watch.seconds), **content}
-    return pa.table({name: [value] if name != "pixels" else _large(value) for name, value in columns.items()})
+    columns = {name: _large(value) if name == "pixels" else value for name, value in columns.items()}
+    return pa.table({name: value if isinstance(value, pa.Array) else [value] for name, value in columns.items()})
 
 
 def _large(data: Any) -> pa.Array:
@@ -256,7 +246,7 @@ def pictures_out(pictures: Pictures) -> dict[str, Any]:
     good = [pixels for pixels in pictures.pixels if not isinstance(pixels, BadData)]
     faults = {i: (p.reason.value, p.detail) for i, p in enumerate(pictures.pixels) if isinstance(p, BadData)}
     return {
-        "kept": _to_ipc(pictures.rows),
+        "kept": _nested(pictures.rows),
         "faults": json.dumps(faults),
         "sizes": json.dumps([pixels.shape[:2] for pixels in good]),
         "pixels": np.concatenate([pixels.reshape(-1) for pixels in good]) if good else b"",
@@ -271,28 +261,29 @@ def pictures_in(row: dict[str, Any]) -> Pictures:
     for height, width in json.loads(row["sizes"].as_py()):
         good.append(pixels[start : start + height * width * 3].reshape(height, width, 3))
         start += height * width * 3
-    rows, pictures = _from_ipc(row["kept"]), iter(good)
+    rows, pictures = _rows_of(row["kept"]), iter(good)
     return Pictures(rows, [faults[i] if i in faults else next(pictures) for i in range(rows.num_rows)])
 
 
 def crops_out(crops: Crops) -> dict[str, Any]:
     """Crops as columns."""
     parts = {"kept": crops.rows, "found": crops.found, "rejects": crops.rejects}
-    return {name: _to_ipc(table) for name, table in parts.items()} | {"pixels": crops.faces.tobytes()}
+    return {name: _nested(table) for name, table in parts.items()} | {"pixels": crops.faces.tobytes()}
 
 
 def crops_in(row: dict[str, Any]) -> Crops:
     """The inverse of `crops_out`."""
     faces = np.frombuffer(row["pixels"].as_buffer(), np.uint8).reshape(-1, 112, 112, 3)
-    return Crops(_from_ipc(row["kept"]), faces, _from_ipc(row["found"]), _from_ipc(row["rejects"]))
+    return Crops(_rows_of(row["kept"]), faces, _rows_of(row["found"]), _rows_of(row["rejects"]))
 
 
-def _to_ipc(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table)
-    return sink.getvalue().to_pybytes()
+def _nested(table: pa.Table) -> pa.Array:
+    """All rows of a table as one value: a list of structures."""
+    rows = table.combine_chunks().to_struct_array()
+    rows = rows.combine_chunks() if isinstance(rows, pa.ChunkedArray) else rows
+    return pa.LargeListArray.from_arrays(pa.array([0, table.num_rows], pa.int64()), rows)
 
 
-def _from_ipc(data: pa.Scalar) -> pa.Table:
-    return pa.ipc.open_stream(data.as_buffer()).read_all()
+def _rows_of(value: pa.Scalar) -> pa.Table:
+    """The inverse of `_nested`."""
+    return pa.Table.from_struct_array(value.values)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -13,15 +14,17 @@ from faceverify.errors import Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.failures import refuse_rejects
 from faceverify.inputs import stream_table, table_files
+from faceverify.parts import parquet_bytes, part, read_part
 from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, reasons_told
-from faceverify.run_folder import RunFolder, parquet_bytes, part, read_part
+from faceverify.run_folder import RunFolder
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.failure_limit import Watch, Watched
-from ray_jobs.engine.photo_pipeline import Chain, Sink, Source, run_chain
+from ray_jobs.engine.photo_pipeline import Chain, Ran, Sink, Source, run_chain
+from ray_jobs.engine.shards import maker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,17 +116,18 @@ class TableJob:
             check_shared(cluster, folder.work, *self.shared)
         print(f"Ray: {cluster}")
         with clock(self.job):
-            workers = self._work(folder, cluster, cut)
+            ran = self._work(folder, cluster, cut)
         refuse_rejects(folder, [self.table], cut["rows"], self.config.max_failed)
-        made = folder.publish(self.table, map(read_part, folder.parts(self.table)), self.schema)
-        reasons = folder.publish_rejects(["listing", self.table])
+        make = maker(cluster)
+        made = folder.publish_parts(self.table, self.schema, [self.table], make).rows
+        reasons = folder.publish_rejects(["listing", self.table], make=make)
         rejected, rows_in = sum(reasons.values()), cut["rows"] + cut["refused"]
         assert made + rejected == rows_in, f"{rows_in} rows became {made} + {rejected}"
         counts = {"rows_in": {"photos": rows_in}, "rows_out": {self.table: made}, "rejects": reasons}
-        seconds = {**clock.seconds, "workers": workers}
+        seconds = {**clock.seconds, "workers": ran.seconds}
         known = {"photo_identity": NAMES[self.photos.identity]} if self.photos else {}
         facts = {"job": self.job, "config": asdict(self.config), **self.facts, **known}
-        folder.finish({**facts, **counts, "seconds": seconds})
+        folder.finish({**facts, **counts, "seconds": seconds, "operators": ran.operators})
 
     def _cut(self, folder: RunFolder) -> dict[str, Any]:
         """Write the input shards (again, if that was interrupted)."""
@@ -146,17 +150,17 @@ class TableJob:
         folder.note("cut", cut)
         return cut
 
-    def _work(self, folder: RunFolder, cluster: Cluster, cut: dict[str, Any]) -> dict[str, float]:
+    def _work(self, folder: RunFolder, cluster: Cluster, cut: dict[str, Any]) -> Ran:
         done = folder.done(self.table)
         ready = min(len(done) * cut["rows_per_shard"], cut["rows"])
         watch = Watch(folder, self.table, cut["rows"], self.config.max_failed, ready)
         progress = Watched("photos", cut["rows"], done=ready, watch=watch)
         source, sink = self.stages(cluster)
-        chain = Chain(folder.work, "input", self.table, source, sink)
+        chain = Chain(folder.work, partial(read_shard, folder.work / "input"), self.table, source, sink)
         todo = [shard for shard in range(cut["shards"]) if shard not in done]
-        seconds = run_chain(chain, todo, cluster, self.config.workers, progress, self.gpu)
+        ran = run_chain(chain, todo, cluster, self.config.workers, progress, self.gpu)
         progress.finish()
-        return seconds
+        return ran
 
 
 def _nameless(rows: int) -> pa.Table:

@@ -10,7 +10,7 @@ from faceverify.redaction import first_line
 from faceverify.storage import Location
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.session import storage_sentence
-from ray_jobs.engine.tasks import beside_driver
+from ray_jobs.engine.shards import beside_driver
 from ray_jobs.engine.training_board import Board, Watch
 
 if TYPE_CHECKING:

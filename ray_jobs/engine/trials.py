@@ -23,8 +23,8 @@ from faceverify.tuning.trials import Line, State, Trial
 from ray_jobs.engine import training_group
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.session import storage_sentence
+from ray_jobs.engine.shards import beside_driver
 from ray_jobs.engine.signals import check_stopped
-from ray_jobs.engine.tasks import beside_driver
 
 if TYPE_CHECKING:
     from ray_jobs.train import Ready, TrainConfig

@@ -111,7 +111,7 @@ def test_workers_killed(
     run: Run, many: tuple[Path, Path], undisturbed: dict[str, Any], tmp_path: Path, stage: str, task: str
 ) -> None:
     out = tmp_path / "out"
-    with Killer(out / ".work", stage, f"ray::{task}", times=3, most=12) as killer:
+    with Killer(out / ".work", stage, task, times=3, most=12) as killer:
         ended = run("clean", *options(many, out))
     assert ended.code == 0, ended.err
     assert killer.killed >= 1

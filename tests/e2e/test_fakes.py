@@ -22,7 +22,7 @@ from fakes.toys import stamp
 
 from faceverify.config import load
 from faceverify.fakes import GENERATORS
-from faceverify.run_folder import read_part
+from faceverify.parts import read_part
 from faceverify.storage import Location, open_location
 from faceverify.tables import FACES
 from ray_jobs.fakes import FakesConfig
@@ -213,7 +213,7 @@ def test_driver_killed_at_random_moments(
 
 def test_workers_killed(run: Run, table: Path, undisturbed: dict[str, Any], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with Killer(out / ".work", "landmark_swap", "ray::FakeMaker", times=4, most=5) as killer:
+    with Killer(out / ".work", "landmark_swap", "FakeMaker", times=4, most=5) as killer:
         ended = run("fakes", *small_shards(table, out))
     assert ended.code == 0, ended.err
     assert killer.killed >= 2 and len(killer.again) <= killer.killed

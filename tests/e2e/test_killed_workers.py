@@ -15,12 +15,13 @@ from e2e.harness import People, Run, pair_up, parts, repeated, score_plainly, wi
 
 
 def workers(title: str) -> list[int]:
-    """The processes whose title begins with `title` and that work for this process's jobs, or were started by it."""
+    """The processes of Ray that have `title` in theirs and that work for this process's jobs, or were started by it."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                named = (entry / "cmdline").read_bytes().startswith(title.encode())
+                shown = (entry / "cmdline").read_bytes()
+                named = shown.startswith(b"ray::") and title.encode() in shown
                 if named and (serves_us(entry) or os.getpid() in ancestors(int(entry.name))):
                     found.append(int(entry.name))
             except (FileNotFoundError, ProcessLookupError, PermissionError):
@@ -111,7 +112,7 @@ def test_ten_workers_killed_while_embedding(
     run: Run, job: Callable[..., list[str]], undisturbed: tuple[Path, dict[str, list]], tmp_path: Path
 ) -> None:
     out = tmp_path / "killed"
-    with Killer(out / ".work", "embeddings", "ray::MapWorker", times=10, most=30) as killer:
+    with Killer(out / ".work", "embeddings", "MapWorker", times=10, most=30) as killer:
         ended = run("score", *job(out, "--photos-per-shard", "4"))
     assert ended.code == 0, ended.err
     assert killer.killed == 10 and len(killer.again) <= 10
@@ -120,7 +121,7 @@ def test_ten_workers_killed_while_embedding(
 
 @pytest.mark.parametrize(
     "title, shared_gb",
-    [pytest.param("ray::_score_shard", "4", marks=pytest.mark.thorough), ("ray::EmbeddingBlock", "1e-4")],
+    [pytest.param("score_shard", "4", marks=pytest.mark.thorough), ("EmbeddingBlock", "1e-4")],
     ids=["scoring", "holding"],
 )
 def test_workers_killed_while_scoring(

@@ -16,7 +16,7 @@ from e2e.test_killed_workers import Killer
 from faceverify.pairs.people import gather, usable
 from faceverify.pairs.quotas import quotas
 from faceverify.pairs.rows import pairs_of
-from faceverify.run_folder import read_part
+from faceverify.parts import read_part
 from faceverify.storage import open_location
 from faceverify.tables import PHOTOS
 
@@ -102,7 +102,7 @@ def test_driver_killed_at_random_moments(
 @pytest.mark.thorough
 def test_workers_killed(run: Run, photos: Path, expected: list[dict], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with Killer(out / ".work", "pairs", "ray::draw_shard", times=5, most=30) as killer:
+    with Killer(out / ".work", "pairs", "draw_shard", times=5, most=30) as killer:
         ended = run("pairs", "--photos", photos, "--out", out, *SHARDS)
     assert ended.code == 0, ended.err
     assert killer.killed == 5 and len(killer.again) <= 5

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from e2e.harness import Driver, Run
 
-from faceverify.run_folder import read_part
+from faceverify.parts import read_part
 from faceverify.storage import Location, open_location
 
 PEOPLE = {"persons": 12, "photos_per_person": 3, "fakes_per_person": 1, "photo_size": 80}

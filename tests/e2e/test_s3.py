@@ -14,7 +14,7 @@ import requests
 from e2e.harness import ONE_WORKER, Driver, People, Run, score_plainly
 
 from faceverify import s3
-from faceverify.run_folder import read_part
+from faceverify.parts import read_part
 from faceverify.storage import Location, open_location
 
 SECRET = "wJalrXUtnFEMI-K7MDENG-bPxRfiCYSECRETKEY"

@@ -9,7 +9,8 @@ import pytest
 
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.faces import Rejects
-from faceverify.run_folder import RunFolder, write_part
+from faceverify.parts import write_part
+from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
 from ray_jobs.engine.failure_limit import Watch, Watched
 
@@ -87,7 +88,7 @@ def test_rows_of_an_earlier_process_count(tmp_path: Path) -> None:
 
 def test_one_never_stops_and_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = folder(tmp_path)
-    monkeypatch.setattr("ray_jobs.engine.failure_limit.read_part", None)
+    monkeypatch.setattr("ray_jobs.engine.failure_limit.read_facts", None)
     watch = Watch(run, "faces", 8, 1)
     for shard in (0, 1):
         watch.add(finish_shard(run, shard))

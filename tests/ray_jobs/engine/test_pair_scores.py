@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from faceverify.errors import PlatformError, UserError
 from ray_jobs.engine.pair_scores import take_from_blocks
-from ray_jobs.engine.tasks import guarded, ours
+from ray_jobs.engine.shards import guarded, ours
 
 UNITS = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32)
 

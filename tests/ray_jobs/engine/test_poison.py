@@ -4,6 +4,7 @@ import logging
 import os
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import ray
 
 from faceverify.errors import PlatformError
 from faceverify.faces import Crops, Stopwatch
-from faceverify.shards import write_shards
+from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location
 from ray_jobs.engine import photo_pipeline
 from ray_jobs.engine.cluster import Cluster, connect
@@ -38,10 +39,10 @@ class Poison:
 
 def test_it_is_given_up(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logging.root.manager, "disable", logging.CRITICAL)  # pytest would keep the error, and all in it
-    monkeypatch.setattr(photo_pipeline, "ACTOR_RETRIES", 2)
+    monkeypatch.setattr(photo_pipeline, "OF_ACTORS", {"num_cpus": 0.95, "max_task_retries": 2})
     work = Location(str(tmp_path))
     shards = write_shards(work / "input", [pa.table({"photo": ["poison"]})], 1)
-    chain = Chain(work, "input", "faces", Poison(str(tmp_path / "log")), FaceSink())
+    chain = Chain(work, partial(read_shard, work / "input"), "faces", Poison(str(tmp_path / "log")), FaceSink())
     with pytest.raises(PlatformError, match="workers died"):
         run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
     assert (tmp_path / "log").read_text() == "x" * 3

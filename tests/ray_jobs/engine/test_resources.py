@@ -3,6 +3,7 @@
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from faceverify.align import AlignConfig, Method
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.faces import Crops, Rejects, Stopwatch
-from faceverify.shards import write_shards
+from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.photo_pipeline import Chain, run_chain
@@ -121,7 +122,7 @@ class Nothing:
 def test_pytorch_in_a_fused_worker_has_one_thread(cluster: Cluster, tmp_path: Path) -> None:
     work = Location(str(tmp_path))
     shards = write_shards(work / "input", [pa.table({"photo": ["photo"]})], 1)
-    chain = Chain(work, "input", "faces", Counting(str(tmp_path / "log")), Nothing())
+    chain = Chain(work, partial(read_shard, work / "input"), "faces", Counting(str(tmp_path / "log")), Nothing())
     run_chain(chain, list(range(shards)), cluster, 1, Progress("photos", 1), gpu=False)
     assert (tmp_path / "log").read_text() == "1"
 

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.faces import Pictures, Stopwatch
 from faceverify.images import ImageLimits
-from faceverify.run_folder import part, read_part
+from faceverify.parts import part, read_part
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location
 from ray_jobs.engine import photo_workers
@@ -31,22 +32,26 @@ from ray_jobs.engine.photo_workers import (
     pictures_in,
     pictures_out,
 )
+from ray_jobs.engine.shards import SHARD
 
 PER_SHARD = 5
 
 
 def chain(folder: Path, stage: str) -> Chain:
     source = PhotoSource(AlignConfig(method="annotated"), ImageLimits())
-    return Chain(Location(str(folder)), "input", stage, source, FaceSink())
+    work = Location(str(folder))
+    return Chain(work, partial(read_shard, work / "input"), stage, source, FaceSink())
 
 
-def numbers(shard: int) -> pa.Table:
-    return pa.table({"shard": [shard]})
+def rows_of(chain: Chain, shard: int) -> pa.Table:
+    """As Ray Data's read operator gives them."""
+    rows = chain.read(shard)
+    return rows.append_column(SHARD, pa.repeat(shard, rows.num_rows))
 
 
 def decoded(chain: Chain, shard: int) -> Iterator[pa.Table]:
     assert isinstance(chain.source, PhotoSource)
-    return decode_shards(numbers(shard), chain, chain.source.read)
+    return decode_shards(rows_of(chain, shard), chain.source.read)
 
 
 def crops_on_gpu(chain: Chain, shard: int) -> pa.Table:
@@ -61,7 +66,7 @@ def all_on_gpu(chain: Chain, shard: int) -> pa.Table:
 
 
 def sink_on_gpu(chain: Chain, shard: int) -> pa.Table:
-    return Finisher(chain)(Cropper(chain)(numbers(shard)))
+    return Finisher(chain)(Cropper(chain)(rows_of(chain, shard)))
 
 
 @pytest.fixture
@@ -85,7 +90,7 @@ def test_all_ways_write_the_same(
     monkeypatch.setattr(faces, "GROUP_PIXELS", pixels)  # the size of a piece
     fused, joiner, most = Fused(whole), Joiner(work, "cut"), 0
     for shard in range(shards):
-        one, many = fused(numbers(shard)).to_pylist(), way(cut, shard).to_pylist()
+        one, many = fused(rows_of(whole, shard)).to_pylist(), way(cut, shard).to_pylist()
         random.Random(shard).shuffle(many)
         most = max(most, len(many))
         for counts in many:

@@ -8,7 +8,7 @@ import pytest
 
 from ray_jobs.engine import training_board
 from ray_jobs.engine.cluster import Cluster
-from ray_jobs.engine.tasks import beside_driver
+from ray_jobs.engine.shards import beside_driver
 from ray_jobs.engine.training_board import Board, Watch
 
 
