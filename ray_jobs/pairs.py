@@ -37,7 +37,7 @@ class PairsConfig(JobConfig):
     faces: Input = ""
     """The faces table made of these photos (align --photos): only photos that have a face there are paired."""
     seed: int = 0
-    """Of everything random: the same photos and seed give the same pairs, on any number of workers."""
+    """Seed of all random numbers: the same photos and seed give the same pairs, on any number of workers."""
     validation_share: float = 0.05
     """Share of the people without a split that goes to `val`; the rest goes to `train`. A split that is given stays."""
     rebalance: bool = True
@@ -48,7 +48,7 @@ class PairsConfig(JobConfig):
     csv: bool = False
     """Write pairs.csv too: pathA, pathB, label, deepfake_a, deepfake_b, split."""
     pairs_per_shard: int = 500_000
-    """About so many pairs per unit of work."""
+    """Pairs per unit of work, about."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share <= 1:
@@ -89,7 +89,7 @@ def run(config: PairsConfig) -> None:
 
 
 def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | None, folder: RunFolder) -> None:
-    """All the work that is not yet done."""
+    """Do all the work that is not done yet."""
     from faceverify.pairs.quotas import quotas
     from faceverify.pairs.rows import shards, write_csv
 
@@ -171,7 +171,7 @@ def _fakes(rows: Any) -> int:
 
 
 def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[range], shard: int) -> tuple[int, int]:
-    """The task: draw the pairs of one shard of people and write them."""
+    """Draw the pairs of one shard of people and write its part."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -187,7 +187,7 @@ def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[ran
 
 
 def balance(people: "People", wanted: "Quotas", deepfakes_per_impostor: int) -> dict[str, Any]:
-    """What was made of each split, and what could not be made."""
+    """How many pairs each split has, and how many are missing."""
     import numpy as np
 
     from faceverify.pairs.quotas import times
@@ -209,7 +209,7 @@ def balance(people: "People", wanted: "Quotas", deepfakes_per_impostor: int) -> 
 
 
 def summarise(folder: RunFolder) -> None:
-    """The last lines: shares, what is missing and why, where."""
+    """Print the last lines: shares, what is missing and why, where the output is."""
     facts = folder.manifest()
     total = max(1, facts["rows_out"]["pairs"])
     kinds = {kind: sum(s[kind] for s in facts["splits"].values()) for kind in ("genuine", "impostor", "deepfake")}

@@ -10,19 +10,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.errors import UserError
-from faceverify.pairs.chance import bits, person_keys
+from faceverify.pairs.chance import person_keys, random_bits
 
 COLUMNS = ("photo", "person", "is_fake", "generator", "split")
-_SPLIT = 0  # stream of random numbers
+_SPLIT_STREAM = 0  # of random numbers
 
 
 @dataclass(frozen=True, eq=False)
 class People:
-    """Persons in the order of their names; a person's photos lie together, real ones first, each in order of names.
+    """Persons in the order of their names; a person's photos lie together, real ones first, in order of names.
 
     Args:
         names: [P] persons.
-        keys: [P] uint64, the origin of each person's random numbers.
+        keys: [P] uint64, the keys of each person's random numbers.
         split: [P] number of the person's split in `splits`.
         splits: names of the splits.
         photos: [R] names of the photos.
@@ -57,8 +57,8 @@ def gather(photos: pa.Table, seed: int, validation_share: float) -> People:
 
     Args:
         photos: rows with COLUMNS that `usable` passed; the order does not matter.
-        seed: of everything random.
-        validation_share: of the persons that have no split, this share goes to `val` and the rest to `train`. Both get
+        seed: of all random numbers.
+        validation_share: share of the persons without a split that goes to `val`; the rest goes to `train`. Both get
             two people at least where there are four (impostor pairs need two), and one where there are two or three.
 
     Raises:
@@ -103,18 +103,18 @@ def _splits(
     if not len(start):
         return np.zeros(0, np.int64), ()
     lowest, highest = np.minimum.reduceat(codes, start), np.maximum.reduceat(codes, start)
-    torn = np.flatnonzero(lowest != highest)
-    if len(torn):
+    divided = np.flatnonzero(lowest != highest)
+    if len(divided):
         raise UserError(
-            f"photos: person '{names[torn[0]]}' has photos in two splits; a person belongs to one split as a whole "
+            f"photos: person '{names[divided[0]]}' has photos in two splits; a person belongs to one split as a whole "
             "(or to none, for all photos)."
         )
     splits = tuple(dict.fromkeys([*given, "train", "val"]))
     free = np.flatnonzero(lowest < 0)
-    order = free[np.argsort(bits(keys[free], _SPLIT), kind="stable")]
+    order = free[np.argsort(random_bits(keys[free], _SPLIT_STREAM), kind="stable")]
     validation, fewest = round(share * len(free)), min(2, len(free) // 2)
     if 0 < share < 1 and validation <= fewest:
-        # So few are chosen among those who give genuine pairs, as far as there are any.
+        # With so few people, those who give genuine pairs are chosen first.
         order = order[np.argsort(~can_match[order], kind="stable")]
     if 0 < share < 1:
         validation = min(max(validation, fewest), len(free) - fewest)

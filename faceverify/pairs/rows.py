@@ -17,7 +17,7 @@ KINDS = ("genuine", "impostor", "deepfake")
 
 
 def pairs_of(people: People, quotas: Quotas, persons: range) -> pa.Table:
-    """All pairs of some persons (numbers in a row), as rows of `pairs` in the order of persons, then kinds."""
+    """All pairs of consecutive persons, as rows of the table `pairs` in the order of persons, then kinds."""
     chosen = np.arange(persons.start, persons.stop)
     drawn = (
         genuine_pairs(people, chosen),
@@ -53,7 +53,7 @@ def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
 
 
 def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
-    """`g17-3`: the fourth genuine pair of person 17."""
+    """Names of pairs: `g17-3` is the fourth genuine pair of person 17."""
     group = owner * len(KINDS) + kind
     sizes = np.diff(np.unique(np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])))
     firsts = group[np.cumsum(sizes) - sizes].tolist()
@@ -64,7 +64,7 @@ def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
 
 
 def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
-    """Persons in a row that give about that many pairs together."""
+    """Ranges of consecutive persons that give about `pairs_per_shard` pairs together."""
     total = np.cumsum(quotas.genuine + quotas.impostor + quotas.deepfake)
     if not len(total):
         return []
@@ -74,7 +74,7 @@ def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
 
 
 def write_csv(target: Location, pieces: Iterable[pa.Table]) -> None:
-    """The pairs under the reference's column names, and `split`; appears complete."""
+    """Write the pairs under the reference's column names, and `split`; the file appears complete."""
     fields = [("pathA", pa.string()), ("pathB", pa.string()), ("label", pa.int8())]
     fields += [("deepfake_a", pa.int8()), ("deepfake_b", pa.int8()), ("split", pa.string())]
     with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
