@@ -37,11 +37,11 @@ def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
     other[strangers] = np.searchsorted(people.start, second[strangers], side="right") - 1
     columns = {
         "pair": _names(owner, kind),
-        "photo_a": people.photos.take(pa.array(first)),
-        "photo_b": people.photos.take(pa.array(second)),
+        "photo_a": _take(people.photos, first),
+        "photo_b": _take(people.photos, second),
         "label": pa.array((kind == KINDS.index("genuine")).astype(np.int8)),
         "kind": pa.DictionaryArray.from_arrays(pa.array(kind, pa.int8()), pa.array(KINDS)),
-        "generator": people.generators.take(pa.array(second)),
+        "generator": _take(people.generators, second).dictionary_encode(),
         "split": pa.DictionaryArray.from_arrays(
             pa.array(people.split[owner], pa.int32()), pa.array(people.splits, pa.string())
         ),
@@ -50,6 +50,21 @@ def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
     }
     fields = [PAIRS.field(name).with_type(column.type) for name, column in columns.items()]
     return pa.table(list(columns.values()), schema=pa.schema(fields))
+
+
+def _take(column: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
+    """The values [K] of rows [K]; of a chunked column without joining its chunks."""
+    if isinstance(column, pa.Array):
+        return column.take(pa.array(rows))
+    order = np.argsort(rows, kind="stable")
+    ascending, taken, start = rows[order], [], 0
+    for chunk in column.chunks:
+        first, last = np.searchsorted(ascending, [start, start + len(chunk)])
+        taken.append(chunk.take(pa.array(ascending[first:last] - start)))
+        start += len(chunk)
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_arrays(taken).take(pa.array(back)) if taken else pa.array([], column.type)
 
 
 def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
