@@ -104,7 +104,7 @@ def whole_job(chosen: argparse.Namespace, report: Report) -> None:
             given = ["--photos", str(photos), "--embeddings", str(vectors), *shards]
             run = run_job("clean", Path(folder) / "out", *given, memory=True)
         seconds = run.manifest["seconds"]
-        rounds = sum(seconds[name] for name in ("components", "kin", "search", "decisions"))
+        rounds = sum(seconds[name] for name in ("components", "same_person_candidates", "search", "decisions"))
         memory = f"{run.memory.process / 2**20:,.0f} / {run.memory.tree / 2**20:,.0f}"
         report.add(f"whole job, {people:,} people", f"{run.seconds:.1f}, of which rounds {rounds:.1f}", "", memory)
     decided = run.manifest["decided"]

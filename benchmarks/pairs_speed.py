@@ -56,7 +56,7 @@ def impostor_with_lists(photos: Photos, persons: list[str], person: str) -> tupl
     return random.choice(own), random.choice(theirs)
 
 
-def impostor_by_lot(photos: Photos, persons: list[str], person: str) -> tuple[str, str]:
+def impostor_sampled(photos: Photos, persons: list[str], person: str) -> tuple[str, str]:
     """Without lists."""
     while (other := random.choice(persons)) == person or not photos[other][0]:
         pass
@@ -99,7 +99,7 @@ def curves(report: Report, sizes: Sequence[int], repeats: int) -> None:
         groups = by_person(photos)
         sides = {
             "loop with lists, as the reference's": lambda groups=groups: loop(groups, impostor_with_lists),
-            "loop without lists": lambda groups=groups: loop(groups, impostor_by_lot),
+            "loop without lists": lambda groups=groups: loop(groups, impostor_sampled),
             "faceverify, one process": lambda photos=photos: ours(photos),
         }
         taken: dict[str, list[float]] = {side: [] for side in sides}

@@ -4,10 +4,9 @@ import os
 from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from faceverify.errors import UserError
-from faceverify.inputs import run_manifest, stream_table, table_files
+from faceverify.inputs import run_manifest, table_files
 from faceverify.run_folder import MANIFEST
 from faceverify.storage import Location, open_location
 
@@ -20,59 +19,54 @@ class WithoutFace:
 
     Args:
         rejected: how many of them `align` looked at and rejected (no face found, unreadable).
-        unknown: names of the others: that run never saw them.
-        unknown_fakes: how many of `unknown` are deepfakes.
+        unknown: how many others there are: that run never saw them.
+        unknown_fakes: how many of the unknown ones are deepfakes.
+        names: the first few of the unknown ones.
     """
 
     rejected: int
-    unknown: pa.ChunkedArray
+    unknown: int
     unknown_fakes: int
+    names: list[str]
 
     def __len__(self) -> int:
-        return self.rejected + len(self.unknown)
+        return self.rejected + self.unknown
+
+    @property
+    def examples(self) -> str:
+        """The first few unknown ones, for a sentence."""
+        return ", ".join(self.names) + (", ..." if self.unknown > len(self.names) else "")
 
 
-def without_face(rows: pa.Table, faces: Location, names: pa.Table) -> WithoutFace:
-    """The photos that have no face.
+def rejects_of(faces: Location) -> list[Location]:
+    """The files of the table `rejects` beside a faces table; empty if there is none.
 
     Args:
-        rows: of a photos table; the columns `photo` and `is_fake`.
-        faces: the faces table, or the output folder of `align`, whose table `rejects` is read too if it is there.
-        names: the column `photo` of the faces table.
+        faces: the faces table, or the output folder of `align`.
     """
-    missing = rows.join(names, "photo", join_type="left anti")
     run = next((place for place in (faces, faces.parent) if (place / MANIFEST).is_file()), None)
-    files = table_files(run, "rejects") if run and (run / "rejects").exists() else []
-    unknown = missing.join(photo_names(files), "photo", join_type="left anti")
-    fakes = pc.sum(pc.fill_null(unknown["is_fake"], False)).as_py() or 0
-    return WithoutFace(missing.num_rows - unknown.num_rows, unknown["photo"], fakes)
+    return table_files(run, "rejects") if run and (run / "rejects").exists() else []
 
 
-def photo_names(files: list[Location]) -> pa.Table:
-    """The column `photo` of a table, which may be empty."""
-    chunks = [chunk for table in stream_table(files, ["photo"]) for chunk in table["photo"].chunks]
-    return pa.table({"photo": pa.chunked_array(chunks, pa.string())})
-
-
-def check_faces_of(found: WithoutFace, rows: pa.Table, photos: str, faces: str) -> None:
+def check_faces_of(found: WithoutFace, count: int, fakes: int, photos: str, faces: str) -> None:
     """Refuse a faces table that was made of other photos.
 
     Args:
-        found: what `without_face` found.
-        rows: the photos that need a face; the column `is_fake`.
+        found: the photos without a face.
+        count: how many photos need a face.
+        fakes: how many of them are deepfakes.
         photos, faces: what the user named.
 
     Raises:
         UserError: most of the photos, or all of the deepfakes, were never aligned in that run.
     """
-    fakes = pc.sum(pc.fill_null(rows["is_fake"], False)).as_py() or 0
     no_fake = fakes and found.unknown_fakes == fakes
-    if not no_fake and 2 * len(found.unknown) <= rows.num_rows:
+    if not no_fake and 2 * found.unknown <= count:
         return
-    what = f"any of the {fakes:,} deepfakes" if no_fake else f"{len(found.unknown):,} of {rows.num_rows:,} photos"
+    what = f"any of the {fakes:,} deepfakes" if no_fake else f"{found.unknown:,} of {count:,} photos"
     raise UserError(
-        f"faces: '{faces}' was made of other photos than '{photos}': it does not know {what} "
-        f"({examples(found.unknown)}); {remedy(photos, faces)}."
+        f"faces: '{faces}' was made of other photos than '{photos}': it does not know {what} ({found.examples}); "
+        f"{remedy(photos, faces)}."
     )
 
 

@@ -1,6 +1,6 @@
 """What a user may name as input: a table, the output folder of a job, or a folder of photos; and how each is read."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -214,10 +214,18 @@ def _readable(file: Location) -> Iterator[None]:
         raise UserError(f"'{file}' is a damaged Parquet file ({first_line(error)}).") from None
 
 
-def stream_table(files: list[Location], columns: list[str] | None = None, rows: int = 65_536) -> Iterator[pa.Table]:
+def stream_table(
+    files: list[Location], columns: list[str] | None = None, rows: int = 65_536, groups: Sequence[int] | None = None
+) -> Iterator[pa.Table]:
     """The rows of a table in order, some at a time; missing optional columns are left out.
 
     Memory holds a few buffers of every column, however large the file's row groups are.
+
+    Args:
+        files: of the table.
+        columns: to be read; None = all.
+        rows: at a time, at most.
+        groups: row groups to be read of each file; None = all.
 
     Raises:
         UserError: a file is damaged, or holds text that is not UTF-8.
@@ -226,7 +234,7 @@ def stream_table(files: list[Location], columns: list[str] | None = None, rows: 
         with _readable(file), file.open_input() as stream:
             parquet = pq.ParquetFile(stream, buffer_size=BUFFER, pre_buffer=False)
             names = None if columns is None else [c for c in columns if c in parquet.schema_arrow.names]
-            for batch in parquet.iter_batches(rows, columns=names):
+            for batch in parquet.iter_batches(rows, groups, columns=names):
                 yield pa.Table.from_batches([tables.with_sound_text(batch)])
 
 

@@ -33,7 +33,7 @@ from ray_jobs.engine.shards import run_tasks
 
 if TYPE_CHECKING:
     from faceverify.cleaning.decisions_file import ReviewDecision
-    from faceverify.cleaning.sequence import RunRound, Work
+    from faceverify.cleaning.run import RunRound, Work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,7 +65,7 @@ NO_EMBEDDING = "no embedding"
 
 @dataclass(frozen=True)
 class Inputs:
-    """What was found at the places that the configuration names."""
+    """The inputs that the configuration names: files of tables, and digests of their content."""
 
     photos: list[Location]
     embeddings: list[Location]
@@ -80,7 +80,7 @@ def run(config: CleanConfig) -> None:
     check_writable(out, "out")
     if config.materialise:
         check_writable(open_location(config.materialise), "materialise")
-    from faceverify.cleaning.commit import OUTPUTS
+    from faceverify.cleaning.run import OUTPUTS
 
     plan = plan_of("clean", config, inputs.digests, run_only=("materialise",))
     if is_dry(config, out, plan, OUTPUTS):
@@ -115,12 +115,12 @@ def check_inputs(config: CleanConfig) -> Inputs:
     again = "make them again: python -m ray_jobs.align, then python -m ray_jobs.embed"
     check_made_of(photos, embeddings, "embeddings", again)
     check_photos(decisions, photos)
-    said = [(d.photo, d.outcome(), d.reviewer) for d in decisions]
-    return Inputs(photos, embeddings, reviewed, digests | {"decisions": digest(said)})
+    made = [(d.photo, d.outcome(), d.reviewer) for d in decisions]
+    return Inputs(photos, embeddings, reviewed, digests | {"decisions": digest(made)})
 
 
 def read_reviews(config: CleanConfig) -> tuple[list[Location], list["ReviewDecision"]]:
-    """The reviewers' files and what stands in them.
+    """The reviewers' files and the decisions in them.
 
     Raises:
         UserError: a file is missing or damaged, or two of them contradict each other.
@@ -135,11 +135,10 @@ def read_reviews(config: CleanConfig) -> tuple[list[Location], list["ReviewDecis
 
 
 def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
-    """All the work that is not yet done."""
-    from faceverify.cleaning import commit, gather
+    """Do all the work that is not done yet."""
+    from faceverify.cleaning import run as cleaning
     from faceverify.cleaning.decisions_file import read_decisions
     from faceverify.cleaning.plan import CleanPlan, make_plan
-    from faceverify.cleaning.sequence import run_rounds
 
     if folder.resumed:
         print("Going on where an earlier run stopped.")
@@ -153,17 +152,17 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
             plan = make_plan(inputs.photos, inputs.embeddings, decisions, folder.work, config.photos_per_shard)
             check_embedded(inputs, plan.photos - plan.embedded, plan.photos, config.max_failed)
             folder.note("plan_of_work", plan.as_json())
-        calibration = gather.choose_lines(folder.work, plan.dim, config.threshold)
+        calibration = cleaning.choose_thresholds(folder.work, plan.dim, config.threshold)
     print(calibration.explanation[0].upper() + calibration.explanation[1:])
     with clock("connect"):
         cluster = connect(config, plan.shards)
         check_shared(cluster, folder.work)
     print(f"Ray: {cluster}")
     reviewed = {decision.photo: decision for decision in decisions}
-    outcome = run_rounds(folder, plan, calibration, reviewed, ray_rounds(folder, cluster, clock))
+    results = cleaning.run_rounds(folder, plan, calibration, reviewed, ray_rounds(folder, cluster, clock))
     with clock("commit"):
-        made = commit.publish(folder, plan, outcome, read_schema(inputs.photos[0]), config.max_cases)
-    made |= commit.facts(calibration, outcome, len(reviewed))
+        made = cleaning.publish(folder, plan, results, read_schema(inputs.photos[0]), config.max_cases)
+    made |= cleaning.facts(calibration, results, len(reviewed))
     made["model"] = (run_manifest(open_location(config.embeddings)) or {}).get("model", {})
     folder.finish({"job": "clean", "config": asdict(config), **made, "seconds": clock.seconds})
 
@@ -189,12 +188,12 @@ def check_embedded(inputs: Inputs, without: int, photos: int, max_failed: float)
 def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRound":
     """Runs rounds as Ray tasks."""
 
-    def run_round(stage: str, work: "Work", common: tuple[Any, ...], shards: int, rows: int) -> None:
+    def run_round(stage: str, work: "Work", shared: tuple[Any, ...], shards: int, rows: int) -> None:
         done = folder.done(stage)
         todo = [shard for shard in range(shards) if shard not in done]
         progress = Progress(ROUNDS.get(stage, stage), rows, done=rows * len(done) // shards)
         with clock(stage):
-            run_tasks(work, common, todo, cluster, progress)
+            run_tasks(work, shared, todo, cluster, progress)
         if todo:
             progress.finish()
 
@@ -226,7 +225,7 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
 
 
 def summarise(config: CleanConfig, folder: RunFolder) -> None:
-    """The last lines: how many, why, what to do next, where."""
+    """Print the last lines: how many photos, why, what to do next, where the output is."""
     facts = folder.manifest()
     decided, photos = facts["decided"], facts["rows_in"]["photos"]
     print(
@@ -249,9 +248,9 @@ def summarise(config: CleanConfig, folder: RunFolder) -> None:
 
 # What the rounds of `faceverify.cleaning.rounds` do, for the progress line.
 ROUNDS = {
-    "components": "photos, linked within people",
-    "kin": "photos, people compared",
-    "search": "photos, other people searched",
+    "components": "photos linked within people",
+    "same_person_candidates": "people compared with each other",
+    "search": "photos compared with other people",
 }
 NAMES = {"kept": "kept", "moved": "moved", "review": "held for review", "dropped": "dropped"}
 

@@ -15,18 +15,23 @@ from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.parts import part
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.units import Blocks, LocalMapper, row_groups
 from faceverify.wording import count_of
-from ray_jobs.engine.cluster import check_shared, connect
+from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.shards import run_tasks
+from ray_jobs.engine.shards import maker
+from ray_jobs.engine.units import RayMapper, count_units, mapper_for
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+
     from faceverify.pairs.people import People
     from faceverify.pairs.quotas import Quotas
 
 STAGE = "pairs"
+PLAN_HERE = 1 << 19  # rows of a photos table that this process reads itself; the workers read those of a larger one
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,7 +43,7 @@ class PairsConfig(JobConfig):
     faces: Input = ""
     """The faces table made of these photos (align --photos): only photos that have a face there are paired."""
     seed: int = 0
-    """Of everything random: the same photos and seed give the same pairs, on any number of workers."""
+    """Seed of all random numbers: the same photos and seed give the same pairs, on any number of workers."""
     validation_share: float = 0.05
     """Share of the people without a split that goes to `val`; the rest goes to `train`. A split that is given stays."""
     rebalance: bool = True
@@ -49,7 +54,7 @@ class PairsConfig(JobConfig):
     csv: bool = False
     """Write pairs.csv too: pathA, pathB, label, deepfake_a, deepfake_b, split."""
     pairs_per_shard: int = 500_000
-    """About so many pairs per unit of work."""
+    """Pairs per unit of work, about."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.validation_share <= 1:
@@ -90,96 +95,104 @@ def run(config: PairsConfig) -> None:
 
 
 def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | None, folder: RunFolder) -> None:
-    """All the work that is not yet done."""
+    """Do all the work that is not done yet."""
     from faceverify.pairs.quotas import quotas
     from faceverify.pairs.rows import shards, write_csv
 
     if folder.resumed:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
+    planner: LocalMapper | RayMapper = LocalMapper()
+    cluster = None
+    if sum(unit.rows for unit in row_groups(photos, PLAN_HERE)) > PLAN_HERE:
+        cluster = _connect(config, None, folder, clock)
+        planner = mapper_for(cluster, config.workers)
     with clock("plan"), folder.planning():
-        people, unused = gather_people(config, photos, faces)
+        people, names, unused = gather_people(config, photos, faces, planner)
         wanted = quotas(people, config.rebalance, config.deepfakes_per_impostor)
         cut = shards(wanted, config.pairs_per_shard)
-    with clock("connect"):
-        cluster = connect(config, len(cut))
-        check_shared(cluster, folder.work)
-    print(f"Ray: {cluster}")
+    cluster = cluster or _connect(config, len(cut), folder, clock)
     total = int(sum(kind.sum() for kind in (wanted.genuine, wanted.impostor, wanted.deepfake)))
+    drawer = mapper_for(cluster, config.workers)
     with clock("draw"):
         done = folder.done(STAGE)
         progress = Progress("pairs", total, done=min(len(done) * config.pairs_per_shard, total))
         todo = [shard for shard in range(len(cut)) if shard not in done]
-        run_tasks(draw_shard, (folder.work, people, wanted, cut), todo, cluster, progress, config.workers)
+        count_units(drawer, draw_shard, todo, (folder.work, people, wanted, cut, names), progress)
         progress.finish()
     with clock("commit"):
-        made = folder.publish_parts(STAGE, tables.PAIRS, [STAGE]).rows
+        made = folder.publish_parts(STAGE, tables.PAIRS, [STAGE], maker(cluster)).rows
         assert made == total, f"{total} pairs were wanted, {made} came out"
         if config.csv:
             write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))
-    counts = {"rows_in": {"photos": len(people.photos) + sum(unused.counts.values())}, "rows_out": {"pairs": made}}
+    counts = {"rows_in": {"photos": names.rows + sum(unused.counts.values())}, "rows_out": {"pairs": made}}
     facts = {"job": "pairs", "config": asdict(config), **counts, "rejects": {}, "unused_photos": unused.counts}
     facts |= {"people": len(people.names), **balance(people, wanted, config.deepfakes_per_impostor)}
     facts |= {
         "fakes_without_face": unused.fakes,
         "not_in_faces": unused.examples,
         "seed": config.seed,
+        "operators": [one for mapper in (planner, drawer) for one in getattr(mapper, "operators", [])],
         "seconds": clock.seconds,
     }
     folder.finish(facts)
 
 
-def gather_people(config: PairsConfig, photos: list[Location], faces: list[Location] | None) -> tuple["People", Unused]:
-    """The people, and which photos cannot be paired.
+def _connect(config: PairsConfig, units: int | None, folder: RunFolder, clock: Stopwatch) -> Cluster:
+    with clock("connect"):
+        cluster = connect(config, units)
+        check_shared(cluster, folder.work, config.photos, config.faces)
+    print(f"Ray: {cluster}")
+    return cluster
+
+
+def gather_people(
+    config: PairsConfig, photos: list[Location], faces: list[Location] | None, mapper: "LocalMapper | RayMapper"
+) -> tuple["People", Blocks, Unused]:
+    """The people by the counts of their photos, the photos, and which others cannot be paired.
 
     Raises:
-        UserError: no photo can be paired, the faces are of other photos, or see `faceverify.pairs.people.gather`.
+        UserError: no photo can be paired, the faces are of other photos, or see `reading.gather_people`.
     """
-    import pyarrow as pa
+    from faceverify.aligned import check_faces_of, remedy
+    from faceverify.pairs import reading
 
-    from faceverify.aligned import check_faces_of, examples, photo_names, remedy, without_face
-    from faceverify.pairs.people import COLUMNS, gather, usable
-
-    rows = pa.concat_tables(stream_table(photos, list(COLUMNS)))
-    kept = usable(rows)
-    if not kept.num_rows:
+    classified = reading.classify_photos(mapper, photos, faces, open_location(config.faces))
+    found = reading.summarise(mapper, classified)
+    if not found.usable:
         raise UserError(
-            f"photos: none of {rows.num_rows:,} photos names a person and says whether it is fake; pairs need both."
+            f"photos: none of {found.rows:,} photos names a person and says whether it is fake; pairs need both."
         )
-    unused, unknown, fakes = {"no person, or not known whether fake": rows.num_rows - kept.num_rows}, "", 0
+    without = found.without_face
     if faces is not None:
-        names = photo_names(faces)
-        missing = without_face(kept, open_location(config.faces), names)
-        check_faces_of(missing, kept, config.photos, config.faces)
-        paired = kept.join(names, "photo", join_type="left semi")
-        if not paired.num_rows:
+        check_faces_of(without, found.usable, found.usable_fakes, config.photos, config.faces)
+        if len(without) == found.usable:
             raise UserError(
-                f"photos: none of {kept.num_rows:,} photos has a face in {config.faces} "
-                f"({missing.rejected:,} were rejected there); {remedy(config.photos, config.faces)}."
+                f"photos: none of {found.usable:,} photos has a face in {config.faces} "
+                f"({without.rejected:,} were rejected there); {remedy(config.photos, config.faces)}."
             )
-        fakes = _fakes(kept) - _fakes(paired)
-        unknown = examples(missing.unknown)
-        unused |= {"no face found": missing.rejected, f"not in {config.faces}": len(missing.unknown)}
-        kept = paired
-    unused = Unused({why: count for why, count in unused.items() if count}, unknown, fakes)
-    return gather(kept, config.seed, config.validation_share), unused
+    counts = {
+        "no person, or not known whether fake": found.rows - found.usable,
+        "no face found": without.rejected,
+        f"not in {config.faces}": without.unknown,
+    }
+    people, names = reading.gather_people(mapper, classified, config.seed, config.validation_share)
+    fakes = found.usable_fakes - int(people.fakes.sum())
+    return people, names, Unused({why: count for why, count in counts.items() if count}, without.examples, fakes)
 
 
-def _fakes(rows: Any) -> int:
-    import pyarrow.compute as pc
-
-    return pc.sum(rows["is_fake"]).as_py() or 0
-
-
-def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[range], shard: int) -> tuple[int, int]:
-    """The task: draw the pairs of one shard of people and write them."""
+def draw_shard(
+    work: Location, people: "People", wanted: "Quotas", cut: list[range], photos: list["pa.Table"], shard: int
+) -> tuple[int, int]:
+    """Draw the pairs of one shard of people and write its part; returns how many there are, and 0 rejects."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from faceverify.pairs.people import with_photos
     from faceverify.pairs.rows import pairs_of
     from faceverify.tables import parquet_options
 
-    rows = pairs_of(people, wanted, cut[shard])
+    rows = pairs_of(with_photos(people, photos), wanted, cut[shard])
     sink = pa.BufferOutputStream()
     # Without the Arrow schema, names that are dictionaries in memory are plain strings for whoever reads the file.
     pq.write_table(rows, sink, store_schema=False, **parquet_options(rows.schema))
@@ -188,7 +201,7 @@ def draw_shard(work: Location, people: "People", wanted: "Quotas", cut: list[ran
 
 
 def balance(people: "People", wanted: "Quotas", deepfakes_per_impostor: int) -> dict[str, Any]:
-    """What was made of each split, and what could not be made."""
+    """How many pairs each split has, and how many are missing."""
     import numpy as np
 
     from faceverify.pairs.quotas import times
@@ -210,7 +223,7 @@ def balance(people: "People", wanted: "Quotas", deepfakes_per_impostor: int) -> 
 
 
 def summarise(folder: RunFolder) -> None:
-    """The last lines: shares, what is missing and why, where."""
+    """Print the last lines: shares, what is missing and why, where the output is."""
     facts = folder.manifest()
     total = max(1, facts["rows_out"]["pairs"])
     kinds = {kind: sum(s[kind] for s in facts["splits"].values()) for kind in ("genuine", "impostor", "deepfake")}

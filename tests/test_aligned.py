@@ -7,15 +7,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from faceverify.aligned import check_faces_of, remedy, remedy_for_pairs, without_face
+from faceverify.aligned import WithoutFace, check_faces_of, remedy, remedy_for_pairs
 from faceverify.errors import UserError
+from faceverify.pairs.reading import classify_photos, summarise
 from faceverify.storage import open_location
 from faceverify.tables import REJECTS
+from faceverify.units import LocalMapper
 
 
-def photos(reals: int, fakes: int) -> pa.Table:
+def without_face(place: Path, reals: int, fakes: int, faces: Path, have: tuple[str, ...]) -> WithoutFace:
+    """Of photos r0, r1, ... and f0, f1, ..., those without a face in a table that holds `have`."""
     names = [f"r{i}" for i in range(reals)] + [f"f{i}" for i in range(fakes)]
-    return pa.table({"photo": names, "is_fake": [False] * reals + [True] * fakes})
+    blank = [None] * len(names)
+    columns = {"photo": names, "person": ["p"] * len(names), "is_fake": [False] * reals + [True] * fakes}
+    columns |= {"generator": pa.array(blank, pa.string()), "split": pa.array(blank, pa.string())}
+    pq.write_table(pa.table(columns), place / "photos.parquet")
+    pq.write_table(pa.table({"photo": pa.array(have, pa.string())}), place / "have.parquet")
+    files = [[open_location(str(place / name))] for name in ("photos.parquet", "have.parquet")]
+    mapper = LocalMapper()
+    return summarise(mapper, classify_photos(mapper, *files, open_location(str(faces)))).without_face
 
 
 def run(place: Path, job: str, rejected: tuple[str, ...] = (), **config: str) -> Path:
@@ -27,20 +37,11 @@ def run(place: Path, job: str, rejected: tuple[str, ...] = (), **config: str) ->
     return place
 
 
-def names(*some: str) -> pa.Table:
-    return pa.table({"photo": pa.array(some, pa.string())})
-
-
 def test_what_was_rejected_is_told_from_what_was_never_seen(tmp_path: Path) -> None:
-    faces = open_location(str(run(tmp_path / "faces", "align", ("r1", "f0"))))
-    found = without_face(photos(3, 2), faces, names("r0"))
-    assert (len(found), found.rejected, sorted(found.unknown.to_pylist()), found.unknown_fakes) == (
-        4,
-        2,
-        ["f1", "r2"],
-        1,
-    )
-    assert len(without_face(photos(3, 2), faces / "faces", names(*photos(3, 2)["photo"].to_pylist()))) == 0
+    faces = run(tmp_path / "faces", "align", ("r1", "f0"))
+    found = without_face(tmp_path, 3, 2, faces, ("r0",))
+    assert found == WithoutFace(rejected=2, unknown=2, unknown_fakes=1, names=["f1", "r2"]) and len(found) == 4
+    assert len(without_face(tmp_path, 3, 2, faces / "faces", ("r0", "r1", "r2", "f0", "f1"))) == 0
 
 
 @pytest.mark.parametrize(
@@ -54,13 +55,13 @@ def test_what_was_rejected_is_told_from_what_was_never_seen(tmp_path: Path) -> N
     ],
 )
 def test_a_table_of_other_photos_is_refused(tmp_path: Path, have: tuple, rejected: tuple, words: str) -> None:
-    rows, place = photos(4, 2), run(tmp_path / "faces", "align", rejected)
-    found = without_face(rows, open_location(str(place)), names(*have))
+    place = run(tmp_path / "faces", "align", rejected)
+    found = without_face(tmp_path, 4, 2, place, have)
     if not words:
-        check_faces_of(found, rows, "fakes", str(place))
+        check_faces_of(found, 6, 2, "fakes", str(place))
         return
     with pytest.raises(UserError) as caught:
-        check_faces_of(found, rows, "fakes", str(place))
+        check_faces_of(found, 6, 2, "fakes", str(place))
     assert words in str(caught.value) and "ray_jobs.align configs/align.yaml --photos fakes" in str(caught.value)
 
 

@@ -77,7 +77,12 @@ def test_the_table_is_the_same_however_its_parts_are_joined(
     monkeypatch.setattr(parts, "GROUP_ROWS", 3)
     folder = RunFolder(Location(str(tmp_path)), {"job": "test"}, ("scores",))
     for shard, count in enumerate((2, 5, 0, 3)):
-        write_part(folder.work, "scores", shard, scores(*["ok"] * count).append_column("x", pa.array([shard] * count, pa.int64())))
+        write_part(
+            folder.work,
+            "scores",
+            shard,
+            scores(*["ok"] * count).append_column("x", pa.array([shard] * count, pa.int64())),
+        )
     facts = folder.publish_parts("scores", tables.SCORES, ["scores"])
     assert (facts.rows, facts.counts) == (10, {"ok": 10})
     written = sorted((tmp_path / "scores").iterdir())

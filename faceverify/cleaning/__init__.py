@@ -1,1 +1,1 @@
-"""Cleaning of wrong labels: whose photo is this, which photos go on, and why."""
+"""Cleaning of wrong labels: whose photo each one is, which photos go on, and why."""

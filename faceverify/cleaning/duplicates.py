@@ -1,4 +1,4 @@
-"""The same picture twice: exact duplicates (the same bytes), and near ones (embeddings alike beyond two shots).
+"""The same picture twice: exact duplicates (the same bytes), and near ones (more alike than two shots).
 
 Two files of the same bytes have the same size and the same embedding, so files that agree in size and in the signs of
 some coordinates are candidates, wherever they are; only their bytes are then read and hashed.
@@ -49,7 +49,7 @@ def repeated(columns: Iterable[np.ndarray]) -> np.ndarray:
 
 
 def hash_file(uri: str | None) -> str | None:
-    """SHA-256 of a file's bytes; None if it is no file or may not be read (it is then nobody's duplicate)."""
+    """SHA-256 of a file's bytes; None if it is no file or may not be read (it then counts as no duplicate)."""
     try:
         return Location(uri or "").sha256()
     except (FileNotFoundError, NotAFileError, PermissionError):
@@ -57,7 +57,7 @@ def hash_file(uri: str | None) -> str | None:
 
 
 def group(hashed: pa.Table) -> pa.Table:
-    """Of all hashed photos (photo, person, sha256) those whose bytes occur more than once; by hash, person, photo."""
+    """Select the hashed photos (photo, person, sha256) whose bytes occur more than once; by hash, person, photo."""
     counts = hashed.group_by("sha256").aggregate([("photo", "count")])
     several = counts.filter(pc.greater(counts["photo_count"], 1))["sha256"]
     chosen = hashed.filter(pc.is_in(hashed["sha256"], several.combine_chunks()))
@@ -94,7 +94,7 @@ class ExactGroups:
             going_on: photos of `person` (those before this one) that go on under `goes_to`.
             person: the folder in which the photo came.
 
-        Of one folder the first that goes on there makes the others superfluous. A photo that moves is superfluous where
+        Within a folder the first that goes on makes the others superfluous. A photo that moves is superfluous where
         its new person's folder holds the same bytes.
         """
         for other, owner in self.others(photo):

@@ -1,8 +1,8 @@
-"""The cleaned photos as files, for those who want them so: `<person>/<photo>` and `meta.json`.
+"""The cleaned photos as files, for those who need them: `<person>/<photo>` and `meta.json`.
 
 `meta.json` maps "person/photo" to 0 (real) or 1 (fake); it is there when the tree is complete.
 Names are made from the table alone, one photo at a time, so that every worker knows them and no two photos share one:
-a photo keeps what stands behind its person's folder; one that came from elsewhere is called `from~` and its whole key.
+a photo keeps the name after its person's folder; one that came from elsewhere is named `from~` and its whole key.
 """
 
 import hashlib
@@ -62,7 +62,7 @@ def begin(target: Location, digest: str) -> RunFolder:
 
     Args:
         target: the folder.
-        digest: of the clean run whose photos are copied.
+        digest: digest of the clean run whose photos are copied.
 
     Raises:
         UserError: it holds something else, or another run's photos.
@@ -115,7 +115,7 @@ def finish(folder: RunFolder) -> dict[str, int]:
 
 
 def _meta(folder: RunFolder) -> Iterator[str]:
-    """The text of `meta.json`, one photo per line."""
+    """The pieces of the text of `meta.json`, one photo per line."""
     opening = "{"
     for place in folder.parts(STAGE):
         for row in read_part(place).to_pylist():

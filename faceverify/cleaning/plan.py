@@ -1,6 +1,6 @@
-"""The plan of a cleaning run: people numbered in the order of their names, photos and embeddings brought together.
+"""The plan of a cleaning run: people numbered in the order of their names, photos and embeddings joined in shards.
 
-    .work/people.parquet                    name and split; a person's number is its row
+    .work/people.parquet                    name and split; a person's number is the row
     .work/photos/<shard>/<piece>.parquet    rows of the photos table of some people, and the person's number
     .work/vectors/<shard>/<piece>.parquet   photo, embedding
     .work/sample.parquet                    the real photos of some people: number, embedding; to choose thresholds from
@@ -13,6 +13,7 @@ Both tables are streamed: beside the names of people, memory holds 14 bytes per 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +23,7 @@ from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.errors import UserError
 from faceverify.inputs import read_schema, stream_table
 from faceverify.pairs.chance import person_keys
-from faceverify.parts import parquet_bytes
+from faceverify.parts import parquet_bytes, read_part
 from faceverify.provenance import hash_names
 from faceverify.storage import Location
 
@@ -34,7 +35,7 @@ SAMPLE_PHOTOS = 4096
 
 @dataclass(frozen=True)
 class CleanPlan:
-    """What was planned; kept in the run folder, so that a resumed run goes on with it."""
+    """The size of the work; kept in the run folder, so that a resumed run goes on with the same shards."""
 
     photos: int
     people: int
@@ -59,7 +60,7 @@ def make_plan(
     Args:
         photos: files of the photos table.
         embeddings: files of the embeddings table; photos that it lacks are planned without.
-        decisions: the reviewers'.
+        decisions: those of the reviewers.
         work: the run's working folder.
         photos_per_shard: a shard is closed before it gets larger than this, if it holds more than one person.
 
@@ -74,7 +75,7 @@ def make_plan(
     shards = int(shard_of[index.counts > 0].max()) + 1
     _write_people(work, index)
     _distribute(work / PHOTOS, index.routed_photos(photos, shard_of))
-    sample = Sample(index)
+    sample = CalibrationSample(index)
     _distribute(work / VECTORS, index.routed_vectors(embeddings, shard_of, sample))
     sample.write(work / SAMPLE)
     dim = read_schema(embeddings[0]).field("embedding").type.list_size
@@ -82,7 +83,7 @@ def make_plan(
 
 
 class PhotoIndex:
-    """Whose each photo is, by a 64-bit hash of its key.
+    """The person of each photo, looked up by a 64-bit hash of the photo's key.
 
     names: of the people, sorted; counts: [people + 1] photos of each, the last of nobody;
     hashes: [R] uint64 sorted; number: [R] int32 person; fake: [R] bool; embedded: [R] bool, filled by `routed_vectors`.
@@ -124,21 +125,21 @@ class PhotoIndex:
         return np.where(self.hashes[at] == wanted, at, -1)
 
     def check(self, decisions: list[ReviewDecision]) -> None:
-        """Check that decisions speak of photos that are here, of the persons they name.
+        """Check that all decisions are about photos of this table, and name their persons.
 
         Raises:
             UserError: names the photo.
         """
         rows = self.find(pa.chunked_array([pa.array([d.photo for d in decisions], pa.string())]))
         for decision, row in zip(decisions, rows, strict=True):
-            said = f"decisions: the photo '{decision.photo}' (decided by {decision.reviewer})"
+            subject = f"decisions: the photo '{decision.photo}' (decided by {decision.reviewer})"
             if row < 0:
-                raise UserError(f"{said} is not in the photos table; nothing was applied: is it the right file?")
+                raise UserError(f"{subject} is not in the photos table; nothing was applied: is it the right file?")
             number = self.number[row]
             person = self.names[number] if number < len(self.names) else ""
             if person != decision.person:
                 raise UserError(
-                    f"{said} is of '{person}' here, but of '{decision.person}' there; nothing was applied: was the "
+                    f"{subject} is of '{person}' here, but of '{decision.person}' there; nothing was applied: was the "
                     "table made again since the review?"
                 )
 
@@ -149,7 +150,7 @@ class PhotoIndex:
             yield shard_of[number], table.append_column(NUMBER, pa.array(number, pa.int64()))
 
     def routed_vectors(
-        self, files: list[Location], shard_of: np.ndarray, sample: "Sample"
+        self, files: list[Location], shard_of: np.ndarray, sample: "CalibrationSample"
     ) -> Iterator[tuple[np.ndarray, pa.Table]]:
         """Photo and embedding of the photos that are in the photos table, and the shard of each."""
         for table in stream_table(files, ["photo", "embedding"], rows=8192):
@@ -163,8 +164,8 @@ class PhotoIndex:
             yield shard_of[self.number[rows]], table
 
 
-class Sample:
-    """The real photos of as many people as it takes; which people, a hash of their names tells."""
+class CalibrationSample:
+    """The real photos of as many people as make up SAMPLE_PHOTOS; a hash of their names decides which people."""
 
     def __init__(self, index: PhotoIndex) -> None:
         order = np.argsort(person_keys(index.names, seed=0), kind="stable")
@@ -176,19 +177,19 @@ class Sample:
         self._pieces: list[pa.Table] = []
 
     def add(self, rows: np.ndarray, table: pa.Table) -> None:
-        """Take what belongs to the sample."""
+        """Keep the rows that belong to the sample."""
         use = np.flatnonzero(self._chosen[rows])
         number = pa.array(self._number[rows[use]], pa.int64())
         self._pieces.append(pa.table({NUMBER: number, "embedding": table["embedding"].take(pa.array(use))}))
 
     def write(self, place: Location) -> None:
-        """Write it; the order of its rows matters to nobody."""
+        """Write the sample; the order of its rows does not matter."""
         if self._pieces:
             place.write_bytes(parquet_bytes(pa.concat_tables(self._pieces)))
 
 
 class _Encoder:
-    """Numbers for the names of people as they come; null and the empty name are nobody."""
+    """Numbers for names in the order in which they come; 0 for null and the empty name: nobody."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {"": 0}
@@ -209,7 +210,7 @@ class _Encoder:
 
 
 def cut(counts: np.ndarray, photos_per_shard: int) -> np.ndarray:
-    """The shard of each person: runs of people that together have at most so many photos (one person may have more)."""
+    """The shard of each person [P] int64: consecutive people with at most `photos_per_shard` photos (or one person)."""
     shard_of, shard, held = np.empty(len(counts), np.int64), 0, 0
     for number, count in enumerate(counts.tolist()):
         if held and held + count > photos_per_shard:
@@ -260,3 +261,75 @@ def check_columns(schema: pa.Schema) -> None:
     """
     if NUMBER in schema.names:
         raise UserError(f"photos: the table has a column '{NUMBER}', which cleaning uses itself; rename it.")
+
+
+@dataclass(frozen=True)
+class PhotoShard:
+    """Some people with all their N photos, sorted by person, then by name of the photo.
+
+    photos: tables.PHOTOS and further columns, N rows; number: [N] int64, number of the person, or `people` where there
+    is none; people: how many people the run has; units: [N, D] float32 unit vectors, zero without an embedding.
+    """
+
+    photos: pa.Table
+    number: np.ndarray
+    people: int
+    units: np.ndarray
+
+    @cached_property
+    def embedded(self) -> np.ndarray:
+        """Photos [N] bool that have an embedding which is finite and not zero."""
+        return np.asarray(self.units.any(axis=1))
+
+    @cached_property
+    def fake(self) -> np.ndarray:
+        """Photos [N] bool that are fakes."""
+        return pc.fill_null(self.photos["is_fake"], False).to_numpy()
+
+    @cached_property
+    def real(self) -> np.ndarray:
+        """Row numbers of the photos that people consist of: real, embedded, and with a person."""
+        return np.flatnonzero(self.embedded & ~self.fake & (self.number < self.people))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Keys of the photos, in order."""
+        return self.photos["photo"].to_pylist()
+
+
+def read_shard(work: Location, shard: int, people: int, dim: int) -> PhotoShard:
+    """Read a shard that `make_plan` wrote.
+
+    Args:
+        work: the run's working folder.
+        shard: its number.
+        people: how many people the run has.
+        dim: numbers in an embedding.
+    """
+    photos = _pieces(work / PHOTOS / f"{shard:08d}")
+    assert photos is not None, f"shard {shard} has no photos"
+    photos = photos.sort_by([(NUMBER, "ascending"), ("photo", "ascending")]).combine_chunks()
+    vectors = _pieces(work / VECTORS / f"{shard:08d}")
+    units = np.zeros((photos.num_rows, dim), np.float32)
+    if vectors is not None:
+        at = pc.index_in(photos["photo"], vectors["photo"].combine_chunks()).to_numpy(zero_copy_only=False)
+        found = np.flatnonzero(~np.isnan(at.astype(np.float64)))
+        units[found] = unit_vectors(vectors["embedding"])[at[found].astype(np.int64)]
+    return PhotoShard(photos.drop_columns([NUMBER]), photos[NUMBER].to_numpy(), people, units)
+
+
+def unit_vectors(column: pa.ChunkedArray) -> np.ndarray:
+    """Embeddings [N, D] float32 divided by their lengths; zero where one is not finite or of length zero."""
+    joined = column.combine_chunks()
+    joined = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+    vectors = joined.flatten().to_numpy().reshape(len(joined), -1)
+    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    points = np.isfinite(length) & (length > 0)
+    scale = np.where(points, 1 / np.where(points, length, 1), 0)
+    return np.where(points[:, None], vectors, 0) * scale[:, None].astype(np.float32)
+
+
+def _pieces(folder: Location) -> pa.Table | None:
+    """All rows of a folder of pieces; None if there is none."""
+    files = [folder / entry.path for entry in folder.files(recursive=False) if entry.path.endswith(".parquet")]
+    return pa.concat_tables([read_part(file) for file in files]) if files else None

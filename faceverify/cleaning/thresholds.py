@@ -1,12 +1,13 @@
-"""Where to draw the lines: from the data's own cosines, or from a threshold given by the user.
+"""The thresholds of cleaning: from the data's own cosines, or from a threshold given by the user.
 
 A tenth of the labels may be wrong, so neither kind of pair is pure: of the pairs within a person many are strangers,
 and among the pairs of two people the highest cosines are one person's under two names. What stays untouched by that is
-the bulk of the cosines across people. It is close to a normal distribution, so its median and its 95th percentile tell
-its spread, and the tail that cannot be seen for the errors is reckoned from them.
+the bulk of the cosines across people. It is close to a normal distribution, so its median and its 95th percentile give
+its spread, and the tail that the errors hide is computed from them.
 """
 
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
@@ -14,32 +15,36 @@ import numpy as np
 
 from faceverify.errors import UserError
 
-LINK_FMR = 1e-3  # of two strangers' photos so many may be linked; the mean of the component corrects it
+LINK_FMR = 1e-3  # share of pairs of strangers' photos that may be linked; the mean of the component corrects it
 WEAK_FMR = 1e-2
 NEAR_DUPLICATE = 0.95  # 1,642 LFW photos, two networks: no two shots reach it, most re-encoded copies do
-BINS = 2000  # of the histograms that are reckoned with; the manifest shows every ten of them as one
+BINS = 2000  # of the histograms in use; the manifest shows every ten of them as one
 MIN_PAIRS = 1000  # across people, below which their spread is not to be trusted
+CHANCE_SHARE = 0.99  # share of clear photos that are further from every other person than the chance level
+MIN_CLEAR = 50  # clear photos, below which the chance level is not to be trusted
 _BLOCK = 1024
 _Z = NormalDist().inv_cdf
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """The lines, all of them cosines.
+    """The thresholds of a run, all of them cosines.
 
     link: two photos of a person at or above it are linked, and a photo is like a mean at or above it;
     weak: below it a photo is not like its person at all; between, it is doubtful;
-    margin: by so much another person must be nearer than the own (one standard deviation of strangers' cosines).
+    margin: by so much another person must be nearer than the own (one standard deviation of strangers' cosines);
+    claim: what another person's mean must reach to claim a photo; infinite until `chance_level` has measured it.
     """
 
     link: float
     weak: float
     margin: float
+    claim: float = math.inf
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds with what they rest on: counts [BINS] of cosines from -1 to 1, within and across people."""
+    """Thresholds with the evidence for them: counts [BINS] of cosines from -1 to 1, within and across people."""
 
     thresholds: Thresholds
     within: np.ndarray
@@ -47,21 +52,20 @@ class Calibration:
     explanation: str
 
     def manifest(self) -> dict[str, Any]:
-        """For the manifest: the lines, how they were chosen, and both histograms in bins of 0.01."""
-        coarse = {name: counts.reshape(-1, 10).sum(axis=1).tolist() for name, counts in self._histograms().items()}
+        """For the manifest: the thresholds, how they were chosen, and both histograms in bins of 0.01."""
+        histograms = {"within_person": self.within, "across_people": self.across}
+        coarse = {name: counts.reshape(-1, 10).sum(axis=1).tolist() for name, counts in histograms.items()}
         shown = {"bins_from": -1.0, "bins_to": 1.0, **coarse}
-        return {**asdict(self.thresholds), "explanation": self.explanation, "histogram": shown}
-
-    def _histograms(self) -> dict[str, np.ndarray]:
-        return {"within_person": self.within, "across_people": self.across}
+        chosen = {name: getattr(self.thresholds, name) for name in ("link", "weak", "margin")}
+        return {**chosen, "explanation": self.explanation, "histogram": shown}
 
 
 def calibrate(units: np.ndarray, person: np.ndarray, given: float | None) -> Calibration:
-    """Choose the lines.
+    """Choose the thresholds `link`, `weak` and `margin`.
 
     Args:
-        units: [S, D] float32, unit vectors of the real photos of some people, all of each one's.
-        person: [S] int.
+        units: [S, D] float32, unit vectors of all real photos of a sample of people.
+        person: [S] int, numbers of people.
         given: the user's threshold, which becomes `link`; None = chosen.
 
     Raises:
@@ -77,8 +81,22 @@ def calibrate(units: np.ndarray, person: np.ndarray, given: float | None) -> Cal
     # Cosines that crowd at 1, those of a network that tells people badly apart, fall off faster than the normal tail.
     tail = min(median + _Z(1 - LINK_FMR) * spread, quantile(across, 1 - LINK_FMR))
     link = tail if given is None else given
-    lines = Thresholds(float(link), float(link - (_Z(1 - LINK_FMR) - _Z(1 - WEAK_FMR)) * spread), float(spread))
-    return Calibration(lines, within, across, _explain(lines, within, across, median, given))
+    weak = link - (_Z(1 - LINK_FMR) - _Z(1 - WEAK_FMR)) * spread
+    thresholds = Thresholds(float(link), float(weak), float(spread))
+    return Calibration(thresholds, within, across, _explain(thresholds, within, across, median, given))
+
+
+def chance_level(nearest: np.ndarray, link: float) -> float:
+    """The cosine to another person's mean that clear photos of other people hardly ever reach by chance.
+
+    It grows with the number of people searched and depends on the network, so it is measured.
+
+    Args:
+        nearest: [S] cosine of a sample of clearly labelled photos to the nearest other person.
+        link: the least that is returned.
+    """
+    known = nearest[np.isfinite(nearest)]
+    return max(link, float(np.quantile(known, CHANCE_SHARE))) if len(known) >= MIN_CLEAR else link
 
 
 def _histograms(units: np.ndarray, person: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,17 +119,17 @@ def _bulk(counts: np.ndarray) -> tuple[float, float]:
 
 
 def quantile(counts: np.ndarray, share: float) -> float:
-    """The cosine below which `share` of a histogram from -1 to 1 lies; straight within a bin."""
+    """The cosine below which `share` of a histogram from -1 to 1 lies; linear within a bin."""
     edges = np.linspace(-1, 1, len(counts) + 1)
     return float(np.interp(share * counts.sum(), np.r_[0, np.cumsum(counts)], edges))
 
 
-def _explain(lines: Thresholds, within: np.ndarray, across: np.ndarray, median: float, given: float | None) -> str:
-    share = within[int((lines.link + 1) * BINS / 2) :].sum() / max(within.sum(), 1)
+def _explain(thresholds: Thresholds, within: np.ndarray, across: np.ndarray, median: float, given: float | None) -> str:
+    share = within[int((thresholds.link + 1) * BINS / 2) :].sum() / max(within.sum(), 1)
     seen = (
         f"{within.sum():,} pairs within people, {share:.1%} of them at or above it; across people {across.sum():,} "
-        f"pairs, median {median:.3f}, standard deviation {lines.margin:.3f} by the 95th percentile"
+        f"pairs, median {median:.3f}, standard deviation {thresholds.margin:.3f} by the 95th percentile"
     )
     if given is not None:
-        return f"threshold {lines.link:.3f} as given; {seen}."
-    return f"threshold {lines.link:.3f}, which {LINK_FMR:.1%} of the pairs across people would reach; {seen}."
+        return f"threshold {thresholds.link:.3f} as given; {seen}."
+    return f"threshold {thresholds.link:.3f}, which {LINK_FMR:.1%} of the pairs across people would reach; {seen}."

@@ -12,7 +12,7 @@ import numpy as np
 from faceverify.errors import BadData, Reason
 from faceverify.fakes import Description
 from faceverify.fakes.crowd import Crowd
-from faceverify.pairs.chance import below, bits
+from faceverify.pairs.chance import random_bits, uniform_int
 
 _FIRST, _SOURCES, _TARGETS, _SEEDS = 16, 17, 18, 19  # streams of random numbers
 _BLUR = 2.0  # pixels of pose that a face enlarged twofold counts as
@@ -44,7 +44,9 @@ def wanted_of(crowd: Crowd, persons: range, per_person: int, turn: int, generato
         turn: the generator's number.
         generators: how many there are.
     """
-    first = below(np.full(len(persons), generators), crowd.keys[persons.start : persons.stop], _FIRST, np.array(0))
+    first = uniform_int(
+        np.full(len(persons), generators), crowd.keys[persons.start : persons.stop], _FIRST, np.array(0)
+    )
     return [
         Wanted(person, index)
         for person, offset in zip(persons, first.tolist(), strict=True)
@@ -54,7 +56,7 @@ def wanted_of(crowd: Crowd, persons: range, per_person: int, turn: int, generato
 
 def seed_of(crowd: Crowd, wanted: Wanted) -> int:
     """Of everything random in making one fake; 0 to 2^63 - 1."""
-    return int(bits(_key(crowd, wanted), _SEEDS, wanted.index)[0] >> np.uint64(1))
+    return int(random_bits(_key(crowd, wanted), _SEEDS, wanted.index)[0] >> np.uint64(1))
 
 
 def choose(crowd: Crowd, wanted: Wanted, needs: Description, candidates: int) -> Choice:
@@ -75,7 +77,7 @@ def choose(crowd: Crowd, wanted: Wanted, needs: Description, candidates: int) ->
     start, count = int(crowd.start[wanted.person]), int(crowd.count[wanted.person])
     if not count:
         raise BadData(Reason.NO_LANDMARKS, "no real photo of the person has usable ones")
-    order = np.argsort(bits(_key(crowd, wanted), _SOURCES, np.arange(count)), kind="stable")
+    order = np.argsort(random_bits(_key(crowd, wanted), _SOURCES, np.arange(count)), kind="stable")
     taken = min(needs.source_photos, count)
     sources = tuple(start + int(order[(wanted.index * taken + i) % count]) for i in range(taken))
     if not needs.target:
@@ -85,7 +87,7 @@ def choose(crowd: Crowd, wanted: Wanted, needs: Description, candidates: int) ->
     if not others:
         raise BadData(Reason.NO_TARGET, "nobody else in the split has a real photo with landmarks")
     counters = wanted.index * candidates + np.arange(candidates)
-    drawn = low + below(np.full(candidates, others), _key(crowd, wanted), _TARGETS, counters)
+    drawn = low + uniform_int(np.full(candidates, others), _key(crowd, wanted), _TARGETS, counters)
     drawn[drawn >= start] += count
     return Choice(sources, int(drawn[np.argmin(distances(crowd, sources[0], drawn))]))
 

@@ -1,18 +1,18 @@
-"""How many impostor and deepfake pairs each person gives, so that the whole is 50/25/25, or has more deepfakes."""
+"""How many impostor and deepfake pairs each person gives, so that the shares are 50/25/25, or have more deepfakes."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify.pairs.chance import bits
+from faceverify.pairs.chance import random_bits
 from faceverify.pairs.people import People
 
-_COIN, _SPARE = 1, 2  # streams of random numbers
+_ODD_STREAM, _REMAINDER_STREAM = 1, 2  # of random numbers
 
 
 @dataclass(frozen=True, eq=False)
 class Quotas:
-    """Pairs [P] each person gives, and what could be given at most."""
+    """How many pairs of each kind each person gives, [P] int64 each."""
 
     genuine: np.ndarray
     impostor: np.ndarray
@@ -25,7 +25,7 @@ def quotas(people: People, rebalance: bool, deepfakes_per_impostor: int = 1) -> 
     Args:
         people: whom to pair.
         rebalance: what a person cannot give (a person without fakes, say) is given by others of the split who can.
-        deepfakes_per_impostor: so many times as many deepfake pairs in the split `train`.
+        deepfakes_per_impostor: factor by which the split `train` has more deepfake than impostor pairs.
     """
     genuine = people.genuine
     impostor, deepfake = genuine // 2, genuine // 2
@@ -33,7 +33,7 @@ def quotas(people: People, rebalance: bool, deepfakes_per_impostor: int = 1) -> 
     for split in range(len(people.splits)):
         members = np.flatnonzero(people.split == split)
         odd = members[genuine[members] % 2 == 1]
-        odd = odd[np.argsort(bits(people.keys[odd], _COIN), kind="stable")]
+        odd = odd[np.argsort(random_bits(people.keys[odd], _ODD_STREAM), kind="stable")]
         half = len(odd) // 2
         impostor[odd[:half]] += 1
         deepfake[odd[half : 2 * half]] += 1
@@ -76,7 +76,7 @@ def _possible(wanted: np.ndarray, possible: np.ndarray, keys: np.ndarray, rebala
     exact = spare * (missing / spare.sum())
     extra = np.minimum(exact.astype(np.int64), spare)
     # Largest remainders first, then at random.
-    order = np.lexsort((bits(keys, _SPARE), extra - exact))
+    order = np.lexsort((random_bits(keys, _REMAINDER_STREAM), extra - exact))
     order = order[spare[order] > extra[order]]
     extra[order[: missing - extra.sum()]] += 1
     return given + extra

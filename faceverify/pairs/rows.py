@@ -17,7 +17,7 @@ KINDS = ("genuine", "impostor", "deepfake")
 
 
 def pairs_of(people: People, quotas: Quotas, persons: range) -> pa.Table:
-    """All pairs of some persons (numbers in a row), as rows of `pairs` in the order of persons, then kinds."""
+    """All pairs of consecutive persons, as rows of the table `pairs` in the order of persons, then kinds."""
     chosen = np.arange(persons.start, persons.stop)
     drawn = (
         genuine_pairs(people, chosen),
@@ -37,11 +37,11 @@ def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
     other[strangers] = np.searchsorted(people.start, second[strangers], side="right") - 1
     columns = {
         "pair": _names(owner, kind),
-        "photo_a": people.photos.take(pa.array(first)),
-        "photo_b": people.photos.take(pa.array(second)),
+        "photo_a": _take(people.photos, first),
+        "photo_b": _take(people.photos, second),
         "label": pa.array((kind == KINDS.index("genuine")).astype(np.int8)),
         "kind": pa.DictionaryArray.from_arrays(pa.array(kind, pa.int8()), pa.array(KINDS)),
-        "generator": people.generators.take(pa.array(second)),
+        "generator": _take(people.generators, second).dictionary_encode(),
         "split": pa.DictionaryArray.from_arrays(
             pa.array(people.split[owner], pa.int32()), pa.array(people.splits, pa.string())
         ),
@@ -52,8 +52,23 @@ def _table(people: People, kind: np.ndarray, drawn: Drawn) -> pa.Table:
     return pa.table(list(columns.values()), schema=pa.schema(fields))
 
 
+def _take(column: pa.Array | pa.ChunkedArray, rows: np.ndarray) -> pa.Array:
+    """The values [K] of rows [K]; of a chunked column without joining its chunks."""
+    if isinstance(column, pa.Array):
+        return column.take(pa.array(rows))
+    order = np.argsort(rows, kind="stable")
+    ascending, taken, start = rows[order], [], 0
+    for chunk in column.chunks:
+        first, last = np.searchsorted(ascending, [start, start + len(chunk)])
+        taken.append(chunk.take(pa.array(ascending[first:last] - start)))
+        start += len(chunk)
+    back = np.empty(len(rows), np.int64)
+    back[order] = np.arange(len(rows))
+    return pa.concat_arrays(taken).take(pa.array(back)) if taken else pa.array([], column.type)
+
+
 def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
-    """`g17-3`: the fourth genuine pair of person 17."""
+    """Names of pairs: `g17-3` is the fourth genuine pair of person 17."""
     group = owner * len(KINDS) + kind
     sizes = np.diff(np.unique(np.concatenate([[0], np.flatnonzero(np.diff(group)) + 1, [len(group)]])))
     firsts = group[np.cumsum(sizes) - sizes].tolist()
@@ -64,7 +79,7 @@ def _names(owner: np.ndarray, kind: np.ndarray) -> pa.Array:
 
 
 def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
-    """Persons in a row that give about that many pairs together."""
+    """Ranges of consecutive persons that give about `pairs_per_shard` pairs together."""
     total = np.cumsum(quotas.genuine + quotas.impostor + quotas.deepfake)
     if not len(total):
         return []
@@ -74,7 +89,7 @@ def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
 
 
 def write_csv(target: Location, pieces: Iterable[pa.Table]) -> None:
-    """The pairs under the reference's column names, and `split`; appears complete."""
+    """Write the pairs under the reference's column names, and `split`; the file appears complete."""
     fields = [("pathA", pa.string()), ("pathB", pa.string()), ("label", pa.int8())]
     fields += [("deepfake_a", pa.int8()), ("deepfake_b", pa.int8()), ("split", pa.string())]
     with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:

@@ -5,10 +5,10 @@ A person's pairs depend on the person's own random numbers alone, so any cut int
 
 import numpy as np
 
-from faceverify.pairs.chance import below, bits
+from faceverify.pairs.chance import random_bits, uniform_int
 from faceverify.pairs.people import People
 
-_OWN, _OTHER, _THEIRS, _ORDER = 3, 4, 5, 6  # streams of random numbers
+_OWN, _OTHER, _THEIRS, _ORDER = 3, 4, 5, 6  # streams of random numbers, besides those of quotas.py
 Drawn = tuple[np.ndarray, np.ndarray, np.ndarray]  # person [N], photo a [N], photo b [N]
 
 
@@ -26,19 +26,19 @@ def genuine_pairs(people: People, persons: np.ndarray) -> Drawn:
 
 
 def deepfake_pairs(people: People, persons: np.ndarray, quota: np.ndarray) -> Drawn:
-    """`quota` [N] different pairs of a real photo and a fake of each person."""
+    """Draw `quota` [N] different pairs of a real photo and a fake of each person."""
     wanted = persons[quota > 0]
     sizes = people.reals[wanted] * people.fakes[wanted]
     owner = np.repeat(wanted, sizes)
     number = within(sizes)
-    chosen = _lowest(bits(people.keys[owner], _ORDER, number), owner, np.repeat(quota[quota > 0], sizes))
+    chosen = _lowest(random_bits(people.keys[owner], _ORDER, number), owner, np.repeat(quota[quota > 0], sizes))
     owner, number = owner[chosen], number[chosen]
     start, reals, fakes = people.start[owner], people.reals[owner], people.fakes[owner]
     return owner, start + number // fakes, start + reals + number % fakes
 
 
 def impostor_pairs(people: People, persons: np.ndarray, quota: np.ndarray, possible: np.ndarray) -> Drawn:
-    """`quota` [N] different pairs of a photo of each person and one of a random other person of the split.
+    """Draw `quota` [N] different pairs of a photo of each person and one of a random other person of the split.
 
     Args:
         people: everybody.
@@ -46,12 +46,12 @@ def impostor_pairs(people: People, persons: np.ndarray, quota: np.ndarray, possi
         quota: [N] how many of each; at most `possible`.
         possible: [N] see `quotas.meetings`.
     """
-    crowded = 2 * quota > possible  # drawing until enough differ would take for ever
-    drawn = [_by_lot(people, persons[~crowded], quota[~crowded])]
+    crowded = 2 * quota > possible  # rejection sampling would hardly ever find the last ones
+    drawn = [_sample_distinct(people, persons[~crowded], quota[~crowded])]
     drawn += [
-        _from_all(people, int(p), int(q))
+        _sample_from_all(people, int(p), int(q))
         for p, q in zip(persons[crowded], quota[crowded], strict=True)
-        if q  # nobody to meet
+        if q  # there may be nobody to pair with
     ]
     owner, first, second = (np.concatenate(part) for part in zip(*drawn, strict=True))
     order = np.argsort(owner, kind="stable")
@@ -70,8 +70,8 @@ def _lowest(values: np.ndarray, owner: np.ndarray, quota: np.ndarray) -> np.ndar
     return order[within(sizes) < quota[order]]
 
 
-def _by_lot(people: People, persons: np.ndarray, quota: np.ndarray) -> Drawn:
-    """Draw in rounds until every person has its quota of different pairs."""
+def _sample_distinct(people: People, persons: np.ndarray, quota: np.ndarray) -> Drawn:
+    """Rejection sampling: draw in rounds until every person has its quota of different pairs."""
     need, tried = quota.copy(), np.zeros(len(persons), np.int64)
     slot, keys = np.zeros(0, np.int64), np.zeros(0, np.int64)
     photos = len(people.photos)
@@ -94,25 +94,25 @@ def _by_lot(people: People, persons: np.ndarray, quota: np.ndarray) -> Drawn:
 
 
 def _draw(people: People, owner: np.ndarray, counter: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """One candidate per entry: own photo, other's photo, and whether it is the owner's to draw."""
+    """One candidate pair per entry: own photo, the other person's photo, and whether there was an eligible one."""
     keys = people.keys[owner]
-    own = below(people.reals[owner], keys, _OWN, counter)
+    own = uniform_int(people.reals[owner], keys, _OWN, counter)
     other = np.empty_like(owner)
     for split in np.unique(people.split[owner]):
         mine = np.flatnonzero(people.split[owner] == split)
         pool = np.flatnonzero((people.split == split) & (people.reals > 0))
         place = np.searchsorted(pool, owner[mine])
-        pick = below(np.full(len(mine), len(pool) - 1), keys[mine], _OTHER, counter[mine])
+        pick = uniform_int(np.full(len(mine), len(pool) - 1), keys[mine], _OTHER, counter[mine])
         other[mine] = pool[pick + (pick >= place)]
     # Of the other's photos only every second one makes a pair that is the owner's (see `quotas.meetings`).
     offset = (own + (owner > other)) % 2
     eligible = (people.reals[other] + 1 - offset) // 2
-    theirs = 2 * below(eligible, keys, _THEIRS, counter) + offset
+    theirs = 2 * uniform_int(eligible, keys, _THEIRS, counter) + offset
     return people.start[owner] + own, people.start[other] + theirs, eligible > 0
 
 
-def _from_all(people: People, person: int, quota: int) -> Drawn:
-    """The same for a person who has to give more than half of all pairs there are: draw from their list."""
+def _sample_from_all(people: People, person: int, quota: int) -> Drawn:
+    """Draw without replacement from the list of all pairs, for a person who gives more than half of them."""
     others = np.flatnonzero((people.split == people.split[person]) & (people.reals > 0))
     others = others[others != person]
     n = people.reals[others]
@@ -121,5 +121,7 @@ def _from_all(people: People, person: int, quota: int) -> Drawn:
     i, j = i.ravel(), j.ravel()
     own = (i + theirs[j] + (whose[j] < person)) % 2 == 0
     i, j = i[own], j[own]
-    lot = np.argsort(bits(np.full(len(i), people.keys[person]), _ORDER, np.arange(len(i))), kind="stable")[:quota]
-    return np.full(quota, person), people.start[person] + i[lot], people.start[whose[j[lot]]] + theirs[j[lot]]
+    chosen = np.argsort(random_bits(np.full(len(i), people.keys[person]), _ORDER, np.arange(len(i))), kind="stable")[
+        :quota
+    ]
+    return np.full(quota, person), people.start[person] + i[chosen], people.start[whose[j[chosen]]] + theirs[j[chosen]]

@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceverify import tables
-from faceverify.cleaning import commit, gather
+from faceverify.cleaning import run
 from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.cleaning.plan import CleanPlan, make_plan
-from faceverify.cleaning.sequence import run_rounds
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
 
@@ -81,7 +80,7 @@ class Options:
 
 def clean_here(photos: Path, embeddings: Path, out: Path, options: Options) -> dict[str, Any]:
     """A whole run in this process, one shard after the other; the manifest."""
-    folder = RunFolder(Location(str(out)), {"job": "clean"}, commit.OUTPUTS)
+    folder = RunFolder(Location(str(out)), {"job": "clean"}, run.OUTPUTS)
     if folder.complete:
         return folder.manifest()
     noted = folder.noted("plan_of_work")
@@ -89,18 +88,18 @@ def clean_here(photos: Path, embeddings: Path, out: Path, options: Options) -> d
     decisions = list(options.decisions)
     plan = CleanPlan(**noted) if noted else make_plan(*files, decisions, folder.work, options.photos_per_shard)
     folder.note("plan_of_work", plan.as_json())
-    calibration = gather.choose_lines(folder.work, plan.dim, options.threshold)
+    calibration = run.choose_thresholds(folder.work, plan.dim, options.threshold)
 
     def run_round(stage: str, work: Any, common: tuple[Any, ...], shards: int, rows: int) -> None:
         for shard in sorted(set(range(shards)) - folder.done(stage)):
             work(*common, shard)
 
-    outcome = run_rounds(folder, plan, calibration, {d.photo: d for d in decisions}, run_round)
-    made = commit.publish(folder, plan, outcome, tables.PHOTOS, options.max_cases)
-    folder.finish(made | commit.facts(calibration, outcome, len(decisions)))
+    results = run.run_rounds(folder, plan, calibration, {d.photo: d for d in decisions}, run_round)
+    made = run.publish(folder, plan, results, tables.PHOTOS, options.max_cases)
+    folder.finish(made | run.facts(calibration, results, len(decisions)))
     return folder.manifest()
 
 
 def published(out: Path) -> dict[str, list[dict[str, Any]]]:
     """All tables of a run as lists of rows."""
-    return {table: pq.read_table(out / table).to_pylist() for table in commit.OUTPUTS}
+    return {table: pq.read_table(out / table).to_pylist() for table in run.OUTPUTS}

@@ -75,7 +75,7 @@ def test_sigkill_of_the_driver_at_many_moments(
 ) -> None:
     out, rng = tmp_path / "out", random.Random(3)
     work = out / ".work"
-    stages = ("components", "kin", "search", "decisions")
+    stages = ("components", "same_person_candidates", "search", "decisions")
     written: dict[str, dict[str, tuple[int, int]]] = {}
     moments: list[tuple[str, Callable[[], bool]]] = [
         ("begun", lambda: (work / "plan.json").exists()),

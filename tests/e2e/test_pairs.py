@@ -76,6 +76,21 @@ def test_more_deepfakes_to_learn_from_as_far_as_there_are_fakes(run: Run, photos
     assert wrong.code == 2 and "deepfakes_per_impostor is 0: give a whole number from 1 up." in wrong.err
 
 
+def test_a_large_table_is_read_by_the_workers(
+    run: Run, photos: Path, expected: list[dict], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ray_jobs.pairs.PLAN_HERE", 1000)
+    monkeypatch.setattr("faceverify.pairs.reading.ROWS_PER_UNIT", 500)
+    pq.write_table(pq.read_table(photos), tmp_path / "photos.parquet", row_group_size=500)
+    out = tmp_path / "out"
+    ended = run("pairs", "--photos", tmp_path / "photos.parquet", "--out", out, "--pairs-per-shard", "4000")
+    assert ended.code == 0, ended.err
+    assert drawn(out) == expected
+    ran = {one["operator"]: one for one in json.loads((out / "manifest.json").read_text())["operators"]}
+    assert ran["MapBatches(classify)"]["rows"] == 3900 and ran["MapBatches(classify)"]["tasks"] == 8
+    assert ran["MapBatches(draw_shard)"]["tasks"] == 5
+
+
 @pytest.mark.thorough
 def test_driver_killed_at_random_moments(
     drive: Callable[..., Driver], photos: Path, expected: list[dict], tmp_path: Path
