@@ -33,8 +33,8 @@ from faceverify.losses.detection import Detection
 from faceverify.models.card import ModelCard
 from faceverify.models.detail import Detail, threshold_of
 from faceverify.models.mobilefacenet import MobileFaceNet
-from faceverify.training.recipe import NetworkConfig, ValidationConfig
-from faceverify.training.starting import begin
+from faceverify.training.config import NetworkConfig, ValidationConfig
+from faceverify.training.network import initial_network
 
 SELF_BLENDS, CRUDE = 0.6, 0.16  # shares of the fakes; the rest are landmark swaps
 PLAIN = 0.35  # share of pairs whose colours and sharpness stay as they are
@@ -77,7 +77,7 @@ def pair(real: FaceInput, fake: FaceInput, seed: tuple[int, ...]) -> np.ndarray:
 def train(chosen: argparse.Namespace, work: Path) -> tuple[nn.Module, ModelCard]:
     """The network with the branch, taught."""
     torch.manual_seed(0)
-    network, card = begin(str(chosen.data / START), NetworkConfig(detail=True), 0)
+    network, card = initial_network(str(chosen.data / START), NetworkConfig(detail=True), 0)
     assert isinstance(network, MobileFaceNet) and network.detail is not None
     branch = network.detail.train()
     convert_conv2d_weight_memory_format(branch.body, torch.channels_last)

@@ -32,12 +32,11 @@ from benchmarks.verification import aligners
 from faceverify.losses import LossConfig, LossWeights, build
 from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard, card_path
-from faceverify.training import freezing
-from faceverify.training.learner import Learner, precision_of, prepare
-from faceverify.training.optimising import Schedule, build_optimiser
-from faceverify.training.recipe import NetworkConfig, OptimiserConfig
-from faceverify.training.starting import begin
-from faceverify.training.world import World
+from faceverify.training.config import NetworkConfig, OptimiserConfig
+from faceverify.training.distributed import DistributedContext
+from faceverify.training.learner import Learner
+from faceverify.training.network import initial_network, precision_of, prepare_network, set_mode
+from faceverify.training.optimiser import Schedule, build_optimiser
 
 
 @dataclass(frozen=True)
@@ -59,26 +58,26 @@ class Run:
 
     def __init__(self, recipe: Recipe, chosen: argparse.Namespace, pool: Pool) -> None:
         torch.manual_seed(0)
-        self.world, start = World.here(), str(chosen.data / START)
+        self.world, start = DistributedContext.current(), str(chosen.data / START)
         config = NetworkConfig()
-        network, self.card = begin(start, config, 0)
-        self.network = prepare(network, config, self.world)
+        network, self.card = initial_network(start, config, 0)
+        self.network = prepare_network(network, config, self.world)
         losses = LossConfig(weights=LossWeights(**recipe.weights))
         objective = build(losses, dim=self.card.dim, people=0, seed=0)
         precision = precision_of("auto", self.world.device)
         self.learner = Learner(self.network, objective, self.card, precision).to(self.world.device)
         self.original: nn.Module | None = None
         if losses.needs_reference:
-            self.original = prepare(begin(start, config, 0)[0], config, self.world).eval()
+            self.original = prepare_network(initial_network(start, config, 0)[0], config, self.world).eval()
         self.optimising = OptimiserConfig(learning_rate=2e-3, schedule="cosine", warmup_steps=100)
         self.optimiser = build_optimiser(self.network, objective, self.optimising)
         self.schedule = Schedule(self.optimising, chosen.steps)
         self.sampler = Sampler(pool, recipe.shares, chosen.pairs, self.world.device)
-        freezing.set_mode(self.learner, config.bn)
+        set_mode(self.learner, config.bn)
 
     def step(self, number: int) -> torch.Tensor:
         """One step; the loss."""
-        self.schedule.set(self.optimiser, number)
+        self.schedule.apply(self.optimiser, number)
         batch = self.sampler.draw()
         if self.original is not None:
             with torch.inference_mode():

@@ -22,11 +22,12 @@ from faceverify.losses import LossConfig, build
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard
-from faceverify.training.cost import reckon
-from faceverify.training.learner import Learner, prepare
-from faceverify.training.optimising import build_optimiser
-from faceverify.training.recipe import NetworkConfig, OptimiserConfig
-from faceverify.training.world import World
+from faceverify.training.config import NetworkConfig, OptimiserConfig
+from faceverify.training.cost import estimate_cost
+from faceverify.training.distributed import DistributedContext
+from faceverify.training.learner import Learner
+from faceverify.training.network import prepare_network
+from faceverify.training.optimiser import build_optimiser
 
 DIM = 512
 TRAINING = 3  # times the arithmetic of a forward pass
@@ -71,14 +72,14 @@ def product_rate(dtype: torch.dtype, device: torch.device) -> float:
     return 2 * side**3 / best
 
 
-def learner(architecture: str, way: Way, world: World) -> tuple[Learner, ModelCard]:
+def learner(architecture: str, way: Way, world: DistributedContext) -> tuple[Learner, ModelCard]:
     """The network as `train` prepares it, or plain."""
     half = [127.5] * 3
     card = cards.build(name="n", architecture=architecture, colour="BGR", mean=half, std=half, dim=DIM)
     torch.manual_seed(0)
     network = checkpoints.build(architecture, DIM)
     if way.ours:
-        network = prepare(network, NetworkConfig(), world)
+        network = prepare_network(network, NetworkConfig(), world)
     objective = build(LossConfig(), dim=DIM, people=0, seed=0)
     made = Learner(network, objective, card, way.dtype if way.ours else torch.float32).to(world.device).eval()
     if not way.ours:
@@ -141,14 +142,14 @@ def profiled(work: Callable[[], object], device: torch.device) -> str:
 
 def measure(chosen: argparse.Namespace, report: Report, device: torch.device) -> None:
     """Fill the table."""
-    world = World(0, 1, device)
+    world = DistributedContext(0, 1, device)
     faces = torch.randint(0, 256, (chosen.batch, 112, 112, 3), dtype=torch.uint8, device=device)
     peaks = {dtype: product_rate(dtype, device) for dtype in {way.dtype for way in WAYS}}
     for task, begin, factor in (("embedding", embedding, 1), ("training", training, TRAINING)):
         works = {}
         for way in WAYS:
             made, card = learner(chosen.architecture, way, world)
-            per_face = reckon(made.network, card, 1, 2, 1, half=False).flops_per_face * factor
+            per_face = estimate_cost(made.network, card, 1, 2, 1, half=False).flops_per_face * factor
             works[way] = begin(made, way, faces)
             seconds(works[way], device, 3)  # warm, compiled, its algorithms chosen
         took: dict[Way, list[float]] = {way: [] for way in WAYS}

@@ -28,8 +28,8 @@ from ray_jobs.engine.session import run_job
 if TYPE_CHECKING:
     from faceverify.models.export import Exported
     from faceverify.models.parity import PairFaces
+    from faceverify.training.checkpoints import LoadedNetwork
     from faceverify.training.material import Pairs
-    from faceverify.training.taking import Taken
 
 FULL, HALF = "model.onnx", "model.fp16.onnx"
 OUTPUTS = tuple(place.name for name in (FULL, HALF) for place in (Path(name), card_path(Path(name))))
@@ -64,7 +64,7 @@ class ExportConfig(JobConfig):
 class Inputs:
     """What was found at the places that the configuration names: the network, files of the faces, chosen pairs."""
 
-    taken: "Taken"
+    taken: "LoadedNetwork"
     faces: list[Location]
     pairs: "Pairs | None"
     digests: dict[str, str]
@@ -77,7 +77,7 @@ def run(config: ExportConfig) -> None:
     check_writable(out, "out")
     card = inputs.taken.card
     print(f"Network: {card.name} ({card.architecture}, {card.dim} numbers, {card.colour}, card {card.digest[:12]})")
-    print(f"Taken from {inputs.taken.said}")
+    print(f"Taken from {inputs.taken.description}")
     plan = plan_of("export", config, inputs.digests)
     if is_dry(config, out, plan, OUTPUTS):
         return
@@ -100,27 +100,27 @@ def check_inputs(config: ExportConfig) -> Inputs:
     places = {name: open_location(uri) for name in ("faces", "pairs") if (uri := getattr(config, name))}
     for name, place in places.items():
         check_readable(place, name)
-    from faceverify.training.taking import take
+    from faceverify.training.checkpoints import load_trained
 
-    taken = take(config.checkpoint)
+    taken = load_trained(config.checkpoint)
     digests = {"checkpoint": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
     if not places:
         return Inputs(taken, [], None, digests)
     from faceverify.aligned import remedy_for_pairs
-    from faceverify.training.pair_faces import choose
+    from faceverify.training.material import choose_pairs
 
     faces = open_table(places["faces"], "faces", tables.FACES, "faces")
     pairs = open_table(places["pairs"], "pairs", tables.PAIRS, "pairs")
     if taken.card.input_size != (112, 112):
         raise UserError(f"faces: they are 112x112, but {taken.card.name} takes {taken.card.input_size}; leave it out.")
     wanted = config.split, config.max_pairs, config.seed
-    chosen = choose(faces, pairs, *wanted, lambda: remedy_for_pairs(config.pairs, config.faces))
+    chosen = choose_pairs(faces, pairs, *wanted, lambda: remedy_for_pairs(config.pairs, config.faces))
     return Inputs(taken, faces, chosen, digests)
 
 
 def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
     """All the work; where a file is not proven, nothing of it remains."""
-    from faceverify.training.pair_faces import read
+    from faceverify.training.batches import decode_pairs
 
     clock = Stopwatch()
     with nothing_kept(folder), tempfile.TemporaryDirectory(dir=folder.work.path if folder.out.is_local else None) as at:
@@ -130,14 +130,14 @@ def finish(config: ExportConfig, inputs: Inputs, folder: RunFolder) -> None:
         compared = {}
         if inputs.pairs is not None:
             with clock("compare"):
-                compared = compare(inputs.taken, exports, read(inputs.faces, inputs.pairs), facts)
+                compared = compare(inputs.taken, exports, decode_pairs(inputs.faces, inputs.pairs), facts)
         for exported in exports:
             publish(exported, folder.out)
     folder.finish(
         {
             "job": "export",
             "config": asdict(config),
-            "taken": inputs.taken.said,
+            "taken": inputs.taken.description,
             "model": json.loads(exports[0].card.to_json()),
             "files": facts,
             "compared": compared,
@@ -160,7 +160,7 @@ def nothing_kept(folder: RunFolder) -> Iterator[None]:
         raise
 
 
-def export(config: ExportConfig, taken: "Taken", place: Path) -> list["Exported"]:
+def export(config: ExportConfig, taken: "LoadedNetwork", place: Path) -> list["Exported"]:
     """Write the files into a local folder, each compared with PyTorch."""
     from faceverify.models.export import export_half, export_onnx
 
@@ -169,7 +169,7 @@ def export(config: ExportConfig, taken: "Taken", place: Path) -> list["Exported"
 
 
 def compare(
-    taken: "Taken", exports: list["Exported"], pairs: "PairFaces", facts: dict[str, dict[str, Any]]
+    taken: "LoadedNetwork", exports: list["Exported"], pairs: "PairFaces", facts: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """Compare the EERs, and note them in `facts`; what was compared on comes back."""
     from faceverify.models.export import prove_eer

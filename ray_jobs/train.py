@@ -19,7 +19,7 @@ from faceverify.losses import LossConfig
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.training.augment import AugmentConfig
-from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
+from faceverify.training.config import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 OUTPUTS = ("checkpoints", "leaderboard.csv", "metrics.jsonl", "report.html", "tensorboard")
 VALIDATION = "the validation pairs"
-LAST = 1 << 62  # later than any step
 RUN_ONLY = ("track", "max_failures", "decoders", "tell_every")
 
 
@@ -69,7 +68,7 @@ def run(config: TrainConfig) -> None:
     """Check, say what it will cost, train, report."""
     ready = prepare(config)
     if config.dry_run:
-        print(reckon(config, ready, 1))
+        print(cost_of(config, ready, 1))
     out, plan = open_location(config.out), plan_of("train", config, ready.inputs, RUN_ONLY)
     if is_dry(config, out, plan, OUTPUTS):
         return
@@ -106,11 +105,10 @@ def prepare(config: TrainConfig) -> Ready:
     }
     check_writable(open_location(config.out), "out")
     material = read_material(config, files)
-    from faceverify.training.learner import check_start
-    from faceverify.training.starting import begin
+    from faceverify.training.network import check_initial, initial_network
 
-    network, card = begin(config.start, config.network, config.batches.seed)
-    check_start(network, config.network, config.losses)
+    network, card = initial_network(config.start, config.network, config.batches.seed)
+    check_initial(network, config.network, config.losses)
     inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
     return Ready(files["faces"], material, network, card, inputs)
 
@@ -133,43 +131,47 @@ def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Mat
     """Faces and pairs, checked.
 
     Raises:
-        UserError: what `faceverify.training.checks` refuses; losses and batches that do not go together.
+        UserError: what `faceverify.training.material` refuses; losses and batches that do not go together.
     """
     from dataclasses import replace
 
     check_losses(config)
     from faceverify.aligned import remedy_for_pairs
-    from faceverify.training import checks
-    from faceverify.training.labels import name_by_pairs
-    from faceverify.training.material import read_faces, read_pairs
+    from faceverify.training.material import (
+        build_material,
+        read_faces,
+        read_pairs,
+        relabel_by_pairs,
+        sample_pairs,
+    )
 
     identities = config.batches.kind == "identities"
     faces = read_faces(files["faces"])
     splits = read_pairs(files["pairs"], faces, lambda: remedy_for_pairs(config.pairs, config.faces))
-    named = name_by_pairs(faces, files["pairs"], identities)
+    named = relabel_by_pairs(faces, files["pairs"], identities)
     if named.changed:
         print(named.sentence())
-    material = checks.choose(splits, named.faces, identities)
-    return replace(material, val=checks.sample(material.val, config.validation.pairs, config.batches.seed))
+    material = build_material(splits, named.faces, identities)
+    return replace(material, val=sample_pairs(material.val, config.validation.pairs, config.batches.seed))
 
 
-def reckon(config: TrainConfig, ready: Ready, workers: int) -> "Cost":
+def cost_of(config: TrainConfig, ready: Ready, workers: int) -> "Cost":
     """What it will cost."""
-    from faceverify.training import cost
-    from faceverify.training.batches import Recipe
+    from faceverify.training.batches import BatchBuilder
+    from faceverify.training.cost import estimate_cost
 
-    order = Recipe(ready.material, config.batches, config.augment).order()
+    order = BatchBuilder(ready.material, config.batches, config.augment).order()
     whole = config.batches.epochs * order.per_epoch
     steps = min(config.batches.max_steps or whole, whole)
     half = config.network.precision in ("bf16", "fp16")
     faces = 2 * config.batches.size
-    return cost.reckon(ready.network, ready.card, steps, faces, workers, half, config.losses.needs_embeddings)
+    return estimate_cost(ready.network, ready.card, steps, faces, workers, half, config.losses.needs_embeddings)
 
 
 def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     """All the work that is not yet done."""
-    from faceverify.training.learner import check
     from faceverify.training.loop import check_shares
+    from faceverify.training.network import check_network
     from ray_jobs.engine import training_group
 
     if folder.resumed:
@@ -181,17 +183,17 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     workers = workers_of(config, cluster)
     with folder.planning() if not folder.resumed else clock("plan"):
         check_shares(config.batches.size, workers, config.batches.accumulate)
-        check(ready.network, config.network, cluster.gpus > 0)
-        cost = reckon(config, ready, workers)
+        check_network(ready.network, config.network, cluster.gpus > 0)
+        cost = cost_of(config, ready, workers)
     print(f"Ray: {cluster}; {count_of(workers, 'GPU worker' if cluster.gpus else 'CPU worker')}")
     print(f"To do: {cost}")
     with clock("train"):
         group = training_group.Group(config, folder.out, cluster, workers)
         ended = group.run(training_group.plan(config, ready))
     with clock("report"):
-        report(config, folder.out, str(cost), ready.material.judged)
+        report(config, folder.out, str(cost), ready.material.people_judged)
     facts = {"job": "train", "config": asdict(config), "rows_in": {"pairs": ended["pairs"]}, "rejects": {}}
-    facts |= {"model": model_of(ready), "workers": workers, "people_judged": ready.material.judged}
+    facts |= {"model": model_of(ready), "workers": workers, "people_judged": ready.material.people_judged}
     folder.finish({**facts, **ended, "seed": config.batches.seed, "seconds": clock.seconds})
 
 
@@ -214,10 +216,10 @@ def report(config: TrainConfig, out: Location, cost: str, people: int) -> None:
     from faceverify.evaluation.enough import too_few
     from faceverify.report.page import ReportAbout
     from faceverify.report.training import render_training
-    from faceverify.training.log import Log
+    from faceverify.training.metrics_log import MetricsLog
 
-    log = Log(out, [])
-    log.resume(LAST)
+    log = MetricsLog(out, [])
+    log.resume()
     about = ReportAbout(
         title=f"Training {out.name}",
         command=command_line(),

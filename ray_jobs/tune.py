@@ -60,7 +60,7 @@ def run(config: TuneConfig) -> None:
     ready = train.prepare(training)
     if config.dry_run:
         print(f"{search.total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
-        print(train.reckon(training, ready, 1))
+        print(train.cost_of(training, ready, 1))
     plan = plan_of("tune", config, ready.inputs, RUN_ONLY)
     if is_dry(config, out, plan, OUTPUTS):
         return
@@ -92,16 +92,16 @@ def finish(
     search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
     room = trials.room(cluster, config, search.total)
     with folder.planning() if not folder.resumed else clock("plan"):
-        cost = train.reckon(training, ready, room.workers)
+        cost = train.cost_of(training, ready, room.workers)
     print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")
     print(f"To do, for each trial at most: {cost}")
     with clock("trials"):
         trials.Runs(config, training, dimensions, search, out, room).run(ready, ended)
     trials = records.read(out)
     with clock("report"):
-        best = publish(config, folder, training, dimensions, trials, ready.material.judged)
+        best = publish(config, folder, training, dimensions, trials, ready.material.people_judged)
     facts = {"job": "tune", "config": asdict(config), "rows_in": {"pairs": len(ready.material.val)}, "rejects": {}}
-    facts |= {"model": train.model_of(ready), "people_judged": ready.material.judged}
+    facts |= {"model": train.model_of(ready), "people_judged": ready.material.people_judged}
     states = {state: sum(t.state == state for t in trials) for state in ("finished", "pruned", "diverged", "failed")}
     base = next((t for t in trials if t.number == 0 and config.search.base and config.search.scheduler != "pbt"), None)
     found = {

@@ -1,4 +1,4 @@
-"""What a training will cost, reckoned before it starts: steps, pictures, arithmetic, memory."""
+"""Estimate of a training's cost before it starts: steps, faces, arithmetic, memory."""
 
 import copy
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ STATES = 2  # numbers that AdamW keeps per weight
 
 @dataclass(frozen=True)
 class Cost:
-    """Of a whole training.
+    """The estimated cost of a whole training.
 
-    steps: of the optimiser; faces: pictures that go through the network, those of pairs only, with repeats;
-    flops: multiplications and additions of training; flops_per_face: of one forward pass;
-    memory: bytes of one worker's device for weights, gradients, optimiser and activations.
+    steps: optimiser steps; faces: pictures that go through the network in them, with repeats, without validation;
+    flops: floating-point operations of the training; flops_per_face: those of one forward pass of one face;
+    memory: bytes on one worker's device for weights, gradients, optimiser and activations.
     """
 
     steps: int
@@ -36,7 +36,7 @@ class Cost:
         )
 
 
-def reckon(
+def estimate_cost(
     network: nn.Module,
     card: ModelCard,
     steps: int,
@@ -45,16 +45,16 @@ def reckon(
     half: bool,
     whole: bool = True,
 ) -> Cost:
-    """Reckon with a copy of the network that holds no numbers.
+    """Estimate the cost of a training from a copy of the network on the meta device.
 
     Args:
-        network: as it will be trained (what is frozen costs no gradient).
-        card: of it.
-        steps: of the optimiser.
-        faces_per_step: over all workers.
-        workers: that share them.
-        half: whether activations are of two bytes.
-        whole: whether the network is computed, and not the branch `detail` alone.
+        network: the network as it will be trained (frozen parameters cost no gradient).
+        card: the network's card.
+        steps: number of optimiser steps.
+        faces_per_step: faces of a step over all workers.
+        workers: number of workers that share them.
+        half: whether activations take two bytes.
+        whole: whether the whole network is computed, and not the branch `detail` alone.
     """
     with torch.device("meta"):
         shape = copy.deepcopy(network).to("meta").eval()

@@ -1,9 +1,10 @@
-"""The loop of a training, as each worker runs it: steps, validations, checkpoints, and going on from one.
+"""The training loop as each worker runs it: steps, validations, checkpoints, and resuming from one.
 
-The same recipe and data give the same losses, whether or not the run was interrupted: the order of the pairs, their
-augmentation and dropout depend on the seed and the step alone.
+The same configuration and data give the same losses, whether or not the run was interrupted: the order of the pairs,
+their augmentation and dropout depend on the seed and the step alone.
 """
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -13,101 +14,105 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from faceverify.errors import PlatformError, UserError
 from faceverify.models.card import ModelCard
-from faceverify.training import freezing
-from faceverify.training.batches import Batch, Feed, GetImages, Recipe
-from faceverify.training.calibrating import calibrate
-from faceverify.training.keeping import Keeper, load_network, load_state
-from faceverify.training.learner import Learner, Tensors, pieces, tensors_of
-from faceverify.training.log import METRICS, Log
+from faceverify.training.batches import Batch, BatchBuilder, BatchLoader, FetchImages
+from faceverify.training.checkpoints import CheckpointManager, load_network, load_state
+from faceverify.training.config import NetworkConfig, OptimiserConfig, ValidationConfig
+from faceverify.training.distributed import DistributedContext
+from faceverify.training.learner import Learner, Tensors, split_batch, to_tensors
 from faceverify.training.material import Material
-from faceverify.training.optimising import Schedule, build_optimiser, resume_optimiser
-from faceverify.training.recipe import NetworkConfig, OptimiserConfig, ValidationConfig
-from faceverify.training.validation import embed_rows, validate
-from faceverify.training.world import World
+from faceverify.training.metrics_log import METRICS, MetricsLog
+from faceverify.training.network import set_mode
+from faceverify.training.optimiser import Schedule, build_optimiser, load_optimiser_state
+from faceverify.training.validation import calibrate_threshold, embed_rows, validate
 
-TELL_EVERY = 10  # steps between lines of metrics.jsonl, once the first few are over
+LOG_EVERY = 10  # steps between lines of metrics.jsonl, once the first few are over
 
 
 class Diverged(PlatformError):
-    """The loss is not a number; the text names the step, the learning rate and the photos."""
+    """The loss is not finite; the text names the step, the learning rate and the photos."""
 
 
 @dataclass
 class Training:
-    """Everything that one worker needs.
+    """What one worker trains, and with what.
 
     Args:
-        learner: placed and in the right precision; `learner.network` holds the weights to begin with.
-        card: of the network.
-        original: the frozen network that `distill` compares with; None if no loss does.
-        recipe: data, batches, augmentation.
-        feed: gives this worker its batches.
-        images: pictures of the faces, for validation.
-        keeper, log: only the first worker writes.
-        told: called with (step, steps, line) after every step on the first worker.
-        goes_on: asked by the first worker, with all validations so far, whenever one is saved and when a run is taken
-            up again; if not, the training ends there, its checkpoints as they are.
+        learner: network and objective, on the worker's device and in its precision, with their initial weights.
+        card: the network's card.
+        original: the frozen network that `distill` compares with; None if no loss needs it.
+        builder: data, batches, augmentation.
+        loader: gives this worker its batches.
+        images: fetches the encoded pictures of faces, for validation.
+        context: this worker among the others.
+        checkpoints, log: written to by the main worker only.
+        on_step: called with (step, steps, line) after every step on the main worker.
+        should_continue: called on the main worker with the lines of all validations so far, after each validation and
+            on resuming; False ends the training there, with its checkpoints as they are.
+        log_every: steps between lines of metrics.jsonl.
+        results: results of the last validation.
     """
 
     learner: Learner
     card: ModelCard
     original: nn.Module | None
-    recipe: Recipe
+    builder: BatchBuilder
     network: NetworkConfig
     optimiser: OptimiserConfig
     validation: ValidationConfig
-    feed: Feed
-    images: GetImages
-    world: World
-    keeper: Keeper
-    log: Log
-    told: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
-    goes_on: Callable[[list[dict[str, Any]]], bool] = lambda validations: True
-    tell_every: int = TELL_EVERY
-    found: dict[str, Any] = field(default_factory=dict)  # by the last validation
+    loader: BatchLoader
+    images: FetchImages
+    context: DistributedContext
+    checkpoints: CheckpointManager
+    log: MetricsLog
+    on_step: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
+    should_continue: Callable[[list[dict[str, Any]]], bool] = lambda validations: True
+    log_every: int = LOG_EVERY
+    results: dict[str, Any] = field(default_factory=dict)
 
     @property
     def material(self) -> Material:
-        """The data."""
-        return self.recipe.material
+        """Faces and pairs."""
+        return self.builder.material
 
     def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one.
 
         Raises:
-            Diverged: the loss is not a number.
-            UserError: the batch cannot be shared by the workers.
+            Diverged: the loss is not finite.
+            UserError: the workers cannot share a batch evenly, or a picture is damaged.
+            OSError: a checkpoint cannot be written.
         """
-        _Run(self).go()
+        Trainer(self).run()
 
 
-class _Run:
-    """One go at it: the moving parts."""
+class Trainer:
+    """One run of the loop; holds optimiser, schedule, scaler and step."""
 
     def __init__(self, job: Training) -> None:
-        self.job, self.learner, self.world = job, job.learner, job.world
-        order = job.recipe.order()
-        whole = job.recipe.batches.epochs * order.per_epoch
-        self.steps = min(job.recipe.batches.max_steps or whole, whole)
+        self.job, self.learner, self.context = job, job.learner, job.context
+        order = job.builder.order()
+        all_epochs = job.builder.batches.epochs * order.per_epoch
+        self.steps = min(job.builder.batches.max_steps or all_epochs, all_epochs)
         self.per_epoch = order.per_epoch
         self.optimiser = build_optimiser(self.learner.network, self.learner.objective, job.optimiser)
         self.schedule = Schedule(job.optimiser, self.steps)
-        self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=self.learner.precision == torch.float16)
-        self.learning = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.scaler = torch.amp.GradScaler(self.context.device.type, enabled=self.learner.precision == torch.float16)
+        self.trainable = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.step = 0
         self.stopped = False
 
-    def go(self) -> None:
+    def run(self) -> None:
+        """See `Training.run`."""
         resumed = self._resume()
         if not resumed:
             self._start_classes()
         model: nn.Module = self.learner
-        if self.world.size > 1:
+        if self.context.size > 1:
             model = DistributedDataParallel(self.learner)
         if self.job.network.compile:
             self.learner.network.compile()
@@ -116,51 +121,51 @@ class _Run:
         else:
             self._validate()
         self._train(model)
-        if self.world.first:
-            self.job.keeper.write_leaderboard(self.job.log.validations)
+        if self.context.is_main:
+            self.job.checkpoints.write_leaderboard(self.job.log.validations)
             self.job.log.write()
 
     def _train(self, model: nn.Module) -> None:
-        batches = self.job.feed.batches(self.step, self.steps)
-        freezing.set_mode(self.learner, self.job.network.bn)
+        batches = self.job.loader.batches(self.step, self.steps)
+        set_mode(self.learner, self.job.network.bn)
         clock = time.perf_counter()
-        while self.step < self.steps and not self._gives_up():
+        while self.step < self.steps and not self._is_over():
             batch = next(batches)
             waited = time.perf_counter() - clock
             line = self._one(model, batch)
             now = time.perf_counter()
-            self._tell(line | {"seconds": now - clock, "wait": waited})
+            self._log(line | {"seconds": now - clock, "wait": waited})
             clock = now
             if self._is_due(self.job.validation.every) or self.step == self.steps:
                 self._validate()
-                self._save(self.job.found)
+                self._save(self.job.results)
                 self._ask()
-                freezing.set_mode(self.learner, self.job.network.bn)
+                set_mode(self.learner, self.job.network.bn)
                 clock = time.perf_counter()
             elif self._is_due(self.job.validation.checkpoint_every):
                 self._save({})
                 clock = time.perf_counter()
-        if self.world.first:
-            self.job.keeper.wait()
+        if self.context.is_main:
+            self.job.checkpoints.wait()
 
     def _is_due(self, every: int) -> bool:
         return every > 0 and self.step % every == 0
 
     def _ask(self) -> None:
-        """Hear on all workers whether it goes on; after the last step there is nothing to ask."""
+        """Agree among all workers whether to continue; after the last step there is nothing to ask."""
         if self.step < self.steps:
-            going = not self.world.first or self.job.goes_on(self.job.log.validations)
-            self.stopped = bool(self.world.largest(int(not going)))
+            continues = not self.context.is_main or self.job.should_continue(self.job.log.validations)
+            self.stopped = bool(self.context.all_reduce_max(int(not continues)))
 
-    def _gives_up(self) -> bool:
+    def _is_over(self) -> bool:
         return self.stopped or 0 < self.job.validation.stop_after <= self.schedule.since_best
 
     # -- a step ----------------------------------------------------------------------------------------------------
 
     def _one(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
-        _seed(self.job.recipe.batches.seed, self.step, self.world.rank)
-        rate = self.schedule.set(self.optimiser, self.step)
-        parts = pieces(self._tensors(batch), self.job.recipe.batches.accumulate)
+        _seed(self.job.builder.batches.seed, self.step, self.context.rank)
+        rate = self.schedule.apply(self.optimiser, self.step)
+        parts = split_batch(self._tensors(batch), self.job.builder.batches.accumulate)
         self.optimiser.zero_grad(set_to_none=True)
         losses = []
         components: Tensors = {}
@@ -170,8 +175,8 @@ class _Run:
             for name, value in values.items():
                 components[name] = components.get(name, torch.zeros_like(value)) + value / len(parts)
         self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.learning, self.job.optimiser.clip_norm or float("inf"))
-        means = self.world.mean(torch.stack([torch.stack(losses).sum(), *components.values()]).float())
+        norm = nn.utils.clip_grad_norm_(self.trainable, self.job.optimiser.clip_norm or float("inf"))
+        means = self.context.all_reduce_mean(torch.stack([torch.stack(losses).sum(), *components.values()]).float())
         self._check(float(means[0]), float(norm), rate, batch)
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -180,8 +185,8 @@ class _Run:
         named = dict(zip(components, means[1:].tolist(), strict=True)) if len(components) > 1 else {}
         return line | {"grad_norm": float(norm)} | {f"loss_{name}": value for name, value in named.items()}
 
-    def _backward(self, model: nn.Module, part: Tensors, count: int, last: bool) -> tuple[torch.Tensor, Tensors]:
-        """Add the gradients of a piece; workers exchange them with the last piece only."""
+    def _backward(self, model: nn.Module, part: Tensors, count: int, last: bool) -> tuple[Tensor, Tensors]:
+        """Add the gradients of a part; workers exchange them with the last part only."""
         exchanging = not isinstance(model, DistributedDataParallel) or last
         with nullcontext() if exchanging else model.no_sync():
             total, values = model(part)
@@ -189,24 +194,24 @@ class _Run:
         return total.detach() / count, values
 
     def _tensors(self, batch: Batch) -> Tensors:
-        """The batch on the device, with what the original network makes of the real faces if a loss asks for it."""
-        tensors = tensors_of(batch, self.world.device)
+        """The batch on the device, with the original network's embeddings of the real faces if a loss needs them."""
+        tensors = to_tensors(batch, self.context.device)
         if self.job.original is None:
             return tensors
-        real = torch.from_numpy(np.flatnonzero(~batch.is_fake)).to(self.world.device)
+        real = torch.from_numpy(np.flatnonzero(~batch.is_fake)).to(self.context.device)
         with torch.inference_mode():
-            found = self.learner.embed(tensors["faces"][real], self.job.original)
-        reference = torch.zeros(len(batch.is_fake), found.shape[1], device=found.device)
-        reference[real] = found  # no loss looks at those of fakes
+            embeddings = self.learner.embed(tensors["faces"][real], self.job.original)
+        reference = torch.zeros(len(batch.is_fake), embeddings.shape[1], device=embeddings.device)
+        reference[real] = embeddings  # no loss looks at those of fakes
         return tensors | {"reference": reference}
 
     def _check(self, loss: float, norm: float, rate: float, batch: Batch) -> None:
         """Stop before a step that would spoil the weights; the mean over the workers is bad if one of them is."""
-        if np.isfinite(loss) and (np.isfinite(norm) or self.scaler.is_enabled()):
+        if math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled()):
             return
         names = self.job.material.faces.photos.take(pa.array(batch.rows)).to_pylist()
-        photos = list(dict.fromkeys(name for some in self.world.gather(names) for name in some))
-        if self.world.first:
+        photos = list(dict.fromkeys(name for some in self.context.gather_texts(names) for name in some))
+        if self.context.is_main:
             self.job.log.add({"step": self.step + 1, "diverged": str(loss), "lr": rate, "photos": photos})
             self.job.log.write()
         raise Diverged(
@@ -217,74 +222,74 @@ class _Run:
 
     # -- around the steps ------------------------------------------------------------------------------------------
 
-    def _tell(self, line: dict[str, Any]) -> None:
-        if self.world.first:
-            if self.step <= self.job.tell_every or self.step % self.job.tell_every == 0 or self.step == self.steps:
+    def _log(self, line: dict[str, Any]) -> None:
+        if self.context.is_main:
+            if self.step <= self.job.log_every or self.step % self.job.log_every == 0 or self.step == self.steps:
                 self.job.log.add(line)
-            self.job.told(self.step, self.steps, line)
+            self.job.on_step(self.step, self.steps, line)
 
     def _validate(self) -> None:
         job = self.job
-        turned = calibrate(self.learner, job.material, job.images, job.validation.mistaken, self.world)
-        found = turned | validate(self.learner, job.material, job.images, job.validation, self.world)
+        threshold = calibrate_threshold(self.learner, job.material, job.images, job.validation.mistaken, self.context)
+        results = threshold | validate(self.learner, job.material, job.images, job.validation, self.context)
         if self.step:
-            self.schedule.validated(found["eer"])
-        self.job.found = {"epoch": self.step / self.per_epoch, **found}
-        if self.world.first:
-            line = {"step": self.step, **self.job.found}
-            self.job.log.add(line)
-            self.job.told(self.step, self.steps, line)
+            self.schedule.record_validation(results["eer"])
+        job.results = {"epoch": self.step / self.per_epoch, **results}
+        if self.context.is_main:
+            line = {"step": self.step, **job.results}
+            job.log.add(line)
+            job.on_step(self.step, self.steps, line)
 
-    def _save(self, found: dict[str, Any]) -> None:
-        if not self.world.first:
+    def _save(self, results: dict[str, Any]) -> None:
+        if not self.context.is_main:
             return
         self.job.log.write()
         state = {
             "step": self.step,
             "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state(),
+            "schedule": self.schedule.state_dict(),
             "scaler": self.scaler.state_dict(),
             "objective": self.learner.objective.state_dict(),
         }
-        self.job.keeper.save(self.step, self.learner.network, self.job.card, state, found)
+        self.job.checkpoints.save(self.step, self.learner.network, self.job.card, state, results)
 
     def _resume(self) -> bool:
-        saved = self.job.keeper.saved()
-        if not saved:
+        complete = self.job.checkpoints.complete()
+        if not complete:
             return False
-        last = saved[-1]
-        state = load_state(last.place)
-        load_network(last.place, self.learner.network)
+        last = complete[-1]
+        state = load_state(last.folder)
+        load_network(last.folder, self.learner.network)
         self.learner.objective.load_state_dict(state["objective"])
-        resume_optimiser(self.optimiser, state["optimiser"])
-        self.schedule.load(state["schedule"])
+        load_optimiser_state(self.optimiser, state["optimiser"])
+        self.schedule.load_state_dict(state["schedule"])
         self.scaler.load_state_dict(state["scaler"])
         self.step = last.step
         self.job.log.resume(last.step)
         return True
 
     def _start_classes(self) -> None:
-        """Class centres begin at the mean embedding of their person; a fresh network has no embeddings worth it."""
+        """Start class centres at the mean embedding of their person, unless the network is fresh."""
         objective, material = self.learner.objective, self.job.material
         if not objective.state_dict() or self.job.card.source == "":
             return
-        units = embed_rows(self.learner, material.taught, self.job.images, self.world)
-        classes = material.classes[material.taught]
+        units = embed_rows(self.learner, material.train_faces, self.job.images, self.context)
+        classes = material.classes[material.train_faces]
         total = np.zeros((int(classes.max()) + 1, units.shape[1]), np.float32)
         np.add.at(total, classes, units)
-        objective.start_from(torch.from_numpy(total).to(self.world.device))
+        objective.start_from(torch.from_numpy(total).to(self.context.device))
 
 
 def _seed(seed: int, step: int, rank: int) -> None:
-    """Of dropout: by seed, step and worker alone, so that a resumed run draws what it would have drawn."""
+    """Seed dropout from seed, step and worker alone, so that a resumed run draws the same numbers."""
     torch.manual_seed(int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> np.uint64(1)))
 
 
 def check_shares(size: int, workers: int, accumulate: int) -> None:
-    """Check that so many workers can share a batch evenly.
+    """Check that `workers` workers can share a batch evenly.
 
     Raises:
-        UserError: names the field.
+        UserError: batches.size is no multiple of workers times batches.accumulate.
     """
     if size % (workers * accumulate):
         raise UserError(

@@ -1,4 +1,7 @@
-"""How good the network is now: embeddings of the validation pairs, shared among the workers, and the errors by kind."""
+"""How good the network is now: embeddings of the validation pairs, shared among the workers, and error rates.
+
+Also sets the threshold of the branch `detail` from the real validation faces.
+"""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -11,30 +14,32 @@ import torch
 from faceverify import tables
 from faceverify.evaluation import metrics
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
+from faceverify.models.detail import Detail, threshold_of
 from faceverify.pairs.rows import KINDS
-from faceverify.training.batches import GetImages, decode_face
+from faceverify.training.batches import FetchImages, decode_face
+from faceverify.training.config import ValidationConfig
+from faceverify.training.distributed import DistributedContext
 from faceverify.training.learner import Learner, Network
 from faceverify.training.material import Material
-from faceverify.training.recipe import ValidationConfig
-from faceverify.training.world import World
 
-FACES_AT_A_TIME = 64
+BATCH_SIZE = 64
 _DECODERS = 2
 
 
 def validate(
-    learner: Learner, material: Material, images: GetImages, config: ValidationConfig, world: World
+    learner: Learner, material: Material, images: FetchImages, config: ValidationConfig, context: DistributedContext
 ) -> dict[str, Any]:
-    """What was found, the same on every worker but for the intervals, which the first one makes.
+    """Measure errors on the validation pairs; a collective call: every worker must make it.
 
     Returns:
+        On every worker: eer, accuracy. On rank 0 also the rest.
         eer, eer_low, eer_high (95 % interval), eer_real (genuine against impostors), threshold (of eer_real), accuracy
         (at `config.threshold`), genuine_rejected, impostor_accepted, deepfake_accepted (shares at `threshold`),
         accepted_by_generator.
     """
     pairs = material.val
     rows, back = np.unique(np.concatenate([pairs.a, pairs.b]), return_inverse=True)
-    units = embed_rows(learner, rows, images, world)
+    units = embed_rows(learner, rows, images, context)
     a, b = back.reshape(2, -1)
     similarity = np.einsum("nd,nd->n", units[a], units[b])
     scores = metrics.sort_scores(similarity[pairs.label == 1], similarity[pairs.label == 0])
@@ -42,42 +47,49 @@ def validate(
         "eer": metrics.equal_error_rate(scores).eer,
         "accuracy": metrics.accuracy(scores, config.threshold),
     }
-    return found | (_in_detail(material, similarity, config) if world.first else {})
+    return found | (_detailed(material, similarity, config) if context.is_main else {})
 
 
-def embed_rows(learner: Learner, rows: np.ndarray, images: GetImages, world: World) -> np.ndarray:
-    """Unit embeddings [N, D] float32 of rows of the faces, by the network in evaluation mode; all workers must ask."""
-    vectors = look_at_rows(learner, rows, images, world)
+def embed_rows(learner: Learner, rows: np.ndarray, images: FetchImages, context: DistributedContext) -> np.ndarray:
+    """Unit embeddings [N, D] float32 of faces, by the network in evaluation mode.
+
+    A collective call: every worker must make it with the same rows of the faces table.
+    """
+    vectors = run_on_rows(learner, rows, images, context)
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
-def look_at_rows(
-    learner: Learner, rows: np.ndarray, images: GetImages, world: World, network: Network | None = None
+def run_on_rows(
+    learner: Learner, rows: np.ndarray, images: FetchImages, context: DistributedContext, network: Network | None = None
 ) -> np.ndarray:
-    """What the network, or a part of it, makes of rows of the faces, in evaluation mode: [N, D] float32; all workers
-    must ask."""
+    """Outputs [N, D] float32 of the network, or of another function of its input, for faces in evaluation mode.
+
+    A collective call: every worker must make it with the same rows of the faces table.
+    """
     training = learner.training
     learner.eval()
-    mine = rows[world.rank :: world.size]
+    mine = rows[context.rank :: context.size]
     with torch.inference_mode():
-        parts = [learner.embed(torch.from_numpy(faces).to(world.device), network) for faces in _pictures(mine, images)]
+        parts = [
+            learner.embed(torch.from_numpy(faces).to(context.device), network) for faces in _pictures(mine, images)
+        ]
     learner.train(training)
     vectors = torch.cat(parts).cpu().numpy() if parts else np.zeros((0, 1), np.float32)
-    if world.size > 1:
-        dim = world.largest(vectors.shape[1])  # a worker without a row does not know it
+    if context.size > 1:
+        dim = context.all_reduce_max(vectors.shape[1])  # a worker without a row does not know it
         vectors = vectors if len(vectors) else np.zeros((0, dim), np.float32)
-    return world.gather_rows(vectors, len(rows))
+    return context.gather_rows(vectors, len(rows))
 
 
-def _pictures(rows: np.ndarray, images: GetImages) -> Iterator[np.ndarray]:
-    """Decoded faces, a few at a time, the next ones prepared while these are used."""
+def _pictures(rows: np.ndarray, images: FetchImages) -> Iterator[np.ndarray]:
+    """Decoded faces in batches of BATCH_SIZE; the next ones are decoded while one is used."""
 
     def decoded(start: int) -> np.ndarray:
-        return np.stack([decode_face(data) for data in images(rows[start : start + FACES_AT_A_TIME])])
+        return np.stack([decode_face(data) for data in images(rows[start : start + BATCH_SIZE])])
 
     with ThreadPoolExecutor(_DECODERS) as pool:
         waiting = []
-        for start in range(0, len(rows), FACES_AT_A_TIME):
+        for start in range(0, len(rows), BATCH_SIZE):
             waiting.append(pool.submit(decoded, start))
             if len(waiting) > _DECODERS:
                 yield waiting.pop(0).result()
@@ -85,7 +97,7 @@ def _pictures(rows: np.ndarray, images: GetImages) -> Iterator[np.ndarray]:
             yield one.result()
 
 
-def _in_detail(material: Material, similarity: np.ndarray, config: ValidationConfig) -> dict[str, Any]:
+def _detailed(material: Material, similarity: np.ndarray, config: ValidationConfig) -> dict[str, Any]:
     judged = evaluate(
         score_rows(material, similarity), EvaluationConfig(fmr_targets=(), replicates=config.replicates, worst_pairs=0)
     )
@@ -104,7 +116,7 @@ def _in_detail(material: Material, similarity: np.ndarray, config: ValidationCon
 
 
 def score_rows(material: Material, similarity: np.ndarray) -> pa.Table:
-    """The validation pairs with their similarities, as a scores table."""
+    """The validation pairs with their similarities as a scores table."""
     pairs, faces = material.val, material.faces
     photos, generators = faces.photos.combine_chunks(), pa.array([*faces.generators, None], pa.string())
     people = pa.array([*faces.persons, None], pa.string())
@@ -130,3 +142,31 @@ def score_rows(material: Material, similarity: np.ndarray) -> pa.Table:
 
 def _named(person: np.ndarray, nobody: int) -> np.ndarray:
     return np.where(person < 0, nobody, person)
+
+
+def calibrate_threshold(
+    learner: Learner, material: Material, images: FetchImages, mistaken: float, context: DistributedContext
+) -> dict[str, float]:
+    """Set the threshold d0 of the branch `detail` from the scores of the real validation faces.
+
+    A collective call: every worker must make it. Without the branch nothing happens.
+
+    Args:
+        learner: the learner whose network has the branch.
+        material: the data of the training.
+        images: fetches the encoded pictures of faces.
+        mistaken: mean suppression of real faces to allow (0-1); 0 keeps the stored threshold.
+        context: this worker among the others.
+
+    Returns:
+        {"detail_threshold": d0} if it was set, else {}.
+    """
+    branch = getattr(learner.network, "detail", None)
+    rows = np.unique(np.concatenate([material.val.a, material.val.b]))
+    rows = rows[~material.faces.is_fake[rows]]
+    if not isinstance(branch, Detail) or not mistaken or not len(rows):
+        return {}
+    scores = run_on_rows(learner, rows, images, context, lambda x: branch.scores(x)[:, None])
+    d0 = threshold_of(torch.from_numpy(scores), mistaken)
+    branch.threshold.fill_(d0)
+    return {"detail_threshold": d0}

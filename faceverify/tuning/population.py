@@ -12,8 +12,8 @@ import numpy as np
 
 from faceverify.errors import UserError
 from faceverify.storage import Location
-from faceverify.training.keeping import DONE
-from faceverify.training.log import METRICS
+from faceverify.training.checkpoints import DONE
+from faceverify.training.metrics_log import METRICS
 from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension, Values
 from faceverify.tuning.trials import WORST, Trial, folder_of, number_of

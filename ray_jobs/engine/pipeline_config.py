@@ -194,11 +194,10 @@ class Recipe:
 
     def start(self) -> str:
         """The network that fine-tuning begins with, as a model that can be scored with."""
-        from faceverify.training.keeping import WEIGHTS
-        from faceverify.training.starting import best_of
+        from faceverify.training.checkpoints import WEIGHTS, best_checkpoint
 
         named = self.config.finetune.start or self.at(f"{FIRST}/train")
-        place = best_of(named)
+        place = best_checkpoint(named)
         return f"{place}/{WEIGHTS}" if place else named
 
     def _pretraining(self) -> list[Step]:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
 
 
-GoesOn = Callable[[list[dict[str, Any]]], bool]  # the validations so far -> whether the training goes on
-Told = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
+ShouldContinue = Callable[[list[dict[str, Any]]], bool]  # the validations so far -> whether the training goes on
+OnStep = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
 
 
 def always(validations: list[dict[str, Any]]) -> bool:
@@ -33,7 +33,7 @@ def always(validations: list[dict[str, Any]]) -> bool:
 class Plan:
     """What every worker is given: references into the object store, and small facts."""
 
-    recipe: Any
+    builder: Any
     images: Any
     network: Any
     card: "ModelCard"
@@ -44,13 +44,13 @@ def plan(config: "TrainConfig", ready: "Ready", images: Any = None) -> Plan:
     """Put into the object store what the workers share; `images` if they are there already."""
     import ray
 
-    from faceverify.training.batches import Recipe
+    from faceverify.training.batches import BatchBuilder
     from ray_jobs.engine.face_store import store_images
 
     train = ready.material.train
-    recipe = Recipe(ready.material, config.batches, config.augment)
+    builder = BatchBuilder(ready.material, config.batches, config.augment)
     pairs = len(train) if train is not None else 0
-    return Plan(ray.put(recipe), images or store_images(ready.faces), ray.put(ready.network), ready.card, pairs)
+    return Plan(ray.put(builder), images or store_images(ready.faces), ray.put(ready.network), ready.card, pairs)
 
 
 def worker_needs(cluster: Cluster, workers: int) -> dict[str, float]:
@@ -73,7 +73,7 @@ class Group:
         out: folder of the run.
         cluster: what Ray offers.
         workers: how many.
-        goes_on: as `Training` asks.
+        should_continue: as `Training` asks.
     """
 
     def __init__(
@@ -82,9 +82,15 @@ class Group:
         out: Location,
         cluster: Cluster,
         workers: int,
-        goes_on: GoesOn = always,
+        should_continue: ShouldContinue = always,
     ) -> None:
-        self.config, self.out, self.cluster, self.workers, self.goes_on = config, out, cluster, workers, goes_on
+        self.config, self.out, self.cluster, self.workers, self.should_continue = (
+            config,
+            out,
+            cluster,
+            workers,
+            should_continue,
+        )
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Train; returns facts for the manifest.
@@ -130,7 +136,7 @@ class Group:
                 "board": board,
                 "out": self.out.uri,
                 "threads": threads_of(self.cluster, self.workers),
-                "goes_on": self.goes_on,
+                "should_continue": self.should_continue,
             },
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=self._needs()),
@@ -160,9 +166,11 @@ def train_worker(given: dict[str, Any]) -> None:
     board = given["board"]
     if ray.get(board.start.remote()) is not None:
         return  # it would end in the same way
-    told = lambda step, steps, line: board.told.remote(step, steps, line)  # noqa: E731
+    on_step = lambda step, steps, line: board.told.remote(step, steps, line)  # noqa: E731
     try:
-        train_here(given["config"], given["plan"], Location(given["out"]), given["threads"], told, given["goes_on"])
+        train_here(
+            given["config"], given["plan"], Location(given["out"]), given["threads"], on_step, given["should_continue"]
+        )
     except FaceverifyError as error:
         kind = "UserError" if isinstance(error, UserError) else type(error).__name__
         ray.get(board.failed.remote(kind, str(error)))
@@ -173,7 +181,12 @@ def train_worker(given: dict[str, Any]) -> None:
 
 
 def train_here(
-    config: "TrainConfig", plan: Plan, out: Location, threads: int, told: Told, goes_on: GoesOn = always
+    config: "TrainConfig",
+    plan: Plan,
+    out: Location,
+    threads: int,
+    on_step: OnStep,
+    should_continue: ShouldContinue = always,
 ) -> None:
     """The training, as one worker of those that torch.distributed knows, or as the only one.
 
@@ -182,7 +195,7 @@ def train_here(
         plan: what the workers share.
         out: folder of the run.
         threads: of PyTorch.
-        told, goes_on: see `Training`.
+        on_step, should_continue: see `Training`.
     """
     import copy
 
@@ -190,44 +203,45 @@ def train_here(
     import torch
 
     from faceverify.losses import build
-    from faceverify.training import learner as learning
-    from faceverify.training.feeding import LoaderFeed
-    from faceverify.training.keeping import Keeper
-    from faceverify.training.log import Log
+    from faceverify.training import network as networks
+    from faceverify.training.batches import BatchLoader
+    from faceverify.training.checkpoints import CheckpointManager
+    from faceverify.training.distributed import DistributedContext
+    from faceverify.training.learner import Learner
     from faceverify.training.loop import Training
-    from faceverify.training.world import World
+    from faceverify.training.metrics_log import MetricsLog
 
     torch.set_num_threads(threads)
-    world = World.here()
-    recipe, network = ray.get([plan.recipe, plan.network])
-    material = recipe.material
-    original = copy.deepcopy(network).to(world.device).eval() if config.losses.needs_reference else None
+    context = DistributedContext.current()
+    builder, network = ray.get([plan.builder, plan.network])
+    material = builder.material
+    original = copy.deepcopy(network).to(context.device).eval() if config.losses.needs_reference else None
     people = int(material.classes.max()) + 1 if len(material.taught) else 0
-    objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(world.device)
-    prepared = learning.prepare(network, config.network, world)
-    precision = learning.precision_of(config.network.precision, world.device)
-    with Log(out, _trackers(config, out) if world.first else []) as log:
+    objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(context.device)
+    prepared = networks.prepare_network(network, config.network, context)
+    precision = networks.precision_of(config.network.precision, context.device)
+    with MetricsLog(out, _trackers(config, out) if context.is_main else []) as log:
         Training(
-            learner=learning.Learner(prepared, objective, plan.card, precision).to(world.device),
+            learner=Learner(prepared, objective, plan.card, precision).to(context.device),
             card=plan.card,
             original=original,
-            recipe=recipe,
+            builder=builder,
             network=config.network,
             optimiser=config.optimiser,
             validation=config.validation,
-            feed=LoaderFeed(recipe, plan.images, world.rank, world.size, config.decoders),
+            loader=BatchLoader(builder, plan.images, context.rank, context.size, config.decoders),
             images=plan.images,
-            world=world,
-            keeper=Keeper(out, config.validation.keep),
+            context=context,
+            checkpoints=CheckpointManager(out, config.validation.keep),
             log=log,
-            told=told,
-            goes_on=goes_on,
-            tell_every=config.tell_every,
+            on_step=on_step,
+            should_continue=should_continue,
+            log_every=config.tell_every,
         ).run()
 
 
 def _trackers(config: "TrainConfig", out: Location) -> list[Any]:
-    from faceverify.training.trackers import MLflow, TensorBoard
+    from faceverify.training.metrics_log import MLflow, TensorBoard
 
     match config.track:
         case "tensorboard":
@@ -243,14 +257,14 @@ def facts(out: Location, pairs: int) -> dict[str, Any]:
     """What the manifest says of a finished training."""
     from statistics import median
 
-    from faceverify.training.keeping import Keeper
-    from faceverify.training.log import Log
+    from faceverify.training.checkpoints import CheckpointManager
+    from faceverify.training.metrics_log import MetricsLog
 
-    log = Log(out, [])
-    log.resume(1 << 62)
+    log = MetricsLog(out, [])
+    log.resume()
     steps = [line for line in log.lines if "seconds" in line]
     waited = sum(line["wait"] for line in steps) / max(sum(line["seconds"] for line in steps), 1e-9)
-    names = {one.step: one.place.name for one in Keeper(out, 1).saved()}
+    names = {one.step: one.folder.name for one in CheckpointManager(out, 1).complete()}
     judged = [line for line in log.validations if line["step"] in names]
     best = min(judged, key=lambda line: (line["eer"], line["step"]))
     return {

@@ -165,18 +165,17 @@ def run_trial(config: dict[str, Any], given: Given) -> dict[str, Any]:
 def _train(training: "TrainConfig", task: Task, given: Given) -> None:
     import ray
 
-    from faceverify.training.learner import check, check_start
     from faceverify.training.loop import check_shares
-    from faceverify.training.starting import begin
+    from faceverify.training.network import check_initial, check_network, initial_network
 
     ready: Ready = ray.get(given.ready)
     base, share, workers = given.training, given.room.share, given.room.workers
     if (training.start, training.network, training.batches.seed) != (base.start, base.network, base.batches.seed):
-        network, card = begin(training.start, training.network, training.batches.seed)
+        network, card = initial_network(training.start, training.network, training.batches.seed)
         ready = replace(ready, network=network, card=card)
     check_shares(training.batches.size, workers, training.batches.accumulate)
-    check(ready.network, training.network, share.gpus > 0)
-    check_start(ready.network, training.network, training.losses)
+    check_network(ready.network, training.network, share.gpus > 0)
+    check_initial(ready.network, training.network, training.losses)
     plan = training_group.plan(training, ready, given.images)
     out, asking = Location(training.out), Asking(given.referee, task.number)
     if workers > 1:
@@ -200,13 +199,13 @@ class _Alive:
 
 
 def _judged(folder: Location, task: Task, state: State, reason: str, seconds: float) -> Trial:
-    from faceverify.training.keeping import Keeper
-    from faceverify.training.log import Log
+    from faceverify.training.checkpoints import CheckpointManager
+    from faceverify.training.metrics_log import MetricsLog
 
-    log = Log(folder, [])
-    log.resume(1 << 62)
-    found = [one for one in Keeper(folder, 1).saved() if "eer" in one.found]
-    best = min(found, key=lambda one: (one.found["eer"], one.step), default=None)
+    log = MetricsLog(folder, [])
+    log.resume()
+    found = [one for one in CheckpointManager(folder, 1).complete() if "eer" in one.facts]
+    best = min(found, key=lambda one: (one.facts["eer"], one.step), default=None)
     return Trial(
         number=task.number,
         values=task.values,

@@ -8,14 +8,14 @@ from typing import Any
 
 def at_step_five() -> None:
     """Let the first worker that comes to step 5 of a training kill itself there; DIED names a file that it leaves."""
-    from faceverify.training.log import Log
+    from faceverify.training.metrics_log import MetricsLog
 
-    died, add = Path(os.environ["DIED"]), Log.add
+    died, add = Path(os.environ["DIED"]), MetricsLog.add
 
-    def add_or_die(log: Log, line: dict[str, Any]) -> None:
+    def add_or_die(log: MetricsLog, line: dict[str, Any]) -> None:
         if line["step"] == 5 and not died.exists():
             died.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         add(log, line)
 
-    Log.add = add_or_die
+    MetricsLog.add = add_or_die

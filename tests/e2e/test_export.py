@@ -15,7 +15,7 @@ from torch import nn
 from faceverify.models import card as cards
 from faceverify.models import checkpoints, files
 from faceverify.storage import Location, open_location
-from faceverify.training.keeping import CARD, STATE, WEIGHTS, Keeper
+from faceverify.training.checkpoints import CARD, STATE, WEIGHTS, CheckpointManager
 
 HALF = [127.5] * 3
 TINY = cards.build(name="trained", architecture="tiny", colour="RGB", mean=HALF, std=HALF, dim=64, licence="ours")
@@ -29,7 +29,7 @@ def network(seed: int) -> nn.Module:
 
 def trained(out: Location, best: nn.Module) -> None:
     """What a training of two validations leaves; the second one is the best by EER, the first by accuracy."""
-    keeper = Keeper(out, keep=5)
+    keeper = CheckpointManager(out, keep=5)
     found = {100: {"eer": 0.2, "accuracy": 0.9}, 200: {"eer": 0.1, "accuracy": 0.8}}
     for step, judged in found.items():
         keeper.save(step, best if step == 200 else network(1), TINY, {"step": step}, judged)

@@ -26,7 +26,7 @@ def store(bucket: str) -> Location:
     from faceverify.datasets.rendered import RenderedConfig, write
     from faceverify.models import card as cards
     from faceverify.models import checkpoints
-    from faceverify.training.keeping import own_memory
+    from faceverify.training.checkpoints import own_memory
 
     root = open_location(f"s3://{bucket}/data")
     write(RenderedConfig(**PEOPLE, **SPLITS), root / "people")

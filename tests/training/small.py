@@ -21,17 +21,16 @@ from faceverify.pairs.people import gather
 from faceverify.pairs.quotas import quotas
 from faceverify.pairs.rows import pairs_of
 from faceverify.storage import Location
-from faceverify.training import checks
 from faceverify.training.augment import AugmentConfig
-from faceverify.training.batches import MemoryImages, Recipe
-from faceverify.training.feeding import LoaderFeed
-from faceverify.training.keeping import Keeper
-from faceverify.training.learner import Learner, prepare, tensors_of
-from faceverify.training.log import Log
+from faceverify.training.batches import BatchBuilder, BatchLoader, MemoryImages
+from faceverify.training.checkpoints import CheckpointManager
+from faceverify.training.config import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
+from faceverify.training.distributed import DistributedContext
+from faceverify.training.learner import Learner, to_tensors
 from faceverify.training.loop import Training
-from faceverify.training.material import Material, read_faces, read_pairs
-from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
-from faceverify.training.world import World
+from faceverify.training.material import Material, build_material, read_faces, read_pairs
+from faceverify.training.metrics_log import MetricsLog
+from faceverify.training.network import prepare_network
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Data:
 
     def material(self, identities: bool = False) -> Material:
         faces = read_faces([Location(str(self.faces))])
-        return checks.choose(read_pairs([Location(str(self.pairs))], faces), faces, identities)
+        return build_material(read_pairs([Location(str(self.pairs))], faces), faces, identities)
 
     def images(self) -> MemoryImages:
         return MemoryImages(pq.read_table(self.faces)["image"])
@@ -95,7 +94,7 @@ def make(data: Data, out: Path, asked: Asked) -> Training:
     """A training as its only worker, or as one of those that torch.distributed knows."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    world = World.here()
+    context = DistributedContext.current()
     material = data.material(asked.batches.kind == "identities")
     network, original = (checkpoints.build(asked.architecture, 32) for _ in range(2))
     original.load_state_dict(network.state_dict())
@@ -105,22 +104,22 @@ def make(data: Data, out: Path, asked: Asked) -> Training:
     )
     config = LossConfig(weights=asked.weights)
     objective = build_losses(config, dim=32, people=int(material.classes.max()) + 1)
-    recipe = Recipe(material, asked.batches, AugmentConfig())
-    prepared = prepare(network, asked.network, world)
+    builder = BatchBuilder(material, asked.batches, AugmentConfig())
+    prepared = prepare_network(network, asked.network, context)
     return Training(
         learner=Learner(prepared, objective, card, torch.float32),
         card=card,
         original=original.eval() if config.needs_reference else None,
-        recipe=recipe,
+        builder=builder,
         network=asked.network,
         optimiser=asked.optimiser,
         validation=asked.validation,
-        feed=LoaderFeed(recipe, data.images(), world.rank, world.size),
+        loader=BatchLoader(builder, data.images(), context.rank, context.size),
         images=data.images(),
-        world=world,
-        keeper=Keeper(Location(str(out)), asked.validation.keep),
-        log=Log(Location(str(out)), []),
-        tell_every=1,
+        context=context,
+        checkpoints=CheckpointManager(Location(str(out)), asked.validation.keep),
+        log=MetricsLog(Location(str(out)), []),
+        log_every=1,
     )
 
 
@@ -149,7 +148,7 @@ def worker(rank: int, size: int, faces: str, pairs: str, home: str, branch: bool
     asked = replace(asked, **BRANCH) if branch else asked
     training = make(data, place / "gradient", asked)
     model = torch.nn.parallel.DistributedDataParallel(training.learner.eval())
-    model(tensors_of(next(iter(training.feed.batches(0, 1))), training.world.device))[0].backward()
+    model(to_tensors(next(iter(training.loader.batches(0, 1))), training.context.device))[0].backward()
     if rank == 0:
         gradient = torch.cat([p.grad.flatten() for p in training.learner.network.parameters() if p.grad is not None])
         torch.save(gradient, place / "gradient.pt")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from faceverify.errors import UserError
 from faceverify.images import decode, encode_jpeg
-from faceverify.training import corruptions
+from faceverify.training import augment as kinds
 from faceverify.training.augment import STEPS, AugmentConfig, augment
 
 KINDS = [kind for kind, _ in STEPS]
@@ -51,9 +51,9 @@ def assert_levels(got: np.ndarray, want: np.ndarray, apart: int = 0) -> None:
 
 
 def test_flip() -> None:
-    got = corruptions.flip(FACE)
+    got = kinds.flip(FACE)
     assert got[3, 5].tolist() == FACE[3, 106].tolist()
-    assert np.array_equal(corruptions.flip(got), FACE)
+    assert np.array_equal(kinds.flip(got), FACE)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -61,7 +61,7 @@ def test_light_is_one_curve(seed: int) -> None:
     rng, ours = both(seed)
     g, c = math.exp(0.4 * ours.uniform(-1, 1)), math.exp(0.4 * ours.uniform(-1, 1))
     curve = [min(255, round(255 * g * (x / 255) ** c)) for x in range(256)]
-    assert_levels(corruptions.light(FACE, 0.4, rng), np.array(curve, np.uint8)[FACE])
+    assert_levels(kinds.light(FACE, 0.4, rng), np.array(curve, np.uint8)[FACE])
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -69,7 +69,7 @@ def test_noise_is_normal_and_of_the_drawn_strength(seed: int) -> None:
     rng, ours = both(seed)
     s = ours.uniform(0, 25)
     grey = np.full((112, 112, 3), 128, np.uint8)
-    got = corruptions.noise(grey, 25, rng).astype(float) - 128
+    got = kinds.noise(grey, 25, rng).astype(float) - 128
     n = ours.standard_normal((112, 112, 3), np.float32)
     assert_levels(got + 128, rounded(128 + s * n))
     assert got.mean() == pytest.approx(0, abs=4 * s / 190 + 1e-6)
@@ -80,7 +80,7 @@ def test_noise_is_normal_and_of_the_drawn_strength(seed: int) -> None:
 def test_rotation_is_bilinear_with_mirrored_edges(seed: int) -> None:
     rng, ours = both(seed)
     angle = math.radians(ours.uniform(-30, 30))
-    got = corruptions.rotation(FACE, 30, rng)
+    got = kinds.rotation(FACE, 30, rng)
     cos, sin = math.cos(angle), math.sin(angle)
     for y in range(0, 112, 5):
         for x in range(0, 112, 5):
@@ -99,7 +99,7 @@ def test_rotation_goes_counter_clockwise_for_positive_angles() -> None:
     face = np.zeros((112, 112, 3), np.uint8)
     face[50:62, 90:102] = 255  # to the right of the middle
     seed = next(s for s in range(99) if 40 < np.random.default_rng(s).uniform(-90, 90) < 80)
-    y = np.nonzero(corruptions.rotation(face, 90, np.random.default_rng(seed)))[0]
+    y = np.nonzero(kinds.rotation(face, 90, np.random.default_rng(seed)))[0]
     assert y.mean() < 50  # gone up
 
 
@@ -118,7 +118,7 @@ def test_blur_is_the_convolution(seed: int) -> None:
             sum(w * lines[mirrored(k + i, 112)] for i, w in zip(offsets, weights, strict=True)) for k in range(112)
         ]
         want = np.moveaxis(np.array(mixed), 0, axis)
-    assert_levels(corruptions.blur(FACE, 2.5, rng), rounded(want))
+    assert_levels(kinds.blur(FACE, 2.5, rng), rounded(want))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -131,7 +131,7 @@ def test_sharpening_adds_the_difference_to_a_blurred_copy(seed: int) -> None:
     for axis in (0, 1):
         places = [[mirrored(k + i, 112) for k in range(112)] for i in range(-3, 4)]
         blurred = sum(w * np.take(blurred, at, axis) for w, at in zip(weights, places, strict=True))
-    assert_levels(corruptions.sharpening(FACE, 1.5, rng), rounded(FACE + a * (FACE - blurred)))
+    assert_levels(kinds.sharpening(FACE, 1.5, rng), rounded(FACE + a * (FACE - blurred)))
 
 
 def cubic(t: float) -> float:
@@ -156,7 +156,7 @@ def test_shake_is_one_bicubic_interpolation(seed: int) -> None:
     rng, ours = both(seed)
     y, x = np.mgrid[:112, :112]
     face = np.stack([2 * x, 2 * y, 0 * x], axis=-1).astype(np.uint8)  # red and green say where one is
-    got = corruptions.shake(face, 0.5, rng)
+    got = kinds.shake(face, 0.5, rng)
     angle, scale = math.radians(0.5 * ours.uniform(-8, 8)), math.exp(0.5 * ours.uniform(-0.08, 0.08))
     dx, dy = 0.5 * ours.uniform(-4, 4, 2)
     field = 0.5 * ours.uniform(0, 2.5) * ours.standard_normal((4, 4, 2))
@@ -195,21 +195,21 @@ def test_low_resolution_is_area_and_bilinear(seed: int) -> None:
     n = int(ours.integers(10, 112))
     through = bilinear(n) @ area(n)
     want = np.einsum("yj,xi,jic->yxc", through, through, FACE.astype(float), optimize=True)
-    assert_levels(corruptions.low_resolution(FACE, 10, rng), rounded(want))
+    assert_levels(kinds.low_resolution(FACE, 10, rng), rounded(want))
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_jpeg_of_the_drawn_quality(seed: int) -> None:
     rng, ours = both(seed)
     want = decode(encode_jpeg(FACE, int(ours.integers(20, 96))))
-    assert np.array_equal(corruptions.jpeg(FACE, 20, rng), want)
+    assert np.array_equal(kinds.jpeg(FACE, 20, rng), want)
 
 
 @settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), share=st.floats(0.001, 1))
 def test_occlusion_is_one_rectangle_inside(seed: int, share: float) -> None:
     face = FACE.copy()
-    got = corruptions.occlusion(face, share, np.random.default_rng(seed))
+    got = kinds.occlusion(face, share, np.random.default_rng(seed))
     rng = np.random.default_rng(seed)
     most = max(1, round(share * 112))
     height, width = rng.integers(1, [most + 1] * 2)

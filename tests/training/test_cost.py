@@ -4,8 +4,8 @@ import pytest
 
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
-from faceverify.training.cost import reckon
-from faceverify.training.freezing import freeze
+from faceverify.training.cost import estimate_cost
+from faceverify.training.network import freeze
 
 
 @pytest.mark.parametrize(
@@ -17,11 +17,11 @@ def test_arithmetic_is_twice_the_published_multiply_adds(architecture: str, giga
     with torch.device("meta"):
         network = checkpoints.build(architecture, 512)
     card = cards.build(name="n", architecture=architecture, colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=512)
-    cost = reckon(network, card, 10, 64, 2, False)
+    cost = estimate_cost(network, card, 10, 64, 2, False)
     assert cost.flops_per_face / 1e9 == pytest.approx(giga, rel=2e-3)
     assert cost.flops == pytest.approx(3 * 640 * cost.flops_per_face) and cost.faces == 640
     freeze(network, 1)
-    assert reckon(network, card, 10, 64, 2, False).memory < cost.memory
+    assert estimate_cost(network, card, 10, 64, 2, False).memory < cost.memory
     assert "10 steps, 640 faces" in str(cost)
 
 
@@ -32,13 +32,13 @@ def test_a_branch_that_learns_alone_still_needs_memory() -> None:
         name="n", architecture="mobilefacenet_detail", colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=128
     )
     maps = 4 * 28 * 28 * (50 + 5 * 64)  # bytes, of the energies and of five convolutions
-    assert reckon(network, card, 10, 64, 1, False).memory > 64 * maps
+    assert estimate_cost(network, card, 10, 64, 1, False).memory > 64 * maps
 
 
 def test_a_branch_that_learns_alone_costs_its_own_arithmetic() -> None:
     network = checkpoints.build("ir_18_detail", 512)
     card = cards.build(name="n", architecture="ir_18_detail", colour="RGB", mean=[0.0] * 3, std=[1.0] * 3, dim=512)
-    whole, alone = (reckon(network, card, 10, 64, 1, False, whole) for whole in (True, False))
+    whole, alone = (estimate_cost(network, card, 10, 64, 1, False, whole) for whole in (True, False))
     assert alone.flops_per_face / 1e9 == pytest.approx(0.41, abs=0.01)
     assert whole.flops_per_face - alone.flops_per_face == pytest.approx(2e9 * 2.597, rel=2e-3)
     assert alone.memory < whole.memory

@@ -1,4 +1,4 @@
-"""Pixels reach the network as they reach every engine; pieces of a batch give the gradient of the whole."""
+"""Pixels reach the network as they reach every engine; split_batch of a batch give the gradient of the whole."""
 
 import numpy as np
 import pytest
@@ -10,8 +10,9 @@ from faceverify.losses import LossConfig, LossWeights
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.engines import preprocess
-from faceverify.training.learner import Learner, check_start, layout_of, pieces, precision_of, tensors_of
-from faceverify.training.recipe import BatchConfig, NetworkConfig
+from faceverify.training.config import BatchConfig, NetworkConfig
+from faceverify.training.learner import Learner, split_batch, to_tensors
+from faceverify.training.network import check_initial, layout_of, precision_of
 
 CPU = torch.device("cpu")
 
@@ -42,8 +43,8 @@ def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  #
     for count in (1, 2, 4):
         training = make(data, tmp_path / str(count), Asked(network=NetworkConfig(bn="frozen")))
         learner = training.learner.eval()
-        batch = tensors_of(next(training.feed.batches(0, 1)), CPU)
-        parts = pieces(batch, count)
+        batch = to_tensors(next(training.loader.batches(0, 1)), CPU)
+        parts = split_batch(batch, count)
         assert [len(part["label"]) for part in parts] == [8 // count] * count
         for part in parts:
             (learner(part)[0] / count).backward()
@@ -55,10 +56,10 @@ def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  #
 def test_detection_needs_the_branch_that_it_teaches() -> None:
     config = LossConfig(weights=LossWeights(adaptive_margin=1.0, detection=0.5))
     batch = NetworkConfig(bn="batch")
-    check_start(checkpoints.build("tiny_detail", 4), batch, config)
-    check_start(checkpoints.build("tiny", 4), batch, LossConfig())
+    check_initial(checkpoints.build("tiny_detail", 4), batch, config)
+    check_initial(checkpoints.build("tiny", 4), batch, LossConfig())
     with pytest.raises(UserError, match=r"losses\.weights\.detection is 0\.5, but .* network\.detail to true"):
-        check_start(checkpoints.build("tiny", 4), batch, config)
+        check_initial(checkpoints.build("tiny", 4), batch, config)
 
 
 def test_the_branch_learns_the_same_without_the_network_beside_it(
@@ -67,7 +68,7 @@ def test_the_branch_learns_the_same_without_the_network_beside_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     learner = make(data, tmp_path, Asked(**BRANCH)).learner
-    batch = tensors_of(next(make(data, tmp_path, Asked(**BRANCH)).feed.batches(0, 1)), CPU)
+    batch = to_tensors(next(make(data, tmp_path, Asked(**BRANCH)).loader.batches(0, 1)), CPU)
     gradients = []
     for needs in (True, False):
         monkeypatch.setattr(learner.objective, "needs_embeddings", needs)
@@ -82,21 +83,21 @@ def test_the_branch_learns_the_same_without_the_network_beside_it(
 
 def test_statistics_that_know_no_photo_are_not_frozen() -> None:
     network = checkpoints.build("tiny_detail", 4)
-    check_start(network, NetworkConfig(), LossConfig())  # all of it is fresh
+    check_initial(network, NetworkConfig(), LossConfig())  # all of it is fresh
     for name, value in network.named_buffers():
         if name.endswith("running_mean") and not name.startswith("detail."):
             value.fill_(0.1)
-    check_start(network, NetworkConfig(bn="batch"), LossConfig())
+    check_initial(network, NetworkConfig(bn="batch"), LossConfig())
     with pytest.raises(UserError, match=r"bn is frozen, but 10 .* \(detail\.body\.0 is the first\)"):
-        check_start(network, NetworkConfig(), LossConfig())
+        check_initial(network, NetworkConfig(), LossConfig())
     network.train()
     network(torch.rand(2, 3, 112, 112))
-    check_start(network, NetworkConfig(), LossConfig())
+    check_initial(network, NetworkConfig(), LossConfig())
 
 
 def test_what_cannot_be_cut_is_refused() -> None:
     with pytest.raises(UserError, match=r"batches\.accumulate is 3"):
-        pieces({"label": torch.zeros(8), "faces": torch.zeros(16, 1)}, 3)
+        split_batch({"label": torch.zeros(8), "faces": torch.zeros(16, 1)}, 3)
     with pytest.raises(UserError, match=r"batches\.accumulate is 3"):
         BatchConfig(size=8, accumulate=3)
 

@@ -13,10 +13,10 @@ from training.small import BRANCH, Asked, Data, losses, make, worker
 
 from faceverify.losses import LossWeights
 from faceverify.models import checkpoints
-from faceverify.training.feeding import LoaderFeed
-from faceverify.training.keeping import load_state, read_network
+from faceverify.training.batches import BatchLoader
+from faceverify.training.checkpoints import load_state, read_network
+from faceverify.training.config import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.training.loop import Diverged
-from faceverify.training.recipe import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 
 EVERYTHING = LossWeights(adaptive_margin=1.0, adaface=0.1, distill=0.1, center=0.01)
 AT_THE_END = ValidationConfig(every=1000, replicates=0)
@@ -34,20 +34,22 @@ def test_an_interrupted_training_ends_as_an_undisturbed_one(
     whole = train(tmp_path / "whole", weights=weights)
     broken = make(data, tmp_path / "broken", Asked(weights=weights))
 
-    def told(step: int, steps: int, line: dict[str, Any]) -> None:
+    def on_step(step: int, steps: int, line: dict[str, Any]) -> None:
         if step == at and "loss" in line:
             raise Killed
 
-    broken.told = told
+    broken.on_step = on_step
     with pytest.raises(Killed):
         broken.run()
-    broken.keeper.wait()
+    broken.checkpoints.wait()
     resumed = train(tmp_path / "broken", weights=weights)
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6) and len(losses(whole)) == 8
     assert [line["eer"] for line in resumed.log.validations] == [line["eer"] for line in whole.log.validations]
     one, other = (t.learner.state_dict() for t in (whole, resumed))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
-    assert [one.place.name for one in resumed.keeper.saved()] == [one.place.name for one in whole.keeper.saved()]
+    assert [one.folder.name for one in resumed.checkpoints.complete()] == [
+        one.folder.name for one in whole.checkpoints.complete()
+    ]
     steps = [json.loads(line)["step"] for line in (tmp_path / "broken" / "metrics.jsonl").read_text().splitlines()]
     assert [step for step in steps if step > 0] == sorted(steps[1:])
 
@@ -89,23 +91,23 @@ def test_the_best_and_the_last_are_kept(train: Train, tmp_path: Path) -> None:
     rows = [line.split(",") for line in (tmp_path / "out" / "leaderboard.csv").read_text().splitlines()]
     assert rows[0][:4] == ["checkpoint", "step", "epoch", "eer"] and len(rows) == 1 + 9
     assert [float(row[3]) for row in rows[1:]] == sorted(float(row[3]) for row in rows[1:])
-    kept = {one.step for one in done.keeper.saved()}
+    kept = {one.step for one in done.checkpoints.complete()}
     judged = [line for line in done.log.validations if line["step"]]
     best = min(judged, key=lambda line: (line["eer"], line["step"]))
     accurate = min(judged, key=lambda line: (-line["accuracy"], line["step"]))
     assert kept == {best["step"], accurate["step"], 24}
     assert {int(row[1]) for row in rows[1:] if row[0]} == kept
-    network, card = read_network(done.keeper.saved()[-1].place)
+    network, card = read_network(done.checkpoints.complete()[-1].folder)
     assert card.dim == 32 and not network.training
 
 
 def test_a_half_written_checkpoint_does_not_count(train: Train, tmp_path: Path) -> None:
     whole = train(tmp_path / "out")
-    last = whole.keeper.saved()[-1]
-    (Path(last.place.path) / "done.json").unlink()
+    last = whole.checkpoints.complete()[-1]
+    (Path(last.folder.path) / "done.json").unlink()
     resumed = train(tmp_path / "out")
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6)
-    state = load_state(resumed.keeper.saved()[-1].place)
+    state = load_state(resumed.checkpoints.complete()[-1].folder)
     assert state["step"] == 8 and set(state) == {"step", "optimiser", "schedule", "scaler", "objective"}
 
 
@@ -113,7 +115,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_spoils_nothing(train: Train, dat
     (tmp_path / "out" / "checkpoints" / "step-00000006" / "model.safetensors").mkdir(parents=True)  # cannot be written
     with pytest.raises(OSError):
         train(tmp_path / "out")
-    assert [one.step for one in make(data, tmp_path / "out", Asked()).keeper.saved()] == [3]
+    assert [one.step for one in make(data, tmp_path / "out", Asked()).checkpoints.complete()] == [3]
     (tmp_path / "out" / "checkpoints" / "step-00000006" / "model.safetensors").rmdir()
     assert losses(train(tmp_path / "out")) == pytest.approx(losses(train(tmp_path / "whole")), abs=1e-6)
 
@@ -121,20 +123,20 @@ def test_a_disk_that_fills_up_stops_the_run_and_spoils_nothing(train: Train, dat
 def test_a_loss_that_is_no_number_stops_before_the_weights_are_spoilt(data: Data, tmp_path: Path) -> None:
     training = make(data, tmp_path / "out", Asked())
 
-    def told(step: int, steps: int, line: dict[str, Any]) -> None:
+    def on_step(step: int, steps: int, line: dict[str, Any]) -> None:
         if step == 5 and "loss" in line:
             with torch.no_grad():
                 training.learner.network.output_layer[3].bias.fill_(float("nan"))
 
-    training.told = told
+    training.on_step = on_step
     with pytest.raises(Diverged, match=r"the loss of step 6 is nan .* at learning rate 0\.001; its .* photos"):
         training.run()
     line = json.loads((tmp_path / "out" / "metrics.jsonl").read_text().splitlines()[-1])
-    expected = next(training.feed.batches(5, 6))
+    expected = next(training.loader.batches(5, 6))
     names = training.material.faces.photos.to_pylist()
     assert line["step"] == 6 and set(line["photos"]) == {names[row] for row in expected.rows}
-    assert training.keeper.saved()[-1].step == 3
-    assert torch.isfinite(read_network(training.keeper.saved()[-1].place)[0].output_layer[3].bias).all()
+    assert training.checkpoints.complete()[-1].step == 3
+    assert torch.isfinite(read_network(training.checkpoints.complete()[-1].folder)[0].output_layer[3].bias).all()
 
 
 def test_it_stops_when_nothing_gets_better(train: Train, tmp_path: Path) -> None:
@@ -194,8 +196,8 @@ def test_another_number_of_workers_goes_on_from_the_same_sample(data: Data, tmp_
     run_workers(2, data, home)
     lines = [json.loads(line) for line in (home / "out" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(1, 9))
-    whole = next(first.feed.batches(3, 4))
-    parts = [next(LoaderFeed(first.recipe, first.images, rank, 2).batches(3, 4)) for rank in range(2)]
+    whole = next(first.loader.batches(3, 4))
+    parts = [next(BatchLoader(first.builder, first.images, rank, 2).batches(3, 4)) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.label for part in parts]), whole.label)
     assert np.array_equal(np.concatenate([part.faces[:4] for part in parts]), whole.faces[:8])
 
@@ -205,6 +207,6 @@ def test_the_original_network_sees_real_faces_only(data: Data, tmp_path: Path) -
     assert training.original is not None
     seen: list[int] = []
     training.original.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
-    real = [int((~batch.is_fake).sum()) for batch in training.feed.batches(0, 8)]
+    real = [int((~batch.is_fake).sum()) for batch in training.loader.batches(0, 8)]
     training.run()
     assert seen == real and min(real) < 16

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from faceverify.errors import UserError
-from faceverify.training.recipe import BatchConfig
+from faceverify.training.config import BatchConfig
 from ray_jobs.align import AlignJobConfig
 from ray_jobs.clean import CleanConfig
 from ray_jobs.engine.pipeline_config import PretrainingConfig, Recipe, RecipeConfig, check

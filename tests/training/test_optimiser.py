@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from faceverify.training.optimising import Schedule, build_optimiser
-from faceverify.training.recipe import OptimiserConfig
+from faceverify.training.config import OptimiserConfig
+from faceverify.training.optimiser import Schedule, build_optimiser
 
 
 @given(st.lists(st.floats(0.001, 0.5), max_size=40), st.integers(0, 4))
@@ -21,33 +21,33 @@ def test_plateau_is_that_of_pytorch(eers: list[float], patience: int) -> None:
     )
     ours = Schedule(config, 100)
     for eer in eers:
-        ours.validated(eer)
+        ours.record_validation(eer)
         theirs.step(eer)
-        assert ours.share(50) == pytest.approx(optimiser.param_groups[0]["lr"])
+        assert ours.multiplier(50) == pytest.approx(optimiser.param_groups[0]["lr"])
 
 
 def test_a_plateau_goes_on_from_its_state() -> None:
     config = OptimiserConfig(patience=1)
     one, other = Schedule(config, 9), Schedule(config, 9)
     for eer in (0.3, 0.4, 0.4):
-        one.validated(eer)
-    other.load(one.state())
+        one.record_validation(eer)
+    other.load_state_dict(one.state_dict())
     for eer in (0.4, 0.1, 0.2):
-        one.validated(eer)
-        other.validated(eer)
-    assert one.state() == other.state() and one.scale < 1
+        one.record_validation(eer)
+        other.record_validation(eer)
+    assert one.state_dict() == other.state_dict() and one.scale < 1
 
 
 def test_cosine_and_warmup() -> None:
     schedule = Schedule(OptimiserConfig(schedule="cosine", warmup_steps=10), 110)
-    assert [schedule.share(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
-    assert schedule.share(60) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
-    assert schedule.share(110) == pytest.approx(0, abs=1e-12)
+    assert [schedule.multiplier(step) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1.0])
+    assert schedule.multiplier(60) == pytest.approx(0.5 * (1 + math.cos(math.pi * 0.5)))
+    assert schedule.multiplier(110) == pytest.approx(0, abs=1e-12)
     constant = Schedule(OptimiserConfig(schedule="constant"), 10)
-    constant.validated(0.1)
+    constant.record_validation(0.1)
     for _ in range(50):
-        constant.validated(0.2)
-    assert constant.share(9) == 1 and constant.since_best == 50
+        constant.record_validation(0.2)
+    assert constant.multiplier(9) == 1 and constant.since_best == 50
 
 
 @pytest.mark.parametrize("name, kind", [("adamw", torch.optim.AdamW), ("sgd", torch.optim.SGD)])
@@ -59,5 +59,5 @@ def test_biases_do_not_decay_and_class_centres_have_a_rate_of_their_own(name: st
     assert isinstance(optimiser, kind)
     facts = [(len(g["params"]), g["base"], g["weight_decay"]) for g in optimiser.param_groups]
     assert facts == [(1, 0.1, 0.25), (3, 0.1, 0.0), (1, 0.5, 0.25)]
-    Schedule(OptimiserConfig(learning_rate=0.1, warmup_steps=2), 9).set(optimiser, 0)
+    Schedule(OptimiserConfig(learning_rate=0.1, warmup_steps=2), 9).apply(optimiser, 0)
     assert [g["lr"] for g in optimiser.param_groups] == pytest.approx([0.05, 0.05, 0.25])

@@ -1,16 +1,54 @@
-"""Branches begin as nothing, or next to it; they can learn, and change nothing of the network they are given to."""
+"""What a training begins with: weights and cards, branches that begin as nothing, frozen stages."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from faceverify.errors import UserError
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.detail import STEEPNESS, THRESHOLD, Detail
-from faceverify.training import freezing
-from faceverify.training.branches import with_branches
+from faceverify.training.config import NetworkConfig
+from faceverify.training.network import enable_recompute, freeze, initial_network, set_mode, stages, with_branches
+
+
+def write(file: Path, seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+    checkpoints.save(checkpoints.build("tiny", 16).state_dict(), file)
+    card = cards.build(name="n", architecture="tiny", colour="BGR", mean=[0.0] * 3, std=[1.0] * 3, dim=16)
+    cards.card_path(file).write_text(card.to_json())
+
+
+def test_other_weights_at_the_same_place_give_another_card(tmp_path: Path) -> None:
+    file, found = tmp_path / "model.safetensors", []
+    for seed in (0, 1, 0):
+        write(file, seed)
+        network, card = initial_network(str(file), NetworkConfig(), 0)
+        assert (card.architecture, card.colour, card.dim, card.name) == ("tiny", "BGR", 16, "n, fine-tuned")
+        assert not network.training and card.sha256 is None and str(file.name) not in card.name
+        found.append(card.digest)
+    assert found[0] == found[2] != found[1]
+
+
+def test_fresh_weights_follow_the_seed() -> None:
+    one, again, other = (
+        initial_network("", NetworkConfig(architecture="tiny", dim=16), seed)[0].output_layer[3].weight
+        for seed in (0, 0, 1)
+    )
+    assert one.equal(again) and not one.equal(other)
+    with pytest.raises(UserError, match="start is empty"):
+        initial_network("", NetworkConfig(), 0)
+
+
+def test_attention_is_in_the_name() -> None:
+    network, card = initial_network("", NetworkConfig(architecture="tiny", dim=16, attention=True), 0)
+    assert card.architecture == "tiny_attention" and hasattr(network.attention, "gain")
 
 
 def card(architecture: str) -> cards.ModelCard:
@@ -34,7 +72,7 @@ def test_detail_begins_as_next_to_nothing_and_learns_alone(architecture: str) ->
     x = torch.randn(2, 3, 112, 112)
     assert nn.functional.cosine_similarity(plain(x), wider.eval()(x)).min() > 0.99
     assert its_card.architecture == f"{architecture}_detail"
-    freezing.freeze(wider, 1)
+    freeze(wider, 1)
     wider(x).square().sum().backward()
     moved = {name.split(".")[0] for name, p in wider.named_parameters() if p.grad is not None and p.grad.abs().sum()}
     assert moved == {"detail"}
@@ -105,3 +143,62 @@ def test_a_second_branch_leaves_the_first_as_it_is() -> None:
     nn.init.constant_(one.detail.score.bias, 0.5)
     both, its_card = with_branches(one, its_card, attention=True, detail=False)
     assert its_card.architecture == "tiny_attention_detail" and both.detail.score.bias.item() == 0.5
+
+
+@pytest.mark.parametrize(
+    "architecture, count", [("tiny", 6), ("ir_18", 6), ("mobilefacenet", 7), ("tiny_attention", 6), ("tiny_detail", 7)]
+)
+def test_stages_hold_every_weight_once(architecture: str, count: int) -> None:
+    with torch.device("meta"):
+        network = checkpoints.build(architecture, 16)
+    parts = stages(network)
+    assert len(parts) == count
+    held = [id(p) for stage in parts for module in stage for p in module.parameters()]
+    assert sorted(held) == sorted(id(p) for p in network.parameters())
+
+
+def test_only_the_last_stages_learn() -> None:
+    network = checkpoints.build("tiny", 16)
+    freeze(network, 2)
+    learning = {
+        name.split(".")[0] + "." + name.split(".")[1] for name, p in network.named_parameters() if p.requires_grad
+    }
+    assert learning == {"body.3", "output_layer.0", "output_layer.3"}
+    with pytest.raises(UserError, match=r"network\.train_last is 9, but this network has 6 stages"):
+        freeze(network, 9)
+
+
+def test_frozen_statistics_stay() -> None:
+    network = checkpoints.build("tiny", 16)
+    before = {name: value.clone() for name, value in network.named_buffers()}
+    set_mode(network, "frozen")
+    network(torch.randn(4, 3, 112, 112))
+    assert all(torch.equal(value, before[name]) for name, value in network.named_buffers())
+    assert network.output_layer[1].training  # dropout goes on
+    set_mode(network, "batch")
+    network(torch.randn(4, 3, 112, 112))
+    assert all(int(m.num_batches_tracked) == 1 for m in network.modules() if isinstance(m, _BatchNorm))
+
+
+def test_a_frozen_stage_works_as_in_use() -> None:
+    network = checkpoints.build("tiny", 16)
+    freeze(network, 1)
+    set_mode(network, "batch")
+    assert not any(module.training for module in [*network.input_layer, *network.body])
+    assert all(module.training for module in network.output_layer)
+    for parameter in network.output_layer.parameters():
+        parameter.requires_grad_(False)
+    set_mode(network, "batch")
+    assert not any(module.training for module in network.output_layer)  # neither its dropout nor its statistics
+
+
+def test_recomputed_gradients_are_the_same() -> None:
+    networks = [checkpoints.build("tiny", 16) for _ in range(2)]
+    networks[1].load_state_dict(networks[0].state_dict())
+    enable_recompute(networks[1])
+    x, found = torch.randn(4, 3, 112, 112), []
+    for network in networks:
+        network.eval()
+        network(x).square().sum().backward()
+        found.append(torch.cat([p.grad.flatten() for p in network.parameters()]))
+    assert torch.allclose(*found, atol=1e-5 * float(found[0].abs().max()))

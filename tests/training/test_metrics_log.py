@@ -10,8 +10,7 @@ from tensorboardX.proto.event_pb2 import Event
 
 from faceverify.errors import PlatformError, UserError
 from faceverify.storage import Location
-from faceverify.training.log import Log
-from faceverify.training.trackers import MLflow, TensorBoard
+from faceverify.training.metrics_log import MetricsLog, MLflow, TensorBoard
 
 SETTINGS = {"optimiser": {"learning_rate": 0.5}, "start": "a.pt"}
 
@@ -43,7 +42,7 @@ def events(folder: Path) -> list[Event]:
 
 
 def test_tensorboard_has_every_number_when_the_log_is_closed(tmp_path: Path) -> None:
-    with Log(Location(str(tmp_path)), [TensorBoard(str(tmp_path / "tensorboard"))]) as log:
+    with MetricsLog(Location(str(tmp_path)), [TensorBoard(str(tmp_path / "tensorboard"))]) as log:
         log.add({"step": 3, "loss": 0.25, "by_kind": {"genuine": 1}})
         log.add({"step": 4, "loss": 0.5, "eer": 0.125})
     values = [(e.step, v.tag, v.simple_value) for e in events(tmp_path / "tensorboard") for v in e.summary.value]
@@ -52,7 +51,7 @@ def test_tensorboard_has_every_number_when_the_log_is_closed(tmp_path: Path) -> 
 
 def test_mlflow_shows_settings_and_numbers(server: str, tmp_path: Path) -> None:
     out = Location(str(tmp_path / "margins"))
-    with Log(out, [MLflow(out, SETTINGS)]) as log:
+    with MetricsLog(out, [MLflow(out, SETTINGS)]) as log:
         log.add({"step": 3, "loss": 0.25})
     [run] = runs(server)
     assert (run.info.run_name, run.info.status) == ("margins", "FINISHED")
@@ -62,11 +61,11 @@ def test_mlflow_shows_settings_and_numbers(server: str, tmp_path: Path) -> None:
 
 def test_what_fails_says_so_and_goes_on_in_the_same_run(server: str, tmp_path: Path) -> None:
     out = Location(str(tmp_path / "margins"))
-    with pytest.raises(ZeroDivisionError), Log(out, [MLflow(out, SETTINGS)]) as log:
+    with pytest.raises(ZeroDivisionError), MetricsLog(out, [MLflow(out, SETTINGS)]) as log:
         log.add({"step": 3, "loss": 0.25})
         raise ZeroDivisionError
     assert [run.info.status for run in runs(server)] == ["FAILED"]
-    with Log(out, [MLflow(out, SETTINGS | {"start": "b.pt"})]) as log:
+    with MetricsLog(out, [MLflow(out, SETTINGS | {"start": "b.pt"})]) as log:
         log.add({"step": 4, "loss": 0.5})
     [run] = runs(server)
     assert (run.info.status, run.data.params["start"]) == ("FINISHED", "a.pt")

@@ -12,8 +12,7 @@ from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard, card_path
 from faceverify.storage import Location, open_location
-from faceverify.training.keeping import CARD, DONE, STATE, WEIGHTS, Keeper
-from faceverify.training.taking import take
+from faceverify.training.checkpoints import CARD, DONE, STATE, WEIGHTS, CheckpointManager, load_trained
 
 HALF = [127.5] * 3
 TINY = cards.build(name="mine", architecture="tiny", colour="BGR", mean=HALF, std=HALF, dim=16)
@@ -27,11 +26,11 @@ def network(seed: int) -> nn.Module:
 
 def trained(out: Location, card: ModelCard = TINY) -> None:
     """A training of three validated checkpoints and one that is only to go on from."""
-    keeper = Keeper(out, keep=5)
+    manager = CheckpointManager(out, keep=5)
     for step, (eer, accuracy) in FOUND.items():
-        keeper.save(step, network(step), card, {"step": step}, {"eer": eer, "accuracy": accuracy})
-    keeper.save(400, network(400), card, {"step": 400}, {})
-    keeper.write_leaderboard([{"step": s, "eer": eer, "accuracy": acc} for s, (eer, acc) in FOUND.items()])
+        manager.save(step, network(step), card, {"step": step}, {"eer": eer, "accuracy": accuracy})
+    manager.save(400, network(400), card, {"step": 400}, {})
+    manager.write_leaderboard([{"step": s, "eer": eer, "accuracy": acc} for s, (eer, acc) in FOUND.items()])
 
 
 @pytest.fixture
@@ -46,24 +45,26 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 
 
 def test_the_best_of_a_training_is_the_first_of_its_leaderboard(run: Path) -> None:
-    taken = take(str(run))
+    taken = load_trained(str(run))
     assert same(taken.network, network(200)) and not taken.network.training
-    assert taken.said == f"{run}/checkpoints/step-00000200, step 200, EER 5.00%, the best of {run}/leaderboard.csv"
+    assert (
+        taken.description == f"{run}/checkpoints/step-00000200, step 200, EER 5.00%, the best of {run}/leaderboard.csv"
+    )
     assert (run / "leaderboard.csv").read_text().splitlines()[1].startswith("step-00000200,200,")
     assert (taken.card.name, taken.card.colour) == ("mine", "BGR") and taken.card.sha256 is not None
 
 
 def test_any_checkpoint(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = run / "checkpoints" / "step-00000300"
-    taken = take(str(place))
-    assert same(taken.network, network(300)) and taken.said == f"{place}, step 300, EER 10.00%"
-    assert same(take(str(run / "checkpoints" / "step-00000400")).network, network(400))
+    taken = load_trained(str(place))
+    assert same(taken.network, network(300)) and taken.description == f"{place}, step 300, EER 10.00%"
+    assert same(load_trained(str(run / "checkpoints" / "step-00000400")).network, network(400))
     for name in (STATE, DONE):  # of no concern
         (place / name).unlink()
-    assert same(take(str(place)).network, network(300)) and take(str(place)).said == str(place)
-    assert same(take(str(place / WEIGHTS)).network, network(300))
+    assert same(load_trained(str(place)).network, network(300)) and load_trained(str(place)).description == str(place)
+    assert same(load_trained(str(place / WEIGHTS)).network, network(300))
     monkeypatch.chdir(tmp_path)
-    assert same(take("run").network, network(200))
+    assert same(load_trained("run").network, network(200))
 
 
 def test_in_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,23 +72,23 @@ def test_in_s3(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     out = open_location(f"s3://{bucket}/runs/train")
     trained(out)
     for named in (out.uri, f"{out}/checkpoints/step-00000200", f"{out}/checkpoints/step-00000200/{WEIGHTS}"):
-        taken = take(named)
+        taken = load_trained(named)
         assert same(taken.network, network(200)) and taken.card.colour == "BGR"
     with pytest.raises(PlatformError, match="no bucket"):
-        take("s3://nowhere/run")
+        load_trained("s3://nowhere/run")
     with pytest.raises(UserError, match="no file or folder"):
-        take(f"s3://{bucket}/gone")
+        load_trained(f"s3://{bucket}/gone")
 
 
 def test_what_is_no_network(run: Path, tmp_path: Path) -> None:
     place = run / "checkpoints" / "step-00000300"
     with pytest.raises(UserError, match=rf"checkpoint: '{tmp_path}' holds neither model\.safetensors nor"):
-        take(str(tmp_path))
+        load_trained(str(tmp_path))
     with pytest.raises(UserError, match="There is no model"):
-        take(str(tmp_path / "gone.pt"))
+        load_trained(str(tmp_path / "gone.pt"))
     (place / CARD).unlink()
     with pytest.raises(UserError, match=r"model\.safetensors has no model card"):
-        take(str(place))
+        load_trained(str(place))
     for change, match in (
         ({"architecture": "ir_18"}, r"does not fit the architecture ir_18.*those of tiny with 16 dimensions"),
         ({"dim": 32}, r"output_layer\.3\.weight.*those of tiny with 16 dimensions"),
@@ -98,16 +99,16 @@ def test_what_is_no_network(run: Path, tmp_path: Path) -> None:
         text = json.dumps(json.loads(TINY.to_json()) | change)
         card_path(place / WEIGHTS).write_text(text)
         with pytest.raises(UserError, match=match):
-            take(str(place))
+            load_trained(str(place))
     card_path(place / WEIGHTS).write_text(TINY.to_json())
     (place / WEIGHTS).write_bytes((place / WEIGHTS).read_bytes()[:-100])
     with pytest.raises(UserError, match="damaged"):
-        take(str(place))
+        load_trained(str(place))
 
 
 def test_a_training_before_its_first_validation(tmp_path: Path) -> None:
-    keeper = Keeper(Location(str(tmp_path)), keep=5)
-    keeper.save(10, network(0), TINY, {}, {})
-    keeper.wait()
+    manager = CheckpointManager(Location(str(tmp_path)), keep=5)
+    manager.save(10, network(0), TINY, {}, {})
+    manager.wait()
     with pytest.raises(UserError, match="without a validated checkpoint"):
-        take(str(tmp_path))
+        load_trained(str(tmp_path))

@@ -1,4 +1,7 @@
-"""What is trained how: the options of `train`, without PyTorch. A recipe decides the result; where it runs does not."""
+"""What is trained and how: the options of `train`. They decide the result; where it runs does not.
+
+Free of PyTorch, so that command lines are quick.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -22,7 +25,7 @@ class BatchConfig:
     max_steps: int = 0
     """Stop after so many steps; 0 = when the epochs are over."""
     seed: int = 0
-    """Order of the pairs, augmentation, dropout, fresh weights."""
+    """EpochOrder of the pairs, augmentation, dropout, fresh weights."""
 
     def __post_init__(self) -> None:
         for name in ("size", "accumulate", "epochs"):
@@ -110,7 +113,7 @@ class ValidationConfig:
     threshold: float = 0.2
     """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
     mistaken: float = 0.005
-    """Share by which the branch `detail` may turn real validation faces away on average, which sets the score from
+    """BatchPlan by which the branch `detail` may turn real validation faces away on average, which sets the score from
     which it does; 0 = the score that it came with."""
     replicates: int = 200
     """Bootstrap replicates behind the interval of the EER; 0 = none."""

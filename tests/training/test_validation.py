@@ -11,19 +11,14 @@ from training import small
 from faceverify.errors import UserError
 from faceverify.models.detail import share_of
 from faceverify.training.batches import decode_face
-from faceverify.training.calibrating import calibrate
+from faceverify.training.config import ValidationConfig
 from faceverify.training.loop import Training
-from faceverify.training.recipe import ValidationConfig
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> small.Data:
-    return small.draw(tmp_path_factory.mktemp("calibrating"))
+from faceverify.training.validation import calibrate_threshold
 
 
 def scored(job: Training, spread: float) -> np.ndarray:
     """Let scores differ by so many logits from face to face; return those of the real validation faces."""
-    branch, material = job.learner.network.detail, job.recipe.material
+    branch, material = job.learner.network.detail, job.builder.material
     with torch.no_grad():
         branch.score.weight.mul_(spread)
     rows = np.unique(np.concatenate([material.val.a, material.val.b]))
@@ -39,7 +34,7 @@ def scored(job: Training, spread: float) -> np.ndarray:
 def test_real_faces_are_turned_so_much_on_average(data: small.Data, tmp_path: Path, mistaken: float) -> None:
     job = small.make(data, tmp_path, small.Asked(**small.BRANCH))
     scores = scored(job, 1e4)
-    found = calibrate(job.learner, job.recipe.material, job.images, mistaken, job.world)
+    found = calibrate_threshold(job.learner, job.builder.material, job.images, mistaken, job.context)
     d0 = float(job.learner.network.detail.threshold)
     assert found == {"detail_threshold": pytest.approx(d0)}
     assert share_of(torch.from_numpy(scores), d0).mean().item() == pytest.approx(mistaken, rel=1e-3)
@@ -48,15 +43,15 @@ def test_real_faces_are_turned_so_much_on_average(data: small.Data, tmp_path: Pa
 def test_a_branch_that_knows_nothing_turns_nobody(data: small.Data, tmp_path: Path) -> None:
     job = small.make(data, tmp_path, small.Asked(**small.BRANCH))
     scores = scored(job, 1.0)
-    calibrate(job.learner, job.recipe.material, job.images, 0.01, job.world)
+    calibrate_threshold(job.learner, job.builder.material, job.images, 0.01, job.context)
     assert share_of(torch.from_numpy(scores), job.learner.network.detail.threshold).max() < 0.02
 
 
 def test_what_has_no_branch_or_is_not_asked_stays(data: small.Data, tmp_path: Path) -> None:
     plain = small.make(data, tmp_path / "plain", small.Asked())
-    assert calibrate(plain.learner, plain.recipe.material, plain.images, 0.1, plain.world) == {}
+    assert calibrate_threshold(plain.learner, plain.builder.material, plain.images, 0.1, plain.context) == {}
     job = small.make(data, tmp_path / "branch", small.Asked(**small.BRANCH))
-    assert calibrate(job.learner, job.recipe.material, job.images, 0.0, job.world) == {}
+    assert calibrate_threshold(job.learner, job.builder.material, job.images, 0.0, job.context) == {}
     assert float(job.learner.network.detail.threshold) == 5.0
     with pytest.raises(UserError, match=r"validation\.mistaken is 1"):
         ValidationConfig(mistaken=1)
