@@ -24,6 +24,7 @@ PROGRAMS = (
     "cleaning_speed",
     "pairs_speed",
     "million_pairs",
+    "evaluate_scale",
     "all_pairs",
     "reuse",
     "throughput",

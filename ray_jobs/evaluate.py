@@ -6,29 +6,25 @@ python -m ray_jobs.evaluate configs/evaluate.yaml --scores runs/scores --out run
 import json
 import platform
 import sys
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from faceverify import failures, tables
+from faceverify import tables
 from faceverify.config import Input, JobConfig, command_line, plan_of
 from faceverify.errors import BadData, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
+from faceverify.evaluation.score_rows import ScoreRows
 from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import fingerprint, open_table, photo_table_files, run_manifest, stream_table
 from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
-from faceverify.scoring.similarity import OK
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.session import run_job
@@ -107,42 +103,30 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     if not folder.complete:
         clock = Stopwatch()
         with folder.planning(), clock("evaluate"):  # a mistake found while measuring leaves nothing behind
-            table = pa.concat_tables(stream_table(files["scores"]))
-            check_scored(table, config.max_failed)
+            scores = ScoreRows(files["scores"])
             wanted = EvaluationConfig(**{f.name: getattr(config, f.name) for f in fields(EvaluationConfig)})
-            result = evaluate(table, wanted, calibration, model=model_digest(origin), data=config.scores)
-            change = compared(files["before"], table, result, wanted) if "before" in files else None
+            about_scores = {"model": model_digest(origin), "data": config.scores, "max_failed": config.max_failed}
+            result = evaluate(scores, wanted, calibration, **about_scores)
+            change = compared(files["before"], scores, result, wanted) if "before" in files else None
             _write(config, folder, result, change, about(config, origin, story()), origin)
         failures = result.failures
         counts = {"scores": failures.pairs - failures.failed - failures.unlabelled}
-        facts = {"rows_in": {"scores": table.num_rows}, "rows_out": counts, "rejects": failures.by_status}
+        facts = {"rows_in": {"scores": failures.pairs}, "rows_out": counts, "rejects": failures.by_status}
         facts |= {"unlabelled": failures.unlabelled, "model": origin.get("model", {}), "seconds": clock.seconds}
         folder.finish({"job": "evaluate", "config": asdict(config), **facts})
     summarise(out)
 
 
-def check_scored(table: pa.Table, max_failed: float) -> None:
-    """Refuse scores most of which are missing for one reason: error rates of the others say little of the system.
-
-    Raises:
-        UserError: names the reason and three pairs.
-    """
-    failed = table.filter(pc.not_equal(table["status"], OK))
-    counts = Counter(failed["status"].to_pylist())
-    reason = failures.worst(counts, table.num_rows, max_failed)
-    if reason is not None:
-        names = {reason: failed.filter(pc.equal(failed["status"], reason))["pair"][: failures.EXAMPLES].to_pylist()}
-        failures.refuse(counts, table.num_rows, max_failed, what="pairs", names=names)
-
-
-def compared(files: list[Location], table: pa.Table, result: Evaluation, wanted: EvaluationConfig) -> Comparison | None:
+def compared(
+    files: list[Location], scores: ScoreRows, result: Evaluation, wanted: EvaluationConfig
+) -> Comparison | None:
     """What changed since the scores in `files`.
 
     Raises:
         UserError: they are of other pairs.
     """
-    before = pa.concat_tables(stream_table(files))
-    return compare((before, evaluate(before, wanted)), (table, result), wanted.worst_pairs)
+    before = ScoreRows(files)
+    return compare((before, evaluate(before, wanted)), (scores, result), wanted.worst_pairs)
 
 
 def model_digest(origin: dict[str, Any]) -> str:

@@ -3,18 +3,20 @@
 Scores of two networks lie on scales of their own, so each is judged at the threshold that its evaluation gives it.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceverify.errors import UserError
-from faceverify.evaluation import metrics, scored_pairs
 from faceverify.evaluation.result import Evaluation
-from faceverify.evaluation.scored_pairs import DEEPFAKE, GENUINE, ScoredPairs
+from faceverify.evaluation.score_rows import ScoreRows
 
 SAME = ("pair", "photo_a", "photo_b")
+_TEXTS = ["photo_a", "photo_b", "person_a", "person_b", "generator"]
 
 
 class Change(NamedTuple):
@@ -83,7 +85,7 @@ class Comparison:
 
 
 def compare(
-    before: tuple[pa.Table, Evaluation], after: tuple[pa.Table, Evaluation], examples: int
+    before: tuple[pa.Table | ScoreRows, Evaluation], after: tuple[pa.Table | ScoreRows, Evaluation], examples: int
 ) -> Comparison | None:
     """Compare two scored tables of the same list of pairs.
 
@@ -97,56 +99,111 @@ def compare(
     Raises:
         UserError: the tables are not of the same pairs.
     """
-    if any(not before[0][name].equals(after[0][name]) for name in SAME):
-        raise UserError("before: its scores are of other pairs than scores; score the same list with both networks.")
     old, new = before[1].threshold, after[1].threshold
+    fixed, not_fixed, lost, won = (_Changed(examples) for _ in range(4))
+    for was, now in _side_by_side(
+        *(rows if isinstance(rows, ScoreRows) else ScoreRows(rows) for rows, _ in (before, after))
+    ):
+        if old is None or new is None:
+            continue
+        both = _Both(was, now, old, new)
+        fake, genuine = both.of("deepfake"), both.of("genuine")
+        fixed.add(both, fake & both.accepted & ~both.accepts, -both.was)
+        not_fixed.add(both, fake & both.accepts, -both.now)
+        lost.add(both, genuine & both.accepted & ~both.accepts, both.now)
+        won.add(both, genuine & ~both.accepted & both.accepts, -both.now)
     if old is None or new is None:
         return None
-    pairs = [scored_pairs.read(table) for table, _ in (before, after)]
-    both = _Both(before[0], after[0], old, new)
-    fake, genuine = both.of("deepfake"), both.of("genuine")
     return Comparison(
         before=before[1],
         after=after[1],
-        rows=_rows(before[1], after[1], pairs),
-        fixed=both.outcome(fake & both.accepted & ~both.accepts, -both.was, examples),
-        not_fixed=both.outcome(fake & both.accepts, -both.now, examples),
-        lost=both.outcome(genuine & both.accepted & ~both.accepts, both.now, examples),
-        won=both.outcome(genuine & ~both.accepted & both.accepts, -both.now, 0),
+        rows=_rows(before[1], after[1]),
+        fixed=fixed.outcome(examples),
+        not_fixed=not_fixed.outcome(examples),
+        lost=lost.outcome(examples),
+        won=won.outcome(0),
     )
 
 
+def _side_by_side(before: ScoreRows, after: ScoreRows) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """The rows of two tables, some at a time.
+
+    Raises:
+        UserError: they are not of the same pairs.
+    """
+    old, new = (
+        before.batches((*SAME, "similarity")),
+        after.batches((*dict.fromkeys([*SAME, *_TEXTS]), "kind", "similarity")),
+    )
+    was, now = next(old, None), next(new, None)
+    while was is not None and now is not None:
+        count = min(was.num_rows, now.num_rows)
+        if any(not was[name][:count].equals(now[name][:count]) for name in SAME):
+            break
+        yield was[:count], now[:count]
+        was = was[count:] if count < was.num_rows else next(old, None)
+        now = now[count:] if count < now.num_rows else next(new, None)
+    if was is not None or now is not None:
+        raise UserError("before: its scores are of other pairs than scores; score the same list with both networks.")
+
+
 class _Both:
-    """The pairs that both networks scored: similarities before and now, and what was and is accepted."""
+    """Some pairs with what both networks make of them: similarities before and now, what was and is accepted."""
 
     def __init__(self, before: pa.Table, after: pa.Table, old: float, new: float) -> None:
-        self._table = after
+        self.table = after
         self.was, self.now = (table["similarity"].to_numpy().astype(np.float64) for table in (before, after))
         self._scored = np.isfinite(self.was) & np.isfinite(self.now)
         self.accepted, self.accepts = self.was >= np.float32(old), self.now >= np.float32(new)
 
     def of(self, kind: str) -> np.ndarray:
-        """Where the pairs of a kind are."""
-        return self._scored & (np.array(self._table["kind"].to_pylist(), object) == kind)
+        """Where the pairs of a kind are that both scored."""
+        return self._scored & pc.equal(self.table["kind"], kind).fill_null(False).to_numpy()
 
-    def outcome(self, chosen: np.ndarray, order: np.ndarray, count: int) -> Outcome:
-        """Count the pairs and show the first by `order`, of the generators in turn."""
+    def pairs(self, rows: np.ndarray) -> list[ChangedPair]:
+        """A few of them."""
+        texts = self.table.select(_TEXTS).take(pa.array(rows)).to_pylist()
+        return [
+            ChangedPair(**{name: text or "" for name, text in row.items()}, before=float(was), after=float(now))
+            for row, was, now in zip(texts, self.was[rows], self.now[rows], strict=True)
+        ]
+
+
+class _Changed:
+    """Pairs that share their two decisions, of which the first few of each generator are kept.
+
+    Args:
+        examples: pairs to keep of each generator.
+    """
+
+    def __init__(self, examples: int) -> None:
+        self._examples = examples
+        self._pairs = 0
+        self._first: dict[str, list[tuple[float, int, ChangedPair]]] = {}
+
+    def add(self, both: _Both, chosen: np.ndarray, order: np.ndarray) -> None:
+        """Take the chosen rows; those come first that are small in `order`, and of equal ones the first met."""
         rows = np.flatnonzero(chosen)
-        rows = rows[np.argsort(order[rows], kind="stable")]
-        names = self._table["generator"].take(pa.array(rows)).to_pylist()
-        turn = {row: (names[:place].count(names[place]), place) for place, row in enumerate(rows.tolist())}
-        first = sorted(turn, key=lambda row: turn[row])[:count]
-        return Outcome(pairs=len(rows), shown=tuple(self._pair(row) for row in first))
+        met, self._pairs = self._pairs, self._pairs + len(rows)
+        names = both.table["generator"].take(pa.array(rows)).fill_null("").combine_chunks()
+        for name in names.unique().to_pylist():
+            of_name = rows[pc.equal(names, name).to_numpy(zero_copy_only=False)]
+            best = of_name[np.argsort(order[of_name], kind="stable")[: self._examples]]
+            places = (met + np.searchsorted(rows, best)).tolist()
+            found = zip(order[best].tolist(), places, both.pairs(best), strict=True)
+            kept = self._first.get(name, [])
+            self._first[name] = sorted([*kept, *found], key=lambda one: one[:2])[: self._examples]
 
-    def _pair(self, row: int) -> ChangedPair:
-        names = ("photo_a", "photo_b", "person_a", "person_b", "generator")
-        texts = {name: self._table[name][row].as_py() or "" for name in names}
-        return ChangedPair(**texts, before=float(self.was[row]), after=float(self.now[row]))
+    def outcome(self, shown: int) -> Outcome:
+        """How many there were, and the first of them, of the generators in turn."""
+        turns = [(turn, *one) for kept in self._first.values() for turn, one in enumerate(kept)]
+        first = sorted(turns, key=lambda one: one[:3])[:shown]
+        return Outcome(pairs=self._pairs, shown=tuple(pair for *_, pair in first))
 
 
-def _rows(before: Evaluation, after: Evaluation, pairs: list[ScoredPairs]) -> tuple[Row, ...]:
+def _rows(before: Evaluation, after: Evaluation) -> tuple[Row, ...]:
     kinds, generators = after.by_kind, after.by_generator
-    of_fakes = Change(*(_eer_of_fakes(one) for one in pairs))
+    of_fakes = Change(before.eer_fakes, after.eer_fakes)
     real = Change(before.eer_real, after.eer_real)
     negatives = kinds["impostor"].pairs + kinds["deepfake"].pairs
     rows = [Row("all negatives", "", negatives, Change(before.eer, after.eer), Change(None, None))]
@@ -162,8 +219,3 @@ def _rows(before: Evaluation, after: Evaluation, pairs: list[ScoredPairs]) -> tu
 def _accepted(evaluation: Evaluation, kind: str) -> float | None:
     found = evaluation.by_kind[kind]
     return None if found.accepted is None or not found.pairs else found.accepted / found.pairs
-
-
-def _eer_of_fakes(pairs: ScoredPairs) -> float | None:
-    genuine, fakes = pairs.of(GENUINE), pairs.similarity[pairs.kind == DEEPFAKE]
-    return metrics.equal_error_rate(metrics.sort_scores(genuine, fakes)).eer if genuine.size and fakes.size else None

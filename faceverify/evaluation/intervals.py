@@ -8,13 +8,20 @@ Fogliato, Patil & Perona (arXiv:2306.01198, IJCV 2024), who also show its weak s
 
 Every replicate is a weighted histogram of the scores over fixed bins. With few distinct scores each has its own bin and
 a replicate is exact; with more the bins follow the error rates, so that each rate is resolved to 0.2 % of itself.
+
+The pairs are gone through once for many replicates: a pair's weights in all of them are the product of two rows of
+small integers, and the rows of one bin are added up by a sparse matrix. That is some ten times as fast as a histogram
+per replicate, and gives the same whole numbers.
 """
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from faceverify.evaluation import metrics
 
@@ -24,6 +31,10 @@ _EXACT_SCORES = 1 << 16  # up to so many distinct scores each one is a bin
 _EXACT_RANKS = 4096
 _RANK_RATIO = 1.002
 
+_MEMORY = 1 << 28  # bytes of the histograms drawn together, and of the persons' weights behind them
+_ROWS = 1 << 12  # pairs whose weights are multiplied at once
+_THREADS = min(len(os.sched_getaffinity(0)), 8)
+
 
 class Interval(NamedTuple):
     """Where the true rate lies with 95 % confidence; both ends in [0, 1]."""
@@ -32,19 +43,31 @@ class Interval(NamedTuple):
     high: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Persons:
-    """Whose pairs these are.
+    """Who is drawn.
 
     Attributes:
-        first: integer code in [0, count) of the person of the pair's first photo, [P].
-        second: likewise for the second photo; a deepfake has the person whom it claims to be.
         count: number of persons, at least 2.
+        order: of each person's code, the number that the random draw knows him by: a permutation of [0, count).
     """
 
+    count: int
+    order: np.ndarray
+
+
+class Binned(NamedTuple):
+    """Some pairs in the order of their cells; a cell is one bin of one group.
+
+    Attributes:
+        starts: where each cell begins, and the last one ends: int64 [groups * bins + 1], of group 0 first.
+        first: code of the person of the pair's first photo, [P].
+        second: likewise of the second photo; a deepfake has the person whom it claims to be.
+    """
+
+    starts: np.ndarray
     first: np.ndarray
     second: np.ndarray
-    count: int
 
 
 def bin_edges(scores: metrics.Scores, thresholds: tuple[float, ...] = ()) -> np.ndarray:
@@ -54,47 +77,101 @@ def bin_edges(scores: metrics.Scores, thresholds: tuple[float, ...] = ()) -> np.
         scores: of the genuine and of all negative pairs.
         thresholds: at which rates will be asked for; each becomes an edge, so those rates are exact.
     """
-    edges = np.unique(np.concatenate([scores.genuine, scores.negative]))
-    if edges.size > _EXACT_SCORES:
-        lowest = edges[:1]
-        edges = np.union1d(metrics.thin_thresholds(scores, _EXACT_RANKS, _RANK_RATIO), lowest)
+    edges = _few_distinct(scores)
+    if edges is None:
+        lowest = min(float(scores.genuine[0]), float(scores.negative[0]))
+        edges = np.union1d(metrics.thin_thresholds(scores, _EXACT_RANKS, _RANK_RATIO), [lowest])
     return np.union1d(edges, np.asarray(thresholds, dtype=np.float64))
 
 
-def bin_of(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """The bin of each score, int64 [P]."""
-    # An edge below every score, a threshold say, leaves its bin empty; none lies above its own bin's scores.
-    return np.searchsorted(edges, np.asarray(scores, dtype=np.float64), side="right") - 1
+def _few_distinct(scores: metrics.Scores) -> np.ndarray | None:
+    """The distinct scores, ascending float64; None if there are more than each can have a bin."""
+    found = np.zeros(0)
+    for ascending in (scores.genuine, scores.negative):
+        for start in range(0, ascending.size, _EXACT_SCORES):
+            found = np.union1d(found, ascending[start : start + _EXACT_SCORES].astype(np.float64))
+            if found.size > _EXACT_SCORES:
+                return None
+    return found
 
 
-def replicates(
-    group: np.ndarray, bins: np.ndarray, shape: tuple[int, int], persons: Persons | None, count: int, seed: int
+def person_replicates(
+    pairs: Callable[[], Iterable[Binned]], counts: np.ndarray, persons: Persons, count: int, seed: int
 ) -> Iterator[np.ndarray]:
-    """Draw `count` weighted histograms [groups, bins] (float64, whole numbers).
+    """Draw persons: `count` weighted histograms [groups, bins] (float64, whole numbers).
 
     Args:
-        group: integer code of each pair's group, [P], in [0, shape[0]).
-        bins: bin of each pair, [P], in [0, shape[1]).
-        shape: number of groups and of bins.
-        persons: of each pair; None draws pairs instead, within each group, as if they were independent.
+        pairs: gives all pairs, some at a time, from the start; asked several times if one histogram is large.
+        counts: pairs in each cell, [groups, bins].
+        persons: who is drawn.
         count: number of replicates.
         seed: same seed, same replicates.
     """
     rng = np.random.default_rng(seed)
-    cell = group.astype(np.int64) * shape[1] + bins
-    if persons is None:
-        yield from _pair_replicates(np.bincount(cell, minlength=shape[0] * shape[1]).reshape(shape), count, rng)
-        return
-    second = np.where(persons.first == persons.second, persons.count, persons.second)
-    for _ in range(count):
-        drawn = np.bincount(rng.integers(0, persons.count, persons.count), minlength=persons.count + 1)
-        drawn[-1] = 1  # the partner of a pair within one person
-        weights = drawn[persons.first] * drawn[second]
-        yield np.bincount(cell, weights=weights, minlength=shape[0] * shape[1]).reshape(shape)
+    cell = 4 if int(counts.max()) * 255 < 1 << 32 else 8
+    at_once = max(1, min(count, _MEMORY // max(cell * counts.size, 2 * persons.count)))
+    for start in range(0, count, at_once):
+        weights = _draw(rng, persons, min(at_once, count - start))
+        totals = [np.zeros((counts.size, part.shape[1]), f"u{cell}") for part in weights]
+        with ThreadPoolExecutor(len(weights)) as pool:
+            for binned in pairs():
+                list(pool.map(_add, [binned] * len(weights), weights, totals))
+        for total in totals:
+            for first in range(0, total.shape[1], 32):  # turned round, some at a time: one replicate after another
+                for histogram in np.ascontiguousarray(total[:, first : first + 32].T):
+                    yield histogram.astype(np.float64).reshape(counts.shape)
 
 
-def _pair_replicates(counts: np.ndarray, count: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    """Drawing pairs of a group with replacement is a multinomial draw over the bins of its histogram."""
+def _draw(rng: np.random.Generator, persons: Persons, count: int) -> list[np.ndarray]:
+    """How often each person is in each of `count` replicates: uint8 [persons + 1, some replicates], one per thread.
+
+    The last row is the partner of a pair within one person.
+    """
+    sizes = [len(part) for part in np.array_split(np.arange(count), min(_THREADS, count))]
+    parts = [np.ones((persons.count + 1, size), np.uint8) for size in sizes]
+    for part in parts:
+        for column in range(part.shape[1]):
+            drawn = np.bincount(rng.integers(0, persons.count, persons.count), minlength=persons.count)
+            part[:-1, column] = drawn[persons.order]  # 255 times the same of at least 256 people: never
+    return parts
+
+
+def _add(binned: Binned, weights: np.ndarray, total: np.ndarray) -> None:
+    """Add the weights of some pairs to their cells, [cells, replicates]."""
+    partner = np.where(binned.first == binned.second, len(weights) - 1, binned.second)
+    most = int(weights.max()) ** 2  # of one pair's weight
+    for start in range(0, len(partner), _ROWS):
+        end = min(start + _ROWS, len(partner))
+        both = np.take(weights, binned.first[start:end], axis=0).astype(
+            np.uint8 if most < 256 else np.uint16, copy=False
+        )
+        both *= np.take(weights, partner[start:end], axis=0)
+        low, high = np.searchsorted(binned.starts, (start, end - 1), side="right")
+        ends = np.clip(binned.starts[low - 1 : high + 1], start, end) - start
+        total[low - 1 : high] += _run_sums(both, ends, most)
+
+
+def _run_sums(rows: np.ndarray, ends: np.ndarray, most: int) -> np.ndarray:
+    """Sums of the rows between neighbouring `ends`; no number is greater than `most`."""
+    together = 65_535 // most  # so many rows can be added up in 16 bits
+    if np.diff(ends).max() <= together:
+        return _row_sums(rows.astype(np.uint16), ends)
+    cuts = np.union1d(ends, np.arange(0, len(rows), together))
+    return _row_sums(_row_sums(rows.astype(np.uint16), cuts).astype(np.uint32), np.searchsorted(cuts, ends))
+
+
+def _row_sums(rows: np.ndarray, ends: np.ndarray) -> np.ndarray:
+    ones, index = np.ones(len(rows), rows.dtype), np.arange(len(rows), dtype=np.int32)
+    matrix = sparse.csr_array((ones, index, ends.astype(np.int32)), shape=(len(ends) - 1, len(rows)))
+    return matrix @ rows
+
+
+def pair_replicates(counts: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """Draw pairs, within each group, as if they were independent: histograms as of `person_replicates`.
+
+    Drawing pairs of a group with replacement is a multinomial draw over the bins of its histogram.
+    """
+    rng = np.random.default_rng(seed)
     totals = counts.sum(axis=1)
     shares = counts / np.maximum(totals, 1)[:, None]
     for _ in range(count):

@@ -18,14 +18,15 @@ import pyarrow as pa
 
 import faceverify
 from faceverify.errors import UserError
-from faceverify.evaluation import metrics, scored_pairs, uncertainty
+from faceverify.evaluation import metrics, uncertainty
 from faceverify.evaluation.calibration import Calibration, check_fits
 from faceverify.evaluation.enough import too_few
 from faceverify.evaluation.result import Evaluation, FmrRow, GeneratorResult, KindResult, RefusedTarget
-from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, KINDS, ScoredPairs
+from faceverify.evaluation.score_rows import ScoreRows
+from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, Moments, Reading, ScoredPairs
 from faceverify.evaluation.uncertainty import Uncertainty
 from faceverify.evaluation.views import det_curves, histograms, worst_pairs
-from faceverify.protocols.lfw import FoldAccuracy, fold_accuracy
+from faceverify.protocols.lfw import FoldAccuracy
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,15 +52,16 @@ class EvaluationConfig:
 
 
 def evaluate(
-    scores: pa.Table,
+    scores: pa.Table | ScoreRows,
     config: EvaluationConfig,
     calibration: Calibration | None = None,
     *,
     model: str = "",
     data: str = "",
     created: str = "",
+    max_failed: float = 1.0,
 ) -> Evaluation:
-    """Measure everything.
+    """Measure everything, in memory that does not grow with the number of pairs; large tables need room in TMPDIR.
 
     Args:
         scores: a table of `tables.SCORES`; an extra column `fold` adds k-fold accuracy.
@@ -69,33 +71,47 @@ def evaluate(
             `calibration` has to be of the same model, and of the same crop.
         data: what these pairs are, for the calibration that is written.
         created: ISO date of the calibration that is written; today if empty.
+        max_failed: share of the pairs that may lack a score for one reason.
 
     Raises:
-        UserError: no usable pair, an unusable row, a calibration that does not fit, `calibrate_at` not supported,
-            scores of several models or crops.
+        UserError: too many pairs without a score, no usable pair, an unusable row, a calibration that does not fit,
+            `calibrate_at` not supported, scores of several models or crops.
     """
-    noted, crop = scored_pairs.scored_with(scores)
-    model = noted or model
-    if calibration is not None and model:
-        check_fits(calibration, model, crop)
-    pairs = scored_pairs.read(scores)
+    rows = scores if isinstance(scores, ScoreRows) else ScoreRows(scores)
+    with Reading(rows, config.worst_pairs) as reading:
+        reading.check_failed(max_failed)
+        noted, crop = reading.scored_with()
+        model = noted or model
+        if calibration is not None and model:
+            check_fits(calibration, model, crop)
+        return _evaluate(reading.pairs(), config, calibration, (model, crop, data, created))
+
+
+def _evaluate(
+    pairs: ScoredPairs,
+    config: EvaluationConfig,
+    calibration: Calibration | None,
+    origin: tuple[str, dict[str, Any] | None, str, str],
+) -> Evaluation:
     notes = list(pairs.notes)
     if pairs.persons and (warning := too_few(pairs.persons.count, "these pairs")):
         notes.insert(0, warning)
-    every, real = _sorted_classes(pairs, notes)
+    groups = list(range(pairs.counts.size))
+    negative, fakes, *by_group = pairs.sorted(groups[1:], groups[2:], *([group] for group in groups))
+    every, real = _classes(by_group, negative, notes)
     own = _operating_point(real or every, config.calibrate_at)
     threshold = calibration.threshold if calibration else own.threshold if own else None
     reached, refused = _targets(real or every, config.fmr_targets)
     thresholds = tuple(sorted({t for t in (threshold, own.threshold if own else None) if t is not None}))
-    spread = uncertainty.draw(
-        pairs, every, thresholds, tuple(row[0] for row in reached), config.replicates, config.seed
-    )
-    measure = _Measure(pairs, every, real, threshold, spread)
+    targets = tuple(row[0] for row in reached)
+    spread = uncertainty.draw(pairs, every, by_group, thresholds, targets, config.replicates, config.seed)
+    measure = _Measure(pairs, every, by_group, threshold, spread)
     crossing = metrics.equal_error_rate(every) if every else None
     crossing_real = metrics.equal_error_rate(real) if real else None
     best = metrics.best_accuracy(every) if every else None
     area = metrics.auc(every) if every else None
     everyone = measure.groups()
+    by_kind, by_generator = measure.by_kind_and_generator()
     return Evaluation(
         eer=crossing.eer if crossing else None,
         eer_interval=spread.interval("eer", "all", crossing.eer, *everyone) if crossing else None,
@@ -117,34 +133,42 @@ def evaluate(
         ),
         fmr_measured_on=None if every is None else "impostor" if real else "all negatives",
         refused_targets=refused,
-        by_kind=measure.by_kind(),
-        by_generator={name: measure.generator(2 + index) for index, name in enumerate(pairs.generators)},
+        by_kind=by_kind,
+        by_generator=by_generator,
         folds=_folds(pairs, notes),
         failures=pairs.failures,
         interval_method=spread.method,
         replicates=config.replicates if spread.samples else 0,
         seed=config.seed,
         notes=tuple(notes),
-        calibration=_calibration(own, real, config, spread, model, crop, data, created),
+        calibration=_calibration(own, real, config, spread, *origin),
         used_calibration=calibration,
-        histograms=histograms(pairs),
-        curves=det_curves(pairs),
-        worst={kind: worst_pairs(pairs, index, threshold, config.worst_pairs) for index, kind in enumerate(KINDS)},
+        eer_fakes=_eer(by_group[GENUINE], fakes),
+        histograms=histograms(pairs, by_group),
+        curves=det_curves(pairs, by_group),
+        worst=worst_pairs(pairs, threshold),
     )
 
 
-def _sorted_classes(pairs: ScoredPairs, notes: list[str]) -> tuple[metrics.Scores | None, metrics.Scores | None]:
+def _classes(
+    by_group: list[np.ndarray], negative: np.ndarray, notes: list[str]
+) -> tuple[metrics.Scores | None, metrics.Scores | None]:
     """Genuine against all negatives, and against impostors; None, with a note, where a class has no pairs."""
-    genuine, impostor, negative = pairs.of(GENUINE), pairs.of(IMPOSTOR), pairs.similarity[pairs.group != GENUINE]
+    genuine, impostor = by_group[GENUINE], by_group[IMPOSTOR]
     if not genuine.size:
         notes.append("There are no genuine pairs: no EER, FNMR or AUC.")
     if not negative.size:
         notes.append("There are no negative pairs: no EER, FMR or AUC.")
     elif not impostor.size:
         notes.append("There are no impostor pairs: no `eer_real` and no calibration; FMR is taken on deepfakes.")
-    every = metrics.sort_scores(genuine, negative) if genuine.size and negative.size else None
-    real = metrics.sort_scores(genuine, impostor) if genuine.size and impostor.size else None
+    every = metrics.Scores(genuine, negative) if genuine.size and negative.size else None
+    real = metrics.Scores(genuine, impostor) if genuine.size and impostor.size else None
     return every, real
+
+
+def _eer(genuine: np.ndarray, negative: np.ndarray) -> float | None:
+    both = genuine.size and negative.size
+    return metrics.equal_error_rate(metrics.Scores(genuine, negative)).eer if both else None
 
 
 def _operating_point(scores: metrics.Scores | None, rule: str | float) -> metrics.OperatingPoint | None:
@@ -217,48 +241,51 @@ class _Measure:
 
     pairs: ScoredPairs
     every: metrics.Scores | None
-    real: metrics.Scores | None
+    by_group: list[np.ndarray]  # sorted scores
     threshold: float | None
     spread: Uncertainty
 
     def groups(self) -> list[int]:
         """The groups that have pairs."""
-        return np.unique(self.pairs.group).tolist()
+        return np.flatnonzero(self.pairs.counts).tolist()
 
     def interval(self, statistic: str, of: object, estimate: float | None, group: int) -> tuple[float, float] | None:
         """Interval of a number that rests on the genuine pairs and on `group`, or on all if that is empty."""
         present = self.groups()
         return self.spread.interval(statistic, of, estimate, *([GENUINE, group] if group in present else present))
 
-    def accepted(self, scores: np.ndarray) -> int | None:
-        """How many are accepted; compared in float64, as the threshold may lie between two float32 numbers."""
+    def accepted(self, groups: list[int]) -> int | None:
+        """How many are accepted."""
         if self.threshold is None:
             return None
-        return int(np.count_nonzero(scores.astype(np.float64) >= self.threshold))
+        some = [self.by_group[group] for group in groups]
+        return sum(scores.size - int(metrics.count_below(scores, self.threshold)) for scores in some)
 
-    def by_kind(self) -> dict[str, KindResult]:
-        """Right and wrong decisions per kind."""
-        fakes = list(range(2, 2 + len(self.pairs.generators)))
-        return {
-            "genuine": self._kind(GENUINE, [GENUINE]),
-            "impostor": self._kind(IMPOSTOR, [IMPOSTOR]),
-            "deepfake": self._kind("fakes", fakes),
+    def by_kind_and_generator(self) -> tuple[dict[str, KindResult], dict[str, GeneratorResult]]:
+        """Right and wrong decisions per kind; each generator's fakes against the genuine pairs."""
+        fakes = list(range(2, self.pairs.counts.size))
+        groups: dict[str, list[int]] = {"genuine": [GENUINE], "impostor": [IMPOSTOR], "deepfake": fakes}
+        moments = self.pairs.moments(*groups.values(), *([fake] for fake in fakes))
+        kinds = {
+            kind: self._kind("fakes" if kind == "deepfake" else some[0], some, known)
+            for (kind, some), known in zip(groups.items(), moments[: len(groups)], strict=True)
         }
+        each = zip(self.pairs.generators, fakes, moments[len(groups) :], strict=True)
+        return kinds, {name: self._generator(group, known.mean if known else 0.0) for name, group, known in each}
 
-    def _kind(self, of: int | str, groups: list[int]) -> KindResult:
-        scores = self.pairs.of(*groups)
-        accepted = self.accepted(scores) if scores.size else None
-        share = accepted / scores.size if accepted is not None else None
+    def _kind(self, of: int | str, groups: list[int], moments: Moments | None) -> KindResult:
+        pairs = int(self.pairs.counts[groups].sum())
+        accepted = self.accepted(groups) if pairs else None
+        share = accepted / pairs if accepted is not None else None
         groups = [group for group in groups if group in self.groups()]
         interval = self.spread.interval("accepted", (of, self.threshold), share, *groups) if groups else None
-        return KindResult.of(scores, accepted, share, interval, genuine=of == GENUINE)
+        return KindResult.of(pairs, moments, accepted, interval, genuine=of == GENUINE)
 
-    def generator(self, group: int) -> GeneratorResult:
-        """One generator's fakes against the genuine pairs."""
-        scores = self.pairs.of(group)
-        accepted = self.accepted(scores)
+    def _generator(self, group: int, mean: float) -> GeneratorResult:
+        scores = self.by_group[group]
+        accepted = self.accepted([group])
         rate = accepted / scores.size if accepted is not None else None
-        against = metrics.sort_scores(self.every.genuine, scores) if self.every else None
+        against = metrics.Scores(self.every.genuine, scores) if self.every else None
         eer = metrics.equal_error_rate(against).eer if against else None
         return GeneratorResult(
             pairs=scores.size,
@@ -268,18 +295,15 @@ class _Measure:
             eer=eer,
             eer_interval=self.interval("eer", group, eer, group),
             auc=metrics.auc(against) if against else None,
-            mean=float(scores.mean(dtype=np.float64)),
+            mean=mean,
         )
 
 
 def _folds(pairs: ScoredPairs, notes: list[str]) -> FoldAccuracy | None:
     """k-fold accuracy over the pairs that have a fold, if the table has that column."""
-    if "fold" not in pairs.table.column_names:
+    if pairs.folds is None:
         return None
-    column = pairs.table["fold"]
-    usable = column.is_valid().to_numpy()
-    fold = np.asarray(column.filter(pa.array(usable)).to_pylist())
-    if np.unique(fold).size < 2:
+    if len(pairs.folds) < 2:
         notes.append("The column `fold` holds fewer than two folds: no k-fold accuracy.")
         return None
-    return fold_accuracy(pairs.similarity[usable], pairs.group[usable] == GENUINE, fold)
+    return pairs.folds.accuracy()

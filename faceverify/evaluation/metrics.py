@@ -6,7 +6,8 @@ A pair is accepted if `score >= threshold`. Terms of ISO/IEC 19795-1:
     FNMR  false non-match rate: rejected share of the genuine pairs; lower is better
     TPR   1 - FNMR
 
-Scores are sorted once (`Scores`); after that each rate is a binary search, so 20 million pairs cost two sorts.
+Scores are sorted once (`Scores`); after that each rate is a binary search, so 20 million pairs cost two sorts. The
+sorted arrays may be mapped from files: nothing here copies them, but for `roc`.
 The ROC is the polyline through (FMR, TPR) = (0, 0) and one point per distinct score, descending; tied scores share a
 point, so no order among ties can flatter a result.
 """
@@ -22,6 +23,7 @@ from faceverify.errors import UserError
 # How many extreme scores a thinned curve keeps one by one, and the ratio of neighbouring ranks after that.
 _EXACT_RANKS = 64
 _RANK_RATIO = 1.05
+_AT_A_TIME = 1 << 20  # scores that are looked up together
 
 
 class UnsupportedTarget(UserError):
@@ -46,11 +48,11 @@ class UnsupportedTarget(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Sorted scores of both classes; make it with `sort_scores`.
+    """Sorted scores of both classes; make it with `sort_scores`, or of arrays that are sorted already.
 
     Attributes:
-        genuine: float64 [G], ascending, G >= 1: pairs that show one person.
-        negative: float64 [N], ascending, N >= 1: pairs that must not be accepted.
+        genuine: float32 or float64 [G], ascending and finite, G >= 1: pairs that show one person.
+        negative: likewise [N], N >= 1: pairs that must not be accepted.
     """
 
     genuine: np.ndarray
@@ -62,11 +64,24 @@ class Scores:
 
     def fnmr(self, threshold: float | np.ndarray) -> np.ndarray:
         """Rejected share of the genuine pairs at each threshold, in [0, 1], shaped like `threshold`."""
-        return np.searchsorted(self.genuine, threshold, side="left") / self.genuine.size
+        return count_below(self.genuine, threshold) / self.genuine.size
 
     def next_above(self, score: float) -> float:
         """The smallest score of either class greater than `score`, or +inf."""
         return min(_first_above(self.genuine, score), _first_above(self.negative, score))
+
+
+def count_below(ascending: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
+    """How many scores are < each threshold, compared in float64: a threshold may lie between two float32 numbers."""
+    return np.searchsorted(ascending, rounded_up(threshold, ascending.dtype), side="left")
+
+
+def rounded_up(threshold: float | np.ndarray, kind: np.dtype) -> np.ndarray:
+    """The smallest number of a float type that is >= each threshold: `score >= threshold` stays what it is."""
+    exact = np.asarray(threshold, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        near = exact.astype(kind)
+    return np.where(near < exact, np.nextafter(near, np.asarray(np.inf, kind)), near)
 
 
 class Roc(NamedTuple):
@@ -110,7 +125,7 @@ def sort_scores(genuine: np.ndarray, negative: np.ndarray) -> Scores:
 
 def roc(scores: Scores) -> Roc:
     """Every ROC point. For curves to be drawn from many scores use `thin_thresholds`."""
-    distinct = np.unique(np.concatenate([scores.genuine, scores.negative]))[::-1]
+    distinct = np.unique(np.concatenate([scores.genuine, scores.negative]).astype(np.float64))[::-1]
     threshold = np.concatenate([[np.inf], distinct])
     return Roc(threshold, scores.fmr(threshold), 1.0 - scores.fnmr(threshold))
 
@@ -151,12 +166,12 @@ def fnmr_at_fmr(scores: Scores, target: float) -> OperatingPoint:
     """
     allowed = allowed_matches(target, scores.negative.size)
     if allowed >= scores.negative.size:
-        threshold = min(scores.genuine[0], scores.negative[0])
+        threshold = float(min(scores.genuine[0], scores.negative[0]))
     else:
-        threshold = scores.next_above(scores.negative[scores.negative.size - allowed - 1])
+        threshold = scores.next_above(float(scores.negative[scores.negative.size - allowed - 1]))
     if math.isinf(threshold):
         return OperatingPoint(None, 0.0, 1.0)
-    return OperatingPoint(float(threshold), float(scores.fmr(threshold)), float(scores.fnmr(threshold)))
+    return OperatingPoint(threshold, float(scores.fmr(threshold)), float(scores.fnmr(threshold)))
 
 
 def allowed_matches(target: float, negatives: int) -> int:
@@ -178,9 +193,12 @@ def allowed_matches(target: float, negatives: int) -> int:
 
 def auc(scores: Scores) -> float:
     """Chance that a genuine pair scores above a negative one, ties one half (Mann-Whitney); higher is better."""
-    below = np.searchsorted(scores.negative, scores.genuine, side="left").sum(dtype=np.int64)
-    not_above = np.searchsorted(scores.negative, scores.genuine, side="right").sum(dtype=np.int64)
-    return float((int(below) + int(not_above)) / (2 * scores.genuine.size * scores.negative.size))
+    below = 0  # negatives below a genuine score, and those not above it
+    for start in range(0, scores.genuine.size, _AT_A_TIME):
+        some = scores.genuine[start : start + _AT_A_TIME]
+        for side in ("left", "right"):
+            below += int(np.searchsorted(scores.negative, some, side=side).sum(dtype=np.int64))
+    return float(below / (2 * scores.genuine.size * scores.negative.size))
 
 
 def accuracy(scores: Scores, threshold: float) -> float:
@@ -194,14 +212,15 @@ def best_accuracy(scores: Scores) -> BestAccuracy:
 
     Only genuine scores (and accepting nothing) need trying: lowering the threshold wins pairs nowhere else.
     """
-    candidates = np.append(scores.genuine, np.inf)
-    right_genuine = scores.genuine.size - np.searchsorted(scores.genuine, candidates, side="left")
-    right = right_genuine + np.searchsorted(scores.negative, candidates, side="left")
-    best = right.size - 1 - int(np.argmax(right[::-1]))
-    return BestAccuracy(
-        float(right[best] / (scores.genuine.size + scores.negative.size)),
-        float(candidates[best]),
-    )
+    most, threshold = scores.negative.size, np.inf  # right decisions
+    for end in range(scores.genuine.size, 0, -_AT_A_TIME):
+        candidates = scores.genuine[max(end - _AT_A_TIME, 0) : end]
+        right = scores.genuine.size - np.searchsorted(scores.genuine, candidates, side="left")
+        right += np.searchsorted(scores.negative, candidates, side="left")
+        best = right.size - 1 - int(np.argmax(right[::-1]))
+        if right[best] > most:
+            most, threshold = int(right[best]), float(candidates[best])
+    return BestAccuracy(float(most / (scores.genuine.size + scores.negative.size)), threshold)
 
 
 def thin_thresholds(scores: Scores, exact: int = _EXACT_RANKS, ratio: float = _RANK_RATIO) -> np.ndarray:
@@ -212,7 +231,7 @@ def thin_thresholds(scores: Scores, exact: int = _EXACT_RANKS, ratio: float = _R
     """
     highest_negatives = scores.negative[scores.negative.size - 1 - _ranks(scores.negative.size, exact, ratio)]
     lowest_genuine = scores.genuine[_ranks(scores.genuine.size, exact, ratio)]
-    return np.unique(np.concatenate([highest_negatives, lowest_genuine]))
+    return np.unique(np.concatenate([highest_negatives, lowest_genuine]).astype(np.float64))
 
 
 def _ranks(count: int, exact: int, ratio: float) -> np.ndarray:
@@ -236,11 +255,11 @@ def _largest_crossed(scores: Scores, ascending: np.ndarray) -> float:
 
 
 def _share_at_least(ascending: np.ndarray, threshold: float | np.ndarray) -> np.ndarray:
-    return (ascending.size - np.searchsorted(ascending, threshold, side="left")) / ascending.size
+    return (ascending.size - count_below(ascending, threshold)) / ascending.size
 
 
 def _first_above(ascending: np.ndarray, score: float) -> float:
-    index = int(np.searchsorted(ascending, score, side="right"))
+    index = int(count_below(ascending, np.nextafter(score, np.inf)))
     return float(ascending[index]) if index < ascending.size else math.inf
 
 
@@ -248,8 +267,7 @@ def _sorted(values: np.ndarray, name: str) -> np.ndarray:
     array = np.asarray(values)
     if array.size == 0:
         raise UserError(f"there are no {name} scores: error rates need pairs of both classes.")
-    # float32 sorts faster; float64 afterwards lets thresholds between two float32 scores be compared exactly.
-    ascending = np.sort(array, axis=None).astype(np.float64)
+    ascending = np.sort(array if array.dtype in (np.float32, np.float64) else array.astype(np.float64), axis=None)
     if not (np.isfinite(ascending[0]) and np.isfinite(ascending[-1])):
         raise UserError(f"{np.count_nonzero(~np.isfinite(ascending)):,} {name} scores are not finite: leave them out.")
     return ascending

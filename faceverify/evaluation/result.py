@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faceverify.evaluation.calibration import Calibration
-from faceverify.evaluation.scored_pairs import Failures
+from faceverify.evaluation.scored_pairs import Failures, Moments
 from faceverify.protocols.lfw import FoldAccuracy
 
 Bounds = tuple[float, float] | None
@@ -52,20 +52,20 @@ class KindResult:
 
     @classmethod
     def of(
-        cls, scores: np.ndarray, accepted: int | None, share: float | None, interval: Bounds, genuine: bool
+        cls, pairs: int, moments: Moments | None, accepted: int | None, interval: Bounds, genuine: bool
     ) -> "KindResult":
-        """Turn the accepted share and its interval into those of errors."""
+        """Turn the accepted pairs and the interval of their share into those of errors."""
         if genuine and interval is not None:
             interval = (1 - interval[1], 1 - interval[0])
-        errors = accepted if accepted is None or not genuine else scores.size - accepted
+        errors = accepted if accepted is None or not genuine else pairs - accepted
         return cls(
-            pairs=scores.size,
+            pairs=pairs,
             accepted=accepted,
             errors=errors,
-            error_rate=None if share is None or errors is None else errors / scores.size,
+            error_rate=None if errors is None else errors / pairs,
             interval=interval,
-            mean=float(scores.mean(dtype=np.float64)) if scores.size else None,
-            std=float(scores.std(dtype=np.float64)) if scores.size else None,
+            mean=moments.mean if moments else None,
+            std=moments.std if moments else None,
         )
 
 
@@ -156,6 +156,7 @@ class Evaluation:
     notes: tuple[str, ...]
     calibration: Calibration | None
     used_calibration: Calibration | None
+    eer_fakes: float | None  # genuine pairs against all deepfakes
     histograms: tuple[Histogram, ...]
     curves: tuple[Curve, ...]
     worst: dict[str, tuple[WorstPair, ...]]
@@ -176,9 +177,9 @@ class Evaluation:
         return {"frr": frr, "far": far}
 
     def to_dict(self) -> dict[str, Any]:
-        """The content of `metrics.json`: the numbers, without what is only drawn."""
+        """The content of `metrics.json`: the numbers, without what only the report shows."""
         values = asdict(self)
-        for drawn in ("histograms", "curves", "worst", "calibration", "used_calibration"):
+        for drawn in ("eer_fakes", "histograms", "curves", "worst", "calibration", "used_calibration"):
             del values[drawn]
         values["fnmr_at_fmr"] = {f"{row.target:g}": row._asdict() for row in self.fnmr_at_fmr}
         values["refused_targets"] = {f"{row.target:g}": row._asdict() for row in self.refused_targets}

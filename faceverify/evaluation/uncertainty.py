@@ -1,11 +1,14 @@
 """Bootstrap replicates of every number of an evaluation, drawn together so that all numbers share the same persons."""
 
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from faceverify.evaluation import intervals, metrics
-from faceverify.evaluation.intervals import Interval
+from faceverify.evaluation.columns import keys
+from faceverify.evaluation.intervals import Binned, Interval
 from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
 
 # Below this many persons the bootstrap's own quantiles are guesses.
@@ -37,6 +40,7 @@ class Uncertainty:
 def draw(
     pairs: ScoredPairs,
     every: metrics.Scores | None,
+    by_group: list[np.ndarray],
     thresholds: tuple[float, ...],
     targets: tuple[float, ...],
     count: int,
@@ -51,6 +55,7 @@ def draw(
     Args:
         pairs: the pairs.
         every: sorted scores of the genuine pairs and all negatives; None (a class is missing) draws nothing.
+        by_group: sorted scores of each group.
         thresholds: at which accepted shares are drawn.
         targets: FMR targets that the data supports.
         count: number of replicates; 0 draws nothing.
@@ -59,15 +64,47 @@ def draw(
     if not count or every is None:
         return Uncertainty({}, {}, "none: no replicates drawn")
     edges = intervals.bin_edges(every, thresholds)
-    bins = intervals.bin_of(pairs.similarity, edges)
-    shape = (2 + len(pairs.generators), edges.size)
+    counts = np.stack([_histogram(scores, edges) for scores in by_group])
     rows: dict[tuple[str, object], list[float]] = {}
     at = {threshold: int(np.searchsorted(edges, threshold)) for threshold in thresholds}
-    for histogram in intervals.replicates(pairs.group, bins, shape, pairs.persons, count, seed):
+    if pairs.persons is None:
+        drawn = intervals.pair_replicates(counts, count, seed)
+    else:
+        drawn = intervals.person_replicates(lambda: _binned(pairs, edges), counts, pairs.persons, count, seed)
+    for histogram in drawn:
         for key, value in _statistics(histogram, at, targets).items():
             rows.setdefault(key, []).append(value)
     samples = {key: np.array(values) for key, values in rows.items()}
     return Uncertainty(samples, _units(pairs), _method(pairs))
+
+
+def _histogram(ascending: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Scores in each bin [edges[b], edges[b + 1]); none lies below the first edge."""
+    below = metrics.count_below(ascending, edges)
+    return np.diff(np.append(below, ascending.size))
+
+
+def _binned(pairs: ScoredPairs, edges: np.ndarray) -> Iterator[Binned]:
+    """All pairs in the order of group and bin, some at a time, the next ones made ready meanwhile."""
+    groups = np.arange(pairs.counts.size, dtype=np.uint64)[:, None] << np.uint64(32)
+    cells = (groups | keys(metrics.rounded_up(edges, np.dtype(np.float32)))).ravel()
+
+    def ready(chunk: tuple[np.ndarray, ...]) -> Binned:
+        similarity, group, first, second = chunk
+        place = group.astype(np.uint64) << np.uint64(32) | keys(similarity)
+        order = np.argsort(place)
+        starts = np.append(np.searchsorted(place[order], cells), len(order))
+        return Binned(starts, first[order], second[order])
+
+    with ThreadPoolExecutor(1) as pool:
+        waiting = None
+        for chunk in pairs.chunks_with_persons():
+            following = pool.submit(ready, chunk)
+            if waiting is not None:
+                yield waiting.result()
+            waiting = following
+        if waiting is not None:
+            yield waiting.result()
 
 
 def _statistics(
@@ -95,14 +132,12 @@ def _statistics(
 
 
 def _units(pairs: ScoredPairs) -> dict[int, int]:
-    units = {}
-    for group in range(2 + len(pairs.generators)):
-        inside = pairs.group == group
-        if pairs.persons is None:
-            units[group] = int(np.count_nonzero(inside))
-        else:
-            units[group] = np.union1d(pairs.persons.first[inside], pairs.persons.second[inside]).size
-    return units
+    if pairs.persons is None:
+        return dict(enumerate(pairs.counts.tolist()))
+    seen = np.zeros((pairs.counts.size, pairs.persons.count), bool)
+    for _, group, first, second in pairs.chunks_with_persons():
+        seen[group, first] = seen[group, second] = True
+    return dict(enumerate(seen.sum(axis=1).tolist()))
 
 
 def _method(pairs: ScoredPairs) -> str:

@@ -7,14 +7,18 @@ and its mirror image and add both vectors before taking the cosine; to compare w
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from faceverify.errors import UserError
 
 # d < t, so on this grid accuracy is decided to 0.01 and VAL to 0.001 in squared distance.
 ACCURACY_THRESHOLDS = np.arange(0, 4, 0.01)
 VAL_THRESHOLDS = np.arange(0, 4, 0.001)
+_MOST_FOLDS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +73,56 @@ def fold_accuracy(similarity: np.ndarray, label: np.ndarray, fold: np.ndarray) -
     Raises:
         UserError: fewer than two folds.
     """
-    genuine, negative = _accepted_counts(similarity, label, fold, ACCURACY_THRESHOLDS)
-    right = genuine.accepted + (negative.pairs[:, None] - negative.accepted)  # [F, T]
-    best = np.argmax(right.sum(axis=0) - right, axis=1)
-    per_fold = right[np.arange(best.size), best] / (genuine.pairs + negative.pairs)
-    return FoldAccuracy(
-        tuple(per_fold.tolist()),
-        tuple(ACCURACY_THRESHOLDS[best].tolist()),
-        float(per_fold.mean()),
-        float(per_fold.std()),
-    )
+    counts = FoldCounts()
+    counts.add(similarity, label, pa.array(fold))
+    return counts.accuracy()
+
+
+class FoldCounts:
+    """`fold_accuracy` of pairs that are given some at a time."""
+
+    def __init__(self) -> None:
+        self._counts: dict[Any, np.ndarray] = {}  # of each fold [2, T + 1]: negative and genuine pairs
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, similarity: np.ndarray, label: np.ndarray, fold: pa.Array | pa.ChunkedArray) -> None:
+        """Count some pairs; those without a fold take no part. Arguments as of `fold_accuracy`.
+
+        Raises:
+            UserError: more than 10,000 folds.
+        """
+        names = fold.unique().drop_null()
+        if len(names) + len(self._counts) > 2 * _MOST_FOLDS or len(self._counts) > _MOST_FOLDS:
+            raise UserError(f"The column 'fold' holds more than {_MOST_FOLDS:,} folds: give each pair one of a few.")
+        index = pc.index_in(fold, names).fill_null(-1).to_numpy(zero_copy_only=False)
+        known = index >= 0
+        width = ACCURACY_THRESHOLDS.size + 1
+        cells = _first_accepting(similarity[known], ACCURACY_THRESHOLDS)
+        cells = cells + width * (2 * index[known] + np.asarray(label, dtype=bool)[known])
+        counts = np.bincount(cells, minlength=2 * width * len(names)).reshape(len(names), 2, width)
+        for name, more in zip(names.to_pylist(), counts, strict=True):
+            self._counts[name] = self._counts.get(name, 0) + more
+
+    def accuracy(self) -> FoldAccuracy:
+        """Accuracy of all pairs given, folds in ascending order.
+
+        Raises:
+            UserError: fewer than two folds.
+        """
+        _check_folds(len(self._counts))
+        counts = np.stack([self._counts[fold] for fold in sorted(self._counts)])  # [F, 2, T + 1]
+        pairs, accepted = counts.sum(axis=2), counts.cumsum(axis=2)[..., :-1]
+        right = accepted[:, 1] + (pairs[:, :1] - accepted[:, 0])  # [F, T]
+        best = np.argmax(right.sum(axis=0) - right, axis=1)
+        per_fold = right[np.arange(best.size), best] / pairs.sum(axis=1)
+        return FoldAccuracy(
+            tuple(per_fold.tolist()),
+            tuple(ACCURACY_THRESHOLDS[best].tolist()),
+            float(per_fold.mean()),
+            float(per_fold.std()),
+        )
 
 
 def fold_val(similarity: np.ndarray, label: np.ndarray, fold: np.ndarray, far_target: float = 1e-3) -> FoldVal:
@@ -122,15 +166,23 @@ def _distance(similarity: np.ndarray) -> np.ndarray:
     return 2.0 - 2.0 * np.asarray(similarity, dtype=np.float64)
 
 
+def _first_accepting(similarity: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Index of the first threshold that is greater than the distance: it accepts the pair, and so do all later ones."""
+    return np.searchsorted(thresholds, _distance(similarity), side="right")
+
+
+def _check_folds(folds: int) -> None:
+    if folds < 2:
+        raise UserError(f"k-fold accuracy needs at least 2 folds, the column 'fold' holds {folds}.")
+
+
 def _accepted_counts(
     similarity: np.ndarray, label: np.ndarray, fold: np.ndarray, thresholds: np.ndarray
 ) -> tuple[_Counts, _Counts]:
     """Counts of genuine and of negative pairs; one histogram instead of a comparison per threshold."""
     numbers, fold_index = np.unique(fold, return_inverse=True)
-    if numbers.size < 2:
-        raise UserError(f"k-fold accuracy needs at least 2 folds, the column 'fold' holds {numbers.size}.")
-    # The first threshold that is greater than the distance accepts the pair, and so do all later ones.
-    first = np.searchsorted(thresholds, _distance(similarity), side="right")
+    _check_folds(numbers.size)
+    first = _first_accepting(similarity, thresholds)
     width = thresholds.size + 1
     is_genuine = np.asarray(label, dtype=bool)
     counts = []
