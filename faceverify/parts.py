@@ -89,6 +89,11 @@ def write_part(work: Location, stage: str, shard: int, rows: pa.Table, rejects: 
     part(work, stage, shard).write_bytes(parquet_bytes(rows))
 
 
+def text_piece(work: Location, stage: str, shard: int) -> Location:
+    """Where the rows of one shard go as text, if that is asked for: before its part, which says that it is done."""
+    return work / f"{stage}.csv" / f"{shard:08d}.csv"
+
+
 def read_part(location: Location) -> pa.Table:
     """The rows of one part."""
     with location.open_input() as stream:

@@ -23,6 +23,7 @@ import pyarrow as pa
 from faceverify import __version__, tables
 from faceverify.config import command_line, digest
 from faceverify.errors import AnotherRun, UserError
+from faceverify.joining import Join, join_files
 from faceverify.parts import (
     NewFile,
     PartFacts,
@@ -32,6 +33,7 @@ from faceverify.parts import (
     part,
     plan_files,
     read_facts,
+    text_piece,
     total,
     write_file,
 )
@@ -211,6 +213,20 @@ class RunFolder:
         make(plan_files([(place, one.rows, size) for (place, size), one in zip(parts, facts, strict=True)], build))
         self._appear(table, build, len(parts), schema)
         return total(facts)
+
+    def publish_text(self, name: str, head: bytes, stage: str, put: Callable[[Join], None] | None = None) -> None:
+        """Publish the texts of a stage's shards (see `parts.text_piece`), joined behind `head`, as `OUT/<name>`.
+
+        Args:
+            name: of the file.
+            head: its first line.
+            stage: whose texts.
+            put: puts chunks in their places, wherever that may be; see `faceverify.joining`.
+        """
+        sizes = {entry.path: entry.size for entry in (self.work / f"{stage}.csv").files(recursive=False)}
+        places = [text_piece(self.work, stage, int(place.name[:8])) for place in self.parts(stage)]
+        pieces = [(place, sizes[place.name]) for place in places]
+        join_files(self.out / name, head, pieces, self.work / "publish" / name, put)
 
     def _begin(self, table: str) -> Location:
         """Where the files of a table are made: locally aside, on S3 in place, where the manifest completes them."""

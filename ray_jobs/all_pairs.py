@@ -224,7 +224,7 @@ def compare(
     facts = photo_facts(folder.work, plan, folder.parts(f"{STAGE}.rejects"), embedded=inputs.model is not None)
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    common = (folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
+    common = (folder.work, plan, inputs.dim(plan), facts, threshold, scored_with, config.csv)
     names = read_column(folder.work / "photos", "photo").combine_chunks()
     job = pair_scores.TileJob(*common, tiles=tiles, names=names, at_least=config.at_least)
     progress = Progress("pairs", tiles.pairs, done=sum(tiles.pairs_of(tile) for tile in done))

@@ -27,7 +27,6 @@ from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_phot
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.naming import told
-from faceverify.parts import read_part
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -39,7 +38,7 @@ from faceverify.provenance import (
     reasons_told,
 )
 from faceverify.run_folder import RunFolder
-from faceverify.scoring.csv_output import CsvConfig, write_csv
+from faceverify.scoring.csv_output import CsvConfig, csv_header
 from faceverify.scoring.photos import (
     STAGE,
     photo_facts,
@@ -61,7 +60,7 @@ from ray_jobs.engine.failure_limit import Watch, Watched
 from ray_jobs.engine.photo_pipeline import Chain, EmbeddingSink, PhotoSource, Ran, engine_for, run_chain
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.shards import maker
+from ray_jobs.engine.shards import joiner, maker
 from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
@@ -324,7 +323,7 @@ def score_pairs(
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
+    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with, config.csv)
     operators = pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
     progress.finish()
     return operators
@@ -375,11 +374,10 @@ def publish_photos(
 
 def publish_scores(config: EmbeddingConfig, folder: RunFolder, cluster: Cluster) -> int:
     """Publish the scores, as a table and as CSV; returns how many there are."""
-    parts = folder.parts(pair_scores.STAGE)
-    with parts[0].open_input() as stream:
+    with folder.parts(pair_scores.STAGE)[0].open_input() as stream:
         schema = pq.read_schema(stream)
-    if config.csv.preset != "none" or config.csv.columns:
-        write_csv(folder.out / "scores.csv", map(read_part, parts), config.csv, schema)
+    if config.csv.wanted:
+        folder.publish_text("scores.csv", csv_header(schema, config.csv), pair_scores.STAGE, joiner(cluster))
     return folder.publish_parts("scores", schema, [pair_scores.STAGE], maker(cluster)).rows
 
 

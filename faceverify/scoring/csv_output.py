@@ -28,6 +28,11 @@ class CsvConfig:
     """Put ' before texts that a spreadsheet would run as a formula (file names that begin with =, +, - or @); for
     people. Programs read names as they are, so it is off."""
 
+    @property
+    def wanted(self) -> bool:
+        """Whether the file is written at all."""
+        return self.preset != "none" or bool(self.columns)
+
 
 CHALLENGE = ("pair=pair_id", "similarity")
 
@@ -80,16 +85,39 @@ def csv_type(kind: pa.DataType) -> pa.DataType | None:
 
 def write_csv(target: Location, pieces: Iterable[pa.Table], config: CsvConfig, schema: pa.Schema) -> None:
     """Write the pieces in order as one CSV file with a header."""
-    chosen = chosen_columns(config, schema)
-    types = {name: csv_type(schema.field(name).type) for name in chosen}
-    if config.escape:
-        chosen = {name: str(escaped_cell(header)) for name, header in chosen.items()}
-    fields = [pa.field(header, types[name]) for name, header in chosen.items()]
-    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
+    chosen = _columns(config, schema)
+    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(list(chosen.values()))) as writer:
         for piece in pieces:
-            if config.fill is not None:
-                filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
-                piece = piece.set_column(piece.schema.get_field_index("similarity"), "similarity", filled)
-            columns = [piece[name].cast(types[name]) for name in chosen]
-            columns = [escaped(column) for column in columns] if config.escape else columns
-            writer.write_table(pa.table(columns, schema=pa.schema(fields)))
+            writer.write_table(_chosen(piece, config, chosen))
+
+
+def csv_rows(rows: pa.Table, config: CsvConfig) -> bytes:
+    """Some rows as text without a header: a piece of the file that they make together, see `faceverify.joining`."""
+    sink = pa.BufferOutputStream()
+    pa_csv.write_csv(
+        _chosen(rows, config, _columns(config, rows.schema)), sink, pa_csv.WriteOptions(include_header=False)
+    )
+    return sink.getvalue().to_pybytes()
+
+
+def csv_header(schema: pa.Schema, config: CsvConfig) -> bytes:
+    """The first line of the file."""
+    sink = pa.BufferOutputStream()
+    pa_csv.write_csv(pa.schema(list(_columns(config, schema).values())).empty_table(), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def _columns(config: CsvConfig, schema: pa.Schema) -> dict[str, pa.Field]:
+    """Column name -> header and type in the file."""
+    chosen = chosen_columns(config, schema)
+    headers = {name: str(escaped_cell(header)) if config.escape else header for name, header in chosen.items()}
+    return {name: pa.field(headers[name], csv_type(schema.field(name).type)) for name in chosen}
+
+
+def _chosen(piece: pa.Table, config: CsvConfig, chosen: dict[str, pa.Field]) -> pa.Table:
+    if config.fill is not None:
+        filled = pc.fill_null(piece["similarity"], pa.scalar(config.fill, pa.float32()))
+        piece = piece.set_column(piece.schema.get_field_index("similarity"), "similarity", filled)
+    columns = [piece[name].cast(field.type) for name, field in chosen.items()]
+    columns = [escaped(column) for column in columns] if config.escape else columns
+    return pa.table(columns, schema=pa.schema(list(chosen.values())))

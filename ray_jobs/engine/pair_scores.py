@@ -11,8 +11,9 @@ import pyarrow.compute as pc
 
 from faceverify.datasets.listing import pairs_table
 from faceverify.errors import PlatformError
-from faceverify.parts import write_part
+from faceverify.parts import text_piece, write_part
 from faceverify.scoring.all_pairs import Tiles, alike, rows_of
+from faceverify.scoring.csv_output import CsvConfig, csv_rows
 from faceverify.scoring.photos import load_units
 from faceverify.scoring.plan import ScorePlan
 from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
@@ -39,6 +40,7 @@ class PairJob:
     facts: PhotoFacts
     threshold: float | None
     scored_with: str
+    csv: CsvConfig
 
 
 @dataclass(frozen=True)
@@ -155,8 +157,14 @@ def score_shard(job: PairJob, blocks: Blocks, shard: int, pairs: pa.Table) -> tu
     """Score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
     chunk = CHUNK if blocks.rows_each == 0 else FETCHED
     scores = score_rows(pairs, _taking(blocks), job.facts, job.threshold, chunk, job.scored_with)
-    write_part(job.work, STAGE, shard, scores)
+    _write(job, shard, scores)
     return scores.num_rows, 0
+
+
+def _write(job: PairJob, shard: int, scores: pa.Table) -> None:
+    if job.csv.wanted:
+        text_piece(job.work, STAGE, shard).write_bytes(csv_rows(scores, job.csv))
+    write_part(job.work, STAGE, shard, scores)
 
 
 def score_tile(job: TileJob, blocks: Blocks, tile: int, rows: pa.Table) -> tuple[int, int]:
@@ -165,7 +173,7 @@ def score_tile(job: TileJob, blocks: Blocks, tile: int, rows: pa.Table) -> tuple
     one, other = (take(np.arange(block.start, block.stop)) for block in numbers)
     within = rows_of(one, other, numbers)
     found = [_scored(job, within, a, b) for a, b in alike(one, other, numbers, job.at_least)]
-    write_part(job.work, STAGE, tile, pa.concat_tables(found))
+    _write(job, tile, pa.concat_tables(found))
     return job.tiles.pairs_of(tile), 0
 
 

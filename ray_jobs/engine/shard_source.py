@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
+import ray
 from ray.data import Datasource, ReadTask
 from ray.data.block import BlockMetadata
 
@@ -40,14 +41,16 @@ class ShardSource(Datasource):
     def get_read_tasks(self, parallelism: int, *_: Any, **__: Any) -> list[ReadTask]:
         """See `Datasource`; the cut is given, whatever parallelism is asked for."""
         unknown = BlockMetadata(num_rows=None, size_bytes=None, input_files=None, exec_stats=None)
-        return [ReadTask(_Reader(self._read, some, self._column), unknown) for some in self._parts]
+        read = ray.put(self._read)  # once, and not with every task: it may hold much
+        return [ReadTask(_Reader(read, some, self._column), unknown) for some in self._parts]
 
 
 class _Reader:
-    def __init__(self, read: ReadRows, shards: Sequence[int], column: str) -> None:
+    def __init__(self, read: ray.ObjectRef, shards: Sequence[int], column: str) -> None:
         self.read, self.shards, self.column = read, shards, column
 
     def __call__(self) -> Iterator[pa.Table]:
+        read: ReadRows = ray.get(self.read)
         for shard in self.shards:
-            rows = self.read(shard)
+            rows = read(shard)
             yield rows.append_column(self.column, pa.repeat(shard, rows.num_rows))

@@ -11,12 +11,14 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
+from faceverify.joining import Join, put_here
 from faceverify.parts import NewFile, make_file, make_files
 from faceverify.redaction import first_line
 from ray_jobs.engine.cluster import Cluster
@@ -137,11 +139,31 @@ def maker(cluster: Cluster) -> Callable[[Sequence[NewFile]], None]:
         if cluster.here or len(joined) < 2:
             return make_files(files)
         make_files(alone)
-        places = pa.table({"file": [new.target.uri for new in joined]})
-        source = Shards(lambda number: places.slice(number, 1), range(len(joined)), "Files")
+        source = Shards(partial(_number, "file"), range(len(joined)), "Files")
         map_shards(source, _make_one, (joined,), cluster, Progress("files", len(joined)))
 
     return make
+
+
+def joiner(cluster: Cluster) -> Callable[[Join], None]:
+    """What joins files for `RunFolder.publish_text`: workers, where there is more than one chunk."""
+
+    def put(join: Join) -> None:
+        if cluster.here or len(join.chunks) < 2:
+            return put_here(join)
+        source = Shards(partial(_number, "chunk"), range(len(join.chunks)), "Chunks")
+        map_shards(source, _put_one, (join,), cluster, Progress("chunks", len(join.chunks)))
+
+    return put
+
+
+def _number(name: str, number: int) -> pa.Table:
+    return pa.table({name: [number]})
+
+
+def _put_one(join: Join, number: int, _: pa.Table) -> tuple[int, int]:
+    join.put(number)
+    return 1, 0
 
 
 def _make_one(files: Sequence[NewFile], number: int, _: pa.Table) -> tuple[int, int]:
