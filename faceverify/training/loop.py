@@ -51,7 +51,8 @@ class Training:
         keeper, log: only the first worker writes.
         told: called with (step, steps, line) after every step on the first worker.
         goes_on: asked by the first worker, with all validations so far, whenever one is saved and when a run is taken
-            up again; if not, the training ends there, its checkpoints as they are.
+            up again; if not, the training ends there, its checkpoints as they are. All that was learnt by then is on
+            disk, so that whoever is asked may also end the process. None = nobody is asked.
     """
 
     learner: Learner
@@ -67,7 +68,7 @@ class Training:
     keeper: Keeper
     log: Log
     told: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
-    goes_on: Callable[[list[dict[str, Any]]], bool] = lambda validations: True
+    goes_on: Callable[[list[dict[str, Any]]], bool] | None = None
     tell_every: int = TELL_EVERY
     found: dict[str, Any] = field(default_factory=dict)  # by the last validation
 
@@ -148,8 +149,11 @@ class _Run:
 
     def _ask(self) -> None:
         """Hear on all workers whether it goes on; after the last step there is nothing to ask."""
-        if self.step < self.steps:
-            going = not self.world.first or self.job.goes_on(self.job.log.validations)
+        if self.step < self.steps and self.job.goes_on is not None:
+            going = True
+            if self.world.first:
+                self.job.keeper.wait()
+                going = self.job.goes_on(self.job.log.validations)
             self.stopped = bool(self.world.largest(int(not going)))
 
     def _gives_up(self) -> bool:

@@ -20,13 +20,8 @@ if TYPE_CHECKING:
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
 
 
-GoesOn = Callable[[list[dict[str, Any]]], bool]  # the validations so far -> whether the training goes on
+GoesOn = Callable[[list[dict[str, Any]]], bool] | None  # the validations so far -> whether the training goes on
 Told = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
-
-
-def always(validations: list[dict[str, Any]]) -> bool:
-    """A training that nobody compares with others."""
-    return True
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Group:
         out: Location,
         cluster: Cluster,
         workers: int,
-        goes_on: GoesOn = always,
+        goes_on: GoesOn = None,
     ) -> None:
         self.config, self.out, self.cluster, self.workers, self.goes_on = config, out, cluster, workers, goes_on
 
@@ -173,7 +168,7 @@ def train_worker(given: dict[str, Any]) -> None:
 
 
 def train_here(
-    config: "TrainConfig", plan: Plan, out: Location, threads: int, told: Told, goes_on: GoesOn = always
+    config: "TrainConfig", plan: Plan, out: Location, threads: int, told: Told, goes_on: GoesOn = None
 ) -> None:
     """The training, as one worker of those that torch.distributed knows, or as the only one.
 
