@@ -17,7 +17,7 @@ from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, open_location
 from faceverify.tuning import trials as records
 from faceverify.tuning.options import SearchConfig
-from faceverify.tuning.space import Dimension, base_values, parse
+from faceverify.tuning.space import Dimension, base_of, base_values, count_trials, parse
 from faceverify.tuning.trials import Trial
 from ray_jobs import train
 from ray_jobs.engine.cluster import check_shared, connect
@@ -25,7 +25,7 @@ from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.session import run_job
 from ray_jobs.train import TrainConfig
 
-OUTPUTS = ("trials", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
+OUTPUTS = ("trials", "ray_tune", "trials.parquet", "trials.csv", "validations.parquet", "best.yaml", "report.html")
 RUN_ONLY = (*train.RUN_ONLY, "concurrent", "resume")
 # All trials learn from the same data and are judged alike.
 FIXED = ("faces", "pairs", "validation", *train.RUN_ONLY)
@@ -48,25 +48,27 @@ class TuneConfig(TrainConfig):
 
 def run(config: TuneConfig) -> None:
     """Check, say what it will cost, search, report."""
-    from faceverify.tuning import conducting
-
     training = training_of(config)
     dimensions = parse(config.space, training, FIXED)
     out = open_location(config.out)
-    base = base_values(dimensions, training)
-    search = conducting.build(config.search, dimensions, base, [], out)  # its checks, before anything is read
+    total = count_trials(config.search, dimensions, base_values(dimensions, training))
+    if config.search.scheduler == "pbt" and config.workers > 1:
+        raise UserError(
+            f"search.scheduler is pbt, whose trials have one worker each, and workers is {config.workers}: set workers "
+            "to 0, or take scheduler asha."
+        )
     if config.resume and not any((out / name).exists() for name in (".work", "manifest.json")):
         raise UserError(f"resume: {out} holds no search to go on with; check --out, or leave --resume out.")
     ready = train.prepare(training)
     if config.dry_run:
-        print(f"{search.total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
+        print(f"{total} trials over {', '.join(one.name for one in dimensions)}; each of them, at most:")
         print(train.cost_of(training, ready, 1))
     plan = plan_of("tune", config, ready.inputs, RUN_ONLY)
     if is_dry(config, out, plan, OUTPUTS):
         return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
-        finish(config, folder, training, dimensions, ready)
+        finish(config, folder, training, dimensions, ready, total)
     summarise(folder)
 
 
@@ -76,11 +78,16 @@ def training_of(config: TuneConfig) -> TrainConfig:
 
 
 def finish(
-    config: TuneConfig, folder: RunFolder, training: TrainConfig, dimensions: tuple[Dimension, ...], ready: train.Ready
+    config: TuneConfig,
+    folder: RunFolder,
+    training: TrainConfig,
+    dimensions: tuple[Dimension, ...],
+    ready: train.Ready,
+    total: int,
 ) -> None:
     """All the trials that have not ended yet, then the tables and the page."""
-    from faceverify.tuning import conducting
     from ray_jobs.engine import trials
+    from ray_jobs.engine.face_store import store_images
 
     clock, out = Stopwatch(), folder.out
     ended = records.read(out)
@@ -89,21 +96,26 @@ def finish(
     with clock("connect"):
         cluster = connect(config)
         check_shared(cluster, folder.work, *ready.faces)
-    search = conducting.build(config.search, dimensions, base_values(dimensions, training), ended, out)
-    room = trials.room(cluster, config, search.total)
+    room = trials.room(cluster, config, total)
     with folder.planning() if not folder.resumed else clock("plan"):
         cost = train.cost_of(training, ready, room.workers)
-    print(f"Ray: {cluster}; {search.total} trials, {room.trials} at once")
+    print(f"Ray: {cluster}; {total} trials, {room.trials} at once")
     print(f"To do, for each trial at most: {cost}")
+    as_given = base_values(dimensions, training)
     with clock("trials"):
-        trials.Runs(config, training, dimensions, search, out, room).run(ready, ended)
+        import ray
+
+        base = base_of(config.search, dimensions, as_given)
+        places = ray.put(ready), store_images(ready.faces)
+        given = trials.Given(training, config.search, dimensions, base, out, room, *places)
+        trials.search_trials(config, given, total, ended)
     trials = records.read(out)
     with clock("report"):
         best = publish(config, folder, training, dimensions, trials, ready.material.people_judged)
     facts = {"job": "tune", "config": asdict(config), "rows_in": {"pairs": len(ready.material.val)}, "rejects": {}}
     facts |= {"model": train.model_of(ready), "people_judged": ready.material.people_judged}
     states = {state: sum(t.state == state for t in trials) for state in ("finished", "pruned", "diverged", "failed")}
-    base = next((t for t in trials if t.number == 0 and config.search.base and config.search.scheduler != "pbt"), None)
+    base = next((t for t in trials if t.values == as_given), None)
     found = {
         "trials": states,
         "best": {"trial": best.number, "values": best.values, **(best.best or {})},
@@ -166,7 +178,9 @@ def write_page(
         inputs={"faces": config.faces, "pairs": config.pairs, "start": config.start or "fresh weights"},
         versions={name: version(name) for name in ("faceverify", "ray", "optuna", "torch", "numpy")},
     )
-    (out / "report.html").write_bytes(render_tuning(trials, dimensions, search, about, asdict(config)).encode())
+    base = base_values(dimensions, training_of(config))
+    page = render_tuning(trials, dimensions, search, about, asdict(config), base)
+    (out / "report.html").write_bytes(page.encode())
 
 
 def summarise(folder: RunFolder) -> None:

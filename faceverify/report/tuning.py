@@ -16,12 +16,17 @@ from faceverify.report.training import Card
 from faceverify.tuning import results
 from faceverify.tuning.importance import importances
 from faceverify.tuning.options import SearchConfig
-from faceverify.tuning.space import Dimension, shown
+from faceverify.tuning.space import Dimension, Values, shown
 from faceverify.tuning.trials import Line, Trial, pareto, ranked
 
 _SHOWN = 12  # trials in the table
 METHODS = {"random": "random search", "grid": "a grid", "optuna": "Optuna (TPE)"}
-SCHEDULERS = {"none": "", "asha": ", ASHA stopping the poor ones early", "pbt": ", population-based training"}
+SCHEDULERS = {
+    "none": "",
+    "asha": ", ASHA stopping the poor ones early",
+    "median": ", the median stopping rule",
+    "pbt": ", population-based training",
+}
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,7 @@ def render_tuning(
     search: SearchConfig,
     about: ReportAbout,
     config: dict[str, Any],
+    base: Values,
 ) -> str:
     """The page as text, the same for the same input.
 
@@ -51,6 +57,7 @@ def render_tuning(
         search: how.
         about: title, origin; its summary is written here.
         config: of the run.
+        base: the values without a search, with which the best is compared if a trial has them.
     """
     order = ranked(trials, search.goal)
     front = pareto(trials)
@@ -59,7 +66,7 @@ def render_tuning(
     return render(
         "tuning.html.j2",
         about=replace(about, summary=_summary(trials, dimensions, search)),
-        cards=_cards(trials, order[0], search),
+        cards=_cards(trials, order[0], base),
         names=[short(one.name, dimensions) for one in dimensions],
         rows=[_row(trial, place, dimensions, front) for place, trial in enumerate(order[:_SHOWN], 1)],
         useful=len(order),
@@ -94,8 +101,8 @@ def _summary(trials: Sequence[Trial], dimensions: Sequence[Dimension], search: S
     )
 
 
-def _cards(trials: Sequence[Trial], best: Trial, search: SearchConfig) -> list[Card]:
-    base = next((t.best for t in trials if t.number == 0 and search.base and search.scheduler != "pbt"), None)
+def _cards(trials: Sequence[Trial], best: Trial, values: Values) -> list[Card]:
+    base = next((trial.best for trial in trials if trial.values == values), None)
     found = best.best or {}
 
     def card(label: str, key: str, meaning: str) -> Card:
@@ -128,8 +135,8 @@ def _ill(trial: Trial, dimensions: Sequence[Dimension]) -> dict[str, Any]:
 
 def _curves(trials: Sequence[Trial], best: Trial) -> Markup:
     """EER of every trial over the steps, the best on top."""
-    colours = {"finished": "impostor", "pruned": "pruned", "diverged": "bad", "waiting": "pruned"}
-    layers = ("pruned", "waiting", "diverged", "finished")
+    colours = {"finished": "impostor", "pruned": "pruned", "diverged": "bad"}
+    layers = ("pruned", "diverged", "finished")
     drawn = [trial for state in layers for trial in trials if trial.state == state and trial is not best]
     series = [_series(trial, f"{colours[trial.state]} trial") for trial in drawn]
     series.append(_series(best, "genuine"))

@@ -70,7 +70,7 @@ class Training:
     checkpoints: CheckpointManager
     log: MetricsLog
     on_step: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
-    should_continue: Callable[[list[dict[str, Any]]], bool] = lambda validations: True
+    should_continue: Callable[[list[dict[str, Any]]], bool] | None = None
     log_every: int = LOG_EVERY
     results: dict[str, Any] = field(default_factory=dict)
 
@@ -153,8 +153,11 @@ class Trainer:
 
     def _ask(self) -> None:
         """Agree among all workers whether to continue; after the last step there is nothing to ask."""
-        if self.step < self.steps:
-            continues = not self.context.is_main or self.job.should_continue(self.job.log.validations)
+        if self.step < self.steps and self.job.should_continue is not None:
+            continues = True
+            if self.context.is_main:
+                self.job.checkpoints.wait()
+                continues = self.job.should_continue(self.job.log.validations)
             self.stopped = bool(self.context.all_reduce_max(int(not continues)))
 
     def _is_over(self) -> bool:

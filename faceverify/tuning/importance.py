@@ -7,7 +7,6 @@ stopped early take part. It says nothing of directions, and of fields that act t
 
 from collections.abc import Sequence
 
-from faceverify.tuning import proposing
 from faceverify.tuning.space import Dimension
 from faceverify.tuning.trials import Trial
 
@@ -20,9 +19,16 @@ def importances(trials: Sequence[Trial], dimensions: Sequence[Dimension], goal: 
     inside = [t for t in trials if t.state != "failed" and all(d.holds(t.values[d.name]) for d in dimensions)]
     if len(inside) < FEWEST or len({trial.score(goal) for trial in inside}) < 2:
         return {}
-    optuna = proposing.load_optuna()
+    import optuna
+
+    from faceverify.tuning.sampling import distributions
+
+    known = distributions(dimensions)
     study = optuna.create_study(direction="minimize", sampler=optuna.samplers.RandomSampler(seed=0))
-    study.add_trials([proposing.finished(trial, dimensions, goal) for trial in inside])
+    for trial in inside:
+        params = {one.name: one.key(trial.values[one.name]) for one in dimensions}
+        told = optuna.trial.create_trial(value=trial.score(goal), params=params, distributions=known)
+        study.add_trial(told)
     evaluator = optuna.importance.PedAnovaImportanceEvaluator(target_quantile=BEST_SHARE)
     found = optuna.importance.get_param_importances(study, evaluator=evaluator)
     return {name: float(share) for name, share in sorted(found.items(), key=lambda item: (-item[1], item[0]))}

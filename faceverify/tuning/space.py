@@ -19,7 +19,12 @@ import numpy as np
 
 from faceverify.config import JobConfig, replaced
 from faceverify.errors import UserError
+from faceverify.tuning.options import SearchConfig
 
+MOST_ON_GRID = 10_000  # more combinations than anybody trains
+PBT_MAY_CHANGE = ("optimiser.", "losses.", "augment.")
+# Their class vectors are learnt only by trainings that use them.
+PBT_MUST_NOT = tuple(f"losses.weights.{name}" for name in ("arcface", "adaface", "center"))
 KINDS = ("uniform", "log_uniform", "int_uniform", "choice")
 Values = dict[str, Any]  # dotted name -> value
 
@@ -42,25 +47,21 @@ class Dimension:
     choices: tuple[Any, ...] = ()
 
     def draw(self, rng: np.random.Generator) -> Any:
-        """A value at random."""
-        return self.at(float(rng.random()))
-
-    def at(self, share: float) -> Any:
-        """The value at a place from 0 (low, first) to 1 (high, last)."""
+        """A key (see `key`) at random."""
+        share = float(rng.random())
         if self.kind == "choice":
-            return self.choices[min(int(share * len(self.choices)), len(self.choices) - 1)]
+            return self.key(self.choices[int(share * len(self.choices))])
         if self.kind == "int_uniform":
-            return min(int(self.low) + int(share * (self.high - self.low + 1)), int(self.high))
+            return int(self.low) + int(share * (self.high - self.low + 1))
         if self.kind == "log_uniform":
-            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + share * (self.high - self.low)
-        return self.at_key(value)
+            return self.tidy(math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low))))
+        return self.tidy(self.low + share * (self.high - self.low))
 
-    def clip(self, value: float) -> Any:
-        """The nearest value within the bounds, whole where the field is."""
-        inside = min(max(value, self.low), self.high)
-        return round(inside) if self.kind == "int_uniform" else inside
+    def tidy(self, value: float) -> Any:
+        """The nearest value within the bounds, whole where the field is, else of six digits: people read best.yaml."""
+        if self.kind == "int_uniform":
+            return round(min(max(value, self.low), self.high))
+        return min(max(float(f"{value:.6g}"), self.low), self.high)
 
     def holds(self, value: Any) -> bool:
         """Whether a value is within the bounds, or in the list."""
@@ -69,14 +70,14 @@ class Dimension:
         return isinstance(value, int | float) and self.low <= value <= self.high
 
     def key(self, value: Any) -> Any:
-        """A value as a sampler knows it: of a list its place."""
-        return self.choices.index(value) if self.kind == "choice" else value
+        """A value as searchers are given it: a group of fields as JSON text, everything else as it is."""
+        return json.dumps(value, sort_keys=True) if isinstance(value, Mapping) else value
 
-    def at_key(self, key: Any) -> Any:
-        """The inverse of `key`; nobody wants to read seventeen digits in best.yaml."""
+    def value(self, key: Any) -> Any:
+        """The inverse of `key` for a value of the space; numbers become tidy."""
         if self.kind == "choice":
-            return self.choices[key]
-        return key if self.kind == "int_uniform" else self.clip(float(f"{key:.6g}"))
+            return next(value for value in self.choices if self.key(value) == key)
+        return self.tidy(key)
 
     def share(self, value: Any) -> float | None:
         """The place from 0 to 1 of a value in a drawing, None if it is not in the list."""
@@ -122,6 +123,44 @@ def parse(space: Mapping[str, Any], base: Any, fixed: Sequence[str]) -> tuple[Di
 def base_values(dimensions: Sequence[Dimension], base: Any) -> Values:
     """The values without a search."""
     return {one.name: _plain(_get(base, one.name)) for one in dimensions}
+
+
+def values_of(keys: Mapping[str, Any], dimensions: Sequence[Dimension], base: Values | None) -> Values:
+    """The values of a trial, from what a searcher gave; those of the base as given, even outside the space."""
+    if base is not None and all(keys[one.name] == one.key(base[one.name]) for one in dimensions):
+        return base
+    return {one.name: one.value(keys[one.name]) for one in dimensions}
+
+
+def count_trials(search: SearchConfig, dimensions: Sequence[Dimension], base: Values) -> int:
+    """How many trials a search consists of; checks that the space suits it.
+
+    Raises:
+        UserError: a grid of ranges or of too many combinations; a population over what cannot change meanwhile.
+    """
+    if search.scheduler == "pbt":
+        for one in dimensions:
+            numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in one.choices)
+            if not one.name.startswith(PBT_MAY_CHANGE) or one.name in PBT_MUST_NOT or not numbers:
+                raise UserError(
+                    f"space.{one.name}: search.scheduler is pbt, which changes numbers of optimiser, losses and "
+                    "augment while a training goes on; take it out, or take scheduler asha."
+                )
+    if search.algorithm != "grid":
+        return search.trials
+    ranges = [one.name for one in dimensions if one.kind != "choice"]
+    if ranges:
+        raise UserError(f"search.algorithm is grid, and space.{ranges[0]} is a range; give it as {{choice: [...]}}.")
+    size = math.prod(len(one.choices) for one in dimensions)
+    if size > MOST_ON_GRID:
+        raise UserError(f"space has {size:,} combinations: leave out fields or values, or take algorithm optuna.")
+    return size + int(base_of(search, dimensions, base) is not None)
+
+
+def base_of(search: SearchConfig, dimensions: Sequence[Dimension], base: Values) -> Values | None:
+    """The values of trial 0, or None if no trial is set aside for them: not wanted, or on the grid anyway."""
+    on_grid = search.algorithm == "grid" and all(one.holds(base[one.name]) for one in dimensions)
+    return base if search.base and not on_grid else None
 
 
 def _flat(space: Mapping[str, Any], prefix: str, base: Any) -> list[tuple[str, Any]]:

@@ -20,13 +20,9 @@ if TYPE_CHECKING:
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
 
 
-ShouldContinue = Callable[[list[dict[str, Any]]], bool]  # the validations so far -> whether the training goes on
+# The validations so far -> whether the training goes on; None asks nobody.
+ShouldContinue = Callable[[list[dict[str, Any]]], bool] | None
 OnStep = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
-
-
-def always(validations: list[dict[str, Any]]) -> bool:
-    """A training that nobody compares with others."""
-    return True
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ class Group:
         out: Location,
         cluster: Cluster,
         workers: int,
-        should_continue: ShouldContinue = always,
+        should_continue: ShouldContinue = None,
     ) -> None:
         self.config, self.out, self.cluster, self.workers, self.should_continue = (
             config,
@@ -186,7 +182,7 @@ def train_here(
     out: Location,
     threads: int,
     on_step: OnStep,
-    should_continue: ShouldContinue = always,
+    should_continue: ShouldContinue = None,
 ) -> None:
     """The training, as one worker of those that torch.distributed knows, or as the only one.
 
@@ -216,7 +212,7 @@ def train_here(
     builder, network = ray.get([plan.builder, plan.network])
     material = builder.material
     original = copy.deepcopy(network).to(context.device).eval() if config.losses.needs_reference else None
-    people = int(material.classes.max()) + 1 if len(material.taught) else 0
+    people = int(material.classes.max()) + 1 if len(material.train_faces) else 0
     objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(context.device)
     prepared = networks.prepare_network(network, config.network, context)
     precision = networks.precision_of(config.network.precision, context.device)

@@ -1,4 +1,4 @@
-"""Searches from end to end on Ray: killed and taken up again, diverging trials, a population, mistakes."""
+"""Searches from end to end on Ray: killed and resumed, read by plain Ray code, diverging, a population, mistakes."""
 
 import json
 import signal
@@ -43,43 +43,104 @@ def ended(out: Path) -> dict[str, tuple[bytes, int]]:
     return found
 
 
-def checkpoints(out: Path) -> bool:
-    return any((out / "trials").glob("*/checkpoints/step-*/done.json"))
-
-
 def what_counts(out: Path) -> list[dict[str, Any]]:
     return pq.read_table(out / "trials.parquet").drop_columns("seconds").to_pylist()
 
 
-@pytest.mark.thorough
-def test_a_killed_search_goes_on_and_repeats_no_trial(
+def killed(drive: Callable[..., Driver], chosen: list[str], out: Path, done: int) -> None:
+    """Start a search and kill its driver when so many trials have ended and the next has a checkpoint."""
+    driver = drive("tune", *chosen)
+    going = lambda: any((out / "trials" / f"{done:04d}").glob("checkpoints/step-*/done.json"))  # noqa: E731
+    assert driver.wait_until(lambda: len(ended(out)) >= done and going()), driver.end()
+    assert driver.end(signal.SIGKILL).code == -signal.SIGKILL
+    assert not (out / "manifest.json").exists()
+
+
+def test_a_killed_search_repeats_no_trial_and_ray_shows_them_all(
     drive: Callable[..., Driver], run: Run, data: Data, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    search = {"scheduler": "asha", "trials": 4}
-    chosen = options(data, out, RATES, search)
-    for kill, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)):
-        done, again = len(ended(out)), (out / "trials").exists()
-        driver = drive("tune", *chosen)
-        come = lambda: len(ended(out)) > done or (not again and checkpoints(out))  # noqa: B023, E731
-        assert driver.wait_until(come), driver.end()
-        assert driver.end(kill).code == code
+    search = {"algorithm": "optuna", "scheduler": "asha", "trials": 4, "startup": 2}
+    chosen = options(data, out, RATES, search, "--concurrent", "1")
+    killed(drive, chosen, out, 1)
     before = ended(out)
-    assert before and not (out / "manifest.json").exists()
-
     gone_on = run("tune", *chosen, "--resume")
     assert gone_on.code == 0, gone_on.err
-    assert f"{len(before)} trials have ended" in gone_on.out
-    assert {name: fact for name, fact in ended(out).items() if name in before} == before
-
-    other = tmp_path / "other"  # undisturbed
-    assert run("tune", *options(data, other, RATES, search)).code == 0
-    assert what_counts(out) == what_counts(other)
-    states = {one["state"] for one in what_counts(out)}
-    assert "pruned" in states and states <= {"finished", "pruned"}
+    assert f"{len(before)} trials have ended" in gone_on.out and gone_on.err == ""
+    assert before and {name: fact for name, fact in ended(out).items() if name in before} == before
     names = {path.name for path in out.iterdir()}
     tables = {"trials.parquet", "trials.csv", "validations.parquet"}
-    assert names == {"trials", *tables, "best.yaml", "report.html", "manifest.json"}
+    assert names == {"trials", "ray_tune", *tables, "best.yaml", "report.html", "manifest.json"}
+    assert all((out / "trials" / name / "leaderboard.csv").is_file() for name in ended(out))
+
+    # What any program that knows Ray can read.
+    from ray.tune import ExperimentAnalysis
+
+    analysis = ExperimentAnalysis(str(out / "ray_tune"), default_metric="score", default_mode="min")
+    table = analysis.dataframe().sort_values("logdir")
+    rows = pq.read_table(out / "trials.parquet").to_pandas()
+    assert list(table["config/optimiser.learning_rate"]) == list(rows["optimiser.learning_rate"])
+    assert list(table["score"]) == list(rows["eer"]) and list(table["step"]) == list(rows["steps"])
+    assert (table["ended"] == "finished").tolist() == (rows["state"] == "finished").tolist()
+    best = rows[rows["rank"] == 1].iloc[0]
+    assert analysis.best_result["score"] == best["eer"]
+    for one in analysis.trials:
+        validations = pq.read_table(out / "validations.parquet", filters=[("trial", "=", int(str(one)))])
+        told = [step for step in validations["step"].to_pylist() if step]
+        assert list(analysis.trial_dataframes[one.trial_id]["step"]) == told
+        assert list((out / "ray_tune" / str(one)).glob("events.out.tfevents.*"))  # TensorBoard
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    "search",
+    [{"scheduler": "asha"}, {"algorithm": "optuna", "scheduler": "asha", "startup": 4}],
+    ids=["asha", "optuna"],
+)
+def test_twelve_trials_killed_twice_are_those_of_an_undisturbed_search(
+    drive: Callable[..., Driver], run: Run, data: Data, tmp_path: Path, search: dict[str, Any]
+) -> None:
+    made = []
+    for name, kills in (("out", (2, 7)), ("other", ())):
+        out = tmp_path / name
+        chosen = options(data, out, RATES, {**search, "trials": 12}, "--concurrent", "1")
+        for done in kills:
+            killed(drive, chosen, out, done)
+        assert run("tune", *chosen).code == 0
+        made.append((what_counts(out), pq.read_table(out / "validations.parquet").to_pylist()))
+    assert made[0] == made[1]
+    assert {"finished", "pruned"} == {one["state"] for one in made[0][0]}
+
+
+@pytest.mark.thorough
+def test_several_at_once_killed_lose_nothing_and_double_nothing(
+    drive: Callable[..., Driver], run: Run, data: Data, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    search = {"algorithm": "optuna", "scheduler": "median", "trials": 8, "startup": 2}
+    chosen = options(data, out, RATES, search)
+    killed(drive, chosen, out, 3)
+    before = {path.parent.name: json.loads(path.read_text()) for path in (out / "trials").glob("*/given.json")}
+    records = ended(out)
+    assert run("tune", *chosen).code == 0
+    assert {name: fact for name, fact in ended(out).items() if name in records} == records
+    rows = what_counts(out)
+    assert [one["trial"] for one in rows] == list(range(8))
+    given = {name: {field: rows[int(name)][field] for field in RATES} for name in before}
+    assert given == {name: facts["values"] for name, facts in before.items()}
+    assert len({one["optimiser.learning_rate"] for one in rows}) == 8
+
+
+@pytest.mark.thorough
+def test_trials_of_two_workers_are_stopped_too(run: Run, data: Data, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    space = {"optimiser.learning_rate": {"choice": ["1e-7", "1e30"]}}
+    search = {"algorithm": "grid", "scheduler": "asha", "grace": 3}
+    more = ("--workers", "2", "--batches.max-steps", "8", "--optimiser.clip-norm", "0")
+    searched = run("tune", *options(data, out, space, search, *more))
+    assert searched.code == 0, searched.err
+    found = [(one["state"], one["steps"]) for one in what_counts(out)]
+    assert found == [("finished", 8), ("pruned", 6), ("diverged", 0)]
 
 
 @pytest.mark.thorough
@@ -100,22 +161,31 @@ def test_trials_that_diverge_say_so_and_the_best_is_trained_again(run: Run, data
     assert json.loads((out / "best" / "manifest.json").read_text())["best"]["eer"] == first["eer"]
 
 
-def test_a_population_hands_its_checkpoints_on(run: Run, data: Data, tmp_path: Path) -> None:
+@pytest.mark.thorough
+def test_a_population_hands_its_checkpoints_on(
+    drive: Callable[..., Driver], run: Run, data: Data, tmp_path: Path
+) -> None:
     out = tmp_path / "out"
-    search = {"scheduler": "pbt", "trials": 2, "pbt": {"every": 1, "share": 0.5}}
-    searched = run("tune", *options(data, out, RATES, search, "--validation.every", "3"))
+    search = {"scheduler": "pbt", "trials": 3, "perturb_every": 1}
+    chosen = options(data, out, RATES, search, "--batches.max-steps", "12")
+    driver = drive("tune", *chosen)
+    handed = out / "ray_tune" / "pbt_global.txt"
+    assert driver.wait_until(lambda: any((out / "trials").glob("*/checkpoints/step-00000004/done.json"))), driver.end()
+    driver.end(signal.SIGKILL)
+    searched = run("tune", *chosen)
     assert searched.code == 0, searched.err
-    turn = json.loads((out / "trials" / "turn-0000.json").read_text())
-    heir, parent = next((number, one["parent"]) for number, one in turn.items() if one["parent"] != int(number))
+    assert [one["steps"] for one in what_counts(out)] == [12] * 3
+    heir, parent, at, _, _, new = json.loads(handed.read_text().splitlines()[-1])
+    numbers = [int(tag.partition("_")[0]) for tag in (heir, parent)]
     lines = [
-        [json.loads(line) for line in (out / "trials" / f"{int(n):04d}" / "metrics.jsonl").read_text().splitlines()]
-        for n in (heir, parent)
+        [json.loads(line) for line in (out / "trials" / f"{n:04d}" / "metrics.jsonl").read_text().splitlines()]
+        for n in numbers
     ]
-    found = [next(line["eer"] for line in each if line["step"] == 3 and "eer" in line) for each in lines]
-    assert found[0] == found[1]
-    rate = next(line["lr"] for line in lines[0] if line["step"] == 4)
-    assert rate == turn[heir]["values"]["optimiser.learning_rate"]
-    assert [one["steps"] for one in what_counts(out)] == [STEPS, STEPS]
+    steps = [[line["step"] for line in each if "eer" in line] for each in lines]
+    assert steps == [list(range(0, 13, 2))] * 2 and at > 0
+    rate = next(line["lr"] for line in reversed(lines[0]) if "lr" in line)
+    assert rate == what_counts(out)[numbers[0]]["optimiser.learning_rate"] == new["optimiser.learning_rate"]
+    assert not list((out / "ray_tune").glob("*/checkpoint_*"))
 
 
 @pytest.mark.parametrize(
@@ -126,6 +196,7 @@ def test_a_population_hands_its_checkpoints_on(run: Run, data: Data, tmp_path: P
         (RATES, {"algorithm": "grid"}, [], ["search.algorithm is grid", "range"]),
         (RATES, {}, ["--resume"], ["resume", "no search to go on with"]),
         (RATES, {"scheduler": "pbt", "algorithm": "optuna"}, [], ["pbt", "algorithm is optuna"]),
+        (RATES, {"scheduler": "pbt"}, ["--workers", "2"], ["pbt", "workers is 2"]),
     ],
 )
 def test_mistakes_are_told_before_anything_starts(

@@ -2,12 +2,12 @@
 
 from html.parser import HTMLParser
 
-from tuning.simulated import SPACE, search
+from tuning.simulated import BASE, SPACE, line, search, trial
 
 from faceverify.report import tuning_charts as charts
+from faceverify.report.numbers import percent
 from faceverify.report.page import ReportAbout
 from faceverify.report.tuning import render_tuning, short
-from faceverify.storage import Location
 from faceverify.tuning.options import SearchConfig
 from faceverify.tuning.space import Dimension
 from faceverify.tuning.trials import Trial, pareto, ranked
@@ -17,11 +17,11 @@ ABOUT = ReportAbout(title="<b>Search</b>", command="python -m ray_jobs.tune", cr
 
 
 def page(trials: list[Trial]) -> str:
-    return render_tuning(trials, SPACE, CONFIG, ABOUT, {})
+    return render_tuning(trials, SPACE, CONFIG, ABOUT, {}, BASE)
 
 
 def test_it_shows_every_trial_and_runs_nothing() -> None:
-    trials = search(CONFIG, Location("/nowhere"), 2, 0)
+    trials = search()
     text = page(trials)
     assert "<script" not in text and "&lt;b&gt;Search" in text and text == page(trials)
     for one in trials:
@@ -47,8 +47,16 @@ def test_it_shows_every_trial_and_runs_nothing() -> None:
     assert opened == []
 
 
+def test_the_best_is_compared_with_the_trial_of_the_values_given() -> None:
+    """On a grid that holds them it is not trial 0."""
+    lines = [line(BASE, step) for step in range(3)]
+    given = trial(30, [], values=BASE, validations=lines, best_step=2)
+    assert "with the values given" not in page(search())
+    assert f"{percent(lines[2]['eer'])} with the values given" in page([*search(), given])
+
+
 def test_the_front_is_drawn_on_the_points_of_the_front() -> None:
-    trials = search(CONFIG, Location("/nowhere"), 2, 0)
+    trials = search()
     front, best = pareto(trials), ranked(trials, "eer")[0]
     drawn = charts.scatter(trials, front, best)
     assert drawn.count('class="mark deepfake"') == len([one for one in front if one is not best])

@@ -8,7 +8,8 @@ import pytest
 
 from faceverify.config import replaced
 from faceverify.errors import UserError
-from faceverify.tuning.space import Dimension, base_values, parse, shown
+from faceverify.tuning.options import SearchConfig
+from faceverify.tuning.space import Dimension, base_values, count_trials, parse, shown, values_of
 from ray_jobs.train import TrainConfig
 from ray_jobs.tune import FIXED
 
@@ -32,7 +33,7 @@ def test_every_kind_is_read() -> None:
     assert (rate.kind, rate.low, rate.high) == ("log_uniform", 1e-6, 1e-3)
     assert found["losses.weights"].choices[1]["contrastive"] == 1.0
     for seed in range(20):
-        values = {name: d.draw(np.random.default_rng(seed)) for name, d in found.items()}
+        values = {name: d.value(d.draw(np.random.default_rng(seed))) for name, d in found.items()}
         config = replaced(BASE, values, "trial")
         assert 1e-6 <= config.optimiser.learning_rate <= 1e-3 and 8 <= config.batches.size <= 64
         assert all(found[name].holds(value) for name, value in values.items())
@@ -49,12 +50,35 @@ def test_draws_are_even() -> None:
     assert set(sizes) == {1, 2, 3, 4} and min(map(sizes.count, (1, 2, 3, 4))) > 410
 
 
-@pytest.mark.parametrize("given", [{"log_uniform": [1e-6, 1e-2]}, {"uniform": [0.0, 0.4]}])
-def test_a_place_is_the_inverse_of_a_value(given: Any) -> None:
+@pytest.mark.parametrize("given, middle", [({"log_uniform": [1e-6, 1e-2]}, 1e-4), ({"uniform": [0.0, 0.4]}, 0.2)])
+def test_the_place_of_a_value(given: Any, middle: float) -> None:
     dimension = one("optimiser.learning_rate", given)
-    for share in (0.0, 0.25, 1.0):
-        assert dimension.share(dimension.at(share)) == pytest.approx(share, abs=1e-5)
+    assert [dimension.share(value) for value in (dimension.low, middle, dimension.high)] == pytest.approx([0, 0.5, 1])
     assert one("optimiser.name", {"choice": ["adamw", "sgd"]}).share("rmsprop") is None
+
+
+def test_values_are_tidy_within_the_bounds_and_the_base_is_left_as_it_is() -> None:
+    rate = one("optimiser.learning_rate", {"uniform": [0.1234564, 0.5]})
+    weights = one("losses.weights", {"choice": [{"adaptive_margin": 1}, {"contrastive": 1}]})
+    space = (rate, weights)
+    base = {rate.name: 0.01234567891, weights.name: {"circle": 1.0}}  # outside
+    assert values_of({one.name: one.key(base[one.name]) for one in space}, space, base) == base
+    keys = {rate.name: 0.12345641, weights.name: weights.key(weights.choices[1])}
+    assert values_of(keys, space, base) == {rate.name: 0.1234564, weights.name: weights.choices[1]}
+    assert values_of(keys | {rate.name: 0.33333333}, space, base)[rate.name] == 0.333333
+
+
+def test_how_many_trials() -> None:
+    rate = one("optimiser.learning_rate", {"uniform": [0, 1]})
+    name, bn = one("optimiser.name", {"choice": ["adamw", "sgd"]}), one("network.bn", {"choice": ["batch", "frozen"]})
+    grid = SearchConfig(algorithm="grid", trials=99)
+    outside, inside = {name.name: "rmsprop", bn.name: "batch"}, {name.name: "sgd", bn.name: "batch"}
+    assert (count_trials(grid, (name, bn), outside), count_trials(grid, (name, bn), inside)) == (5, 4)
+    assert count_trials(SearchConfig(trials=99), (rate,), {rate.name: 0.5}) == 99
+    with pytest.raises(UserError, match=r"grid, and space\.optimiser\.learning_rate is a range"):
+        count_trials(grid, (rate,), {rate.name: 0.5})
+    with pytest.raises(UserError, match=r"space\.optimiser\.name: search\.scheduler is pbt"):
+        count_trials(SearchConfig(algorithm="random", scheduler="pbt"), (name,), inside)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 import random
 from pathlib import Path
 
@@ -15,12 +16,24 @@ from faceverify.errors import UserError
 from faceverify.storage import Location
 from faceverify.tuning import results
 from faceverify.tuning.importance import importances
-from faceverify.tuning.options import SearchConfig
-from faceverify.tuning.trials import RECORD, Trial, find, folder_of, pareto, ranked, read, so_far, write
+from faceverify.tuning.trials import (
+    GIVEN,
+    RECORD,
+    Trial,
+    adopt,
+    conclude,
+    find,
+    folder_of,
+    pareto,
+    ranked,
+    read,
+    read_given,
+    so_far,
+    started,
+    write,
+    write_given,
+)
 from ray_jobs.train import TrainConfig
-
-CONFIG = SearchConfig(algorithm="random", scheduler="asha", trials=30)
-OUT = Location("/nowhere")
 
 
 def two(number: int, real: float, fakes: float | None) -> Trial:
@@ -59,7 +72,7 @@ def test_a_trial_is_judged_by_its_best_checkpoint() -> None:
 
 def test_records_are_kept(tmp_path: Path) -> None:
     out = Location(str(tmp_path))
-    trials = search(CONFIG, OUT, 2, 0)
+    trials = search()
     for one in reversed(trials):
         write(out, one)
     assert read(out) == trials and find(out, 7) == trials[7] and find(out, 99) is None
@@ -68,8 +81,56 @@ def test_records_are_kept(tmp_path: Path) -> None:
         read(out)
 
 
+def test_what_trials_were_given_is_kept(tmp_path: Path) -> None:
+    out = Location(str(tmp_path))
+    assert started(out) == []
+    write_given(out, 0, BASE, 0)
+    write_given(out, 2, {"x": 0.1, "y": 0.2}, 4)
+    assert started(out) == [BASE, None, {"x": 0.1, "y": 0.2}] and read_given(out, 2) == ({"x": 0.1, "y": 0.2}, 4)
+    (folder_of(out, 2) / GIVEN).write_bytes(b"[]")
+    with pytest.raises(UserError, match=r"0002/given\.json is damaged.*runs again"):
+        started(out)
+
+
+def training(folder: Path, steps: dict[int, float]) -> None:
+    """What a training leaves that validated at these steps, with a checkpoint of each but the first."""
+    lines = []
+    for step, eer in steps.items():
+        lines += [{"step": step, "loss": eer}, {"step": step, "eer": eer, "accuracy": 1 - eer}]
+        if step:
+            place = folder / "checkpoints" / f"step-{step:08d}"
+            place.mkdir(parents=True)
+            (place / "state.pt").write_text(f"{folder.name} {step}")
+            (place / "done.json").write_text(json.dumps(lines[-1]))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+
+
+def test_a_stopped_trial_is_concluded_from_what_it_left(tmp_path: Path) -> None:
+    training(tmp_path / "trials" / "0004", {0: 0.5, 2: 0.2, 4: 0.3})
+    found = conclude(Location(str(tmp_path)), 4, BASE, "pruned", seconds=7.0)
+    assert found == find(Location(str(tmp_path)), 4)
+    assert (found.best_step, [one["step"] for one in found.validations]) == (2, [0, 2, 4])
+    board = pd.read_csv(tmp_path / "trials" / "0004" / "leaderboard.csv")
+    assert list(board["checkpoint"][:2]) == ["step-00000002", "step-00000004"]
+
+
+def test_a_trial_goes_on_from_another_ones_checkpoint(tmp_path: Path) -> None:
+    heir, parent = tmp_path / "heir", tmp_path / "parent"
+    training(heir, {0: 0.5, 2: 0.4, 4: 0.45, 6: 0.44})
+    training(parent, {0: 0.5, 2: 0.3, 4: 0.1})
+    adopt(Location(str(heir)), Location(str(parent / "checkpoints" / "step-00000004")))
+    left = {path.name: (path / "state.pt").read_text() for path in (heir / "checkpoints").iterdir()}
+    assert left == {"step-00000002": "heir 2", "step-00000004": "parent 4"}
+    lines = [json.loads(text) for text in (heir / "metrics.jsonl").read_text().splitlines()]
+    assert [(one["step"], one["eer"]) for one in lines if "eer" in one] == [(0, 0.5), (2, 0.4), (4, 0.1)]
+
+    before = (parent / "metrics.jsonl").read_text()
+    adopt(Location(str(parent)), Location(str(parent / "checkpoints" / "step-00000004")))  # its own, after a pause
+    assert (parent / "metrics.jsonl").read_text() == before
+
+
 def test_the_tables_say_what_the_trials_say() -> None:
-    trials = search(CONFIG, OUT, 2, 0)
+    trials = search()
     table = results.trials_table(trials, SPACE, "eer")
     frame = pd.read_csv(io.StringIO(results.to_csv(table)))
     assert list(frame["trial"]) == list(range(30)) and list(frame["x"]) == [one.values["x"] for one in trials]
@@ -92,7 +153,7 @@ def test_train_takes_best_yaml_as_it_is(tmp_path: Path) -> None:
 
 
 def test_what_mattered() -> None:
-    trials = search(SearchConfig(algorithm="random", scheduler="none", trials=60), OUT, 2, 0)
+    trials = search(60)
     shares = importances(trials, SPACE, "eer")
     assert list(shares) == ["x", "y"] and shares["x"] > 0.8 and sum(shares.values()) == pytest.approx(1)
     assert importances(trials, SPACE, "deepfake_accepted")["y"] > 0.8

@@ -1,13 +1,22 @@
-"""How many trials run at once: on any cluster all have what they need at the same time, and something is left."""
+"""How many trials run at once, the values they get from Ray's searchers, and that nobody waits for a slow one."""
 
 import itertools
+from pathlib import Path
+from typing import Any
 
 import pytest
+import ray
+from ray import cloudpickle, tune
+from tuning import simulated
+from tuning.simulated import BASE, SPACE, STEPS, line
 
+from faceverify.errors import UserError
 from faceverify.tuning.options import SearchConfig
+from faceverify.tuning.space import Values
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.training_group import threads_of, worker_needs
-from ray_jobs.engine.trials import Referee, room
+from ray_jobs.engine.trials import KILLED, Reporter, _fault, room
+from ray_jobs.engine.tuner import build_searcher, build_tuner
 from ray_jobs.tune import TuneConfig
 
 
@@ -37,16 +46,96 @@ def test_as_many_as_there_is_room_for() -> None:
     assert room(Cluster(2, 0, 1, 1, 1), config(workers=2), 12).trials == 1
     assert room(Cluster(64, 8, 1, 1, 1), config(), 12).trials == 8
     assert room(Cluster(64, 8, 1, 1, 1), config(workers=4), 12).trials == 2
-    assert room(Cluster(64, 8, 1, 1, 1), config(algorithm="optuna"), 12).trials == SearchConfig().window
+    assert room(Cluster(64, 8, 1, 1, 1), config(algorithm="optuna"), 12).trials == 8
 
 
-def test_the_referee_remembers_whom_it_stopped() -> None:
-    referee = Referee(SearchConfig(), 5)
-    for number in range(2):
-        referee.begun(number, 0)
-    assert referee.goes_on(0, [{"step": 0, "eer": 0.5}, {"step": 5, "eer": 0.2}])
-    assert not referee.goes_on(1, [{"step": 0, "eer": 0.5}, {"step": 5, "eer": 0.3}])
-    assert (referee.stopped(0), referee.stopped(1)) == (False, True)
-    assert "too little memory" in referee.fault(1)
-    referee.failed(1, "the disk is full")
-    assert referee.fault(1) == "the disk is full"
+def asked(known: list[Values | None], trials: int, base: Values | None = BASE) -> list[Values]:
+    """The values of the trials of a search with Optuna, one at a time; of an earlier run's they are `known`."""
+    searcher, _ = build_searcher(SearchConfig(startup=3, seed=1), SPACE, base, known, 1)
+    found = []
+    for number in range(trials):
+        found.append(searcher.suggest(str(number)))
+        assert searcher.suggest("another") is None  # as many at once as were asked for
+        searcher.on_trial_complete(str(number), {"score": line(found[-1], STEPS)["eer"]})
+    return found
+
+
+def test_rays_optuna_searcher_is_resumed_with_what_was_given() -> None:
+    whole = asked([], 10)
+    assert whole[0] == BASE
+    for count in (1, 4, 9):
+        assert asked([*whole[:count]], 10) == whole
+    assert asked([BASE, None, whole[2]], 10) == whole  # a folder that somebody deleted
+    other = {"x": 0.25, "y": 0.125}
+    assert asked([BASE, other], 3)[1] == other  # several at once: chosen from fewer results than there are now
+    outside = {"x": 2.0, "y": 0.0}
+    assert asked([], 3, base=outside)[0] == outside and asked([outside], 3, base=outside)[0] == outside
+
+
+@pytest.mark.usefixtures("cluster")
+def test_nobody_waits_for_a_slow_trial(tmp_path: Path) -> None:
+    """Trial 0 stands still behind its first validation until all the others have ended."""
+
+    @ray.remote(num_cpus=0)
+    class Ended:
+        def __init__(self) -> None:
+            self.numbers: list[int] = []
+
+        def add(self, number: int) -> None:
+            self.numbers.append(number)
+
+        def count(self) -> int:
+            return len(self.numbers)
+
+    ended = Ended.remote()
+    cloudpickle.register_pickle_by_value(simulated)  # Ray's workers know no test modules
+
+    def train(config: dict[str, Any]) -> None:
+        import time
+
+        number = int(tune.get_context().get_trial_name())
+        reporter, lines = Reporter("eer"), [line(config, 0)]
+        for step in range(1, STEPS + 1):
+            lines.append(line(config, step))
+            if step < STEPS and not reporter(lines):
+                break
+            while number == 0 and ray.get(ended.count.remote()) < 11:
+                time.sleep(0.01)
+        if not reporter.stopped:
+            reporter.tell(lines, "finished")
+        ray.get(ended.add.remote(number))
+        if reporter.stopped:
+            raise SystemExit(0)
+
+    search = SearchConfig(algorithm="random", trials=12, seed=2)
+    run_config = tune.RunConfig(name="search", storage_path=str(tmp_path), verbose=0)
+    trainable = tune.with_resources(train, {"cpu": 0.01})
+    results = build_tuner(trainable, search, SPACE, BASE, 12, 2, run_config).fit()
+
+    assert not results.errors and len(results) == 12
+    found = {Path(one.path).name: one.metrics for one in results}
+    assert found["0000"]["config"] == BASE and found["0000"]["validations"] == 3  # stopped at the next rung
+    pruned = [one["validations"] for one in found.values() if "ended" not in one]
+    assert (
+        pruned and set(pruned) <= {1, 3} and 0.0 < results.get_best_result().metrics["score"] < found["0000"]["score"]
+    )
+    assert all(list(tmp_path.glob(f"search/{name}/events.out.tfevents.*")) for name in found)
+
+
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("Failure # 1\nTraceback\n  File 1\nfaceverify.errors.PlatformError: storage failed: no space\n\n", "no space"),
+        ("Failure # 1\nThe actor died because its node died.\nActorDiedError: it\n", KILLED),
+        ("", KILLED),
+    ],
+)
+def test_why_a_trial_was_lost(tmp_path: Path, text: str, said: str) -> None:
+    (tmp_path / "error.txt").write_text(text)
+    assert said in _fault(tmp_path / "error.txt")
+
+
+@pytest.mark.parametrize("field, value", [("grace", 0), ("reduction", 1), ("perturb_every", 0), ("startup", 0)])
+def test_options_out_of_range(field: str, value: int) -> None:
+    with pytest.raises(UserError, match=rf"search\.{field} is {value}: give"):
+        SearchConfig(**{field: value})
