@@ -120,7 +120,9 @@ class Reporter:
         self, number: int, score: float, line: Line, ended: State | None, with_checkpoint: bool = False
     ) -> None:
         metrics = {name: value for name, value in line.items() if value is not None and value != ""}
-        metrics |= {TIME: number, SCORE: score} | ({ENDED: ended} if ended else {})
+        metrics |= {TIME: number, SCORE: score}
+        if ended:  # done: no scheduler is asked any more, so no population hands this trial another checkpoint
+            metrics |= {ENDED: ended, "done": True}
         checkpoint = None
         if self.checkpoints is not None and with_checkpoint:
             place = self.checkpoints / f"step-{line['step']:08d}"

@@ -1,7 +1,7 @@
 """Ray Tune's own searchers and schedulers, set up for a search."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -52,16 +52,23 @@ def build_tuner(
             scheduler=build_scheduler(search, dimensions),
             num_samples=1 + (base is not None) if on_grid else total,  # a sample is a whole grid
             reuse_actors=True,  # most of a trial's start is loading PyTorch
-            trial_name_creator=partial(trial_name, first=first),
-            trial_dirname_creator=partial(trial_name, first=first),
+            trial_name_creator=trial_names(first),
+            trial_dirname_creator=trial_names(first),
         ),
         run_config=run_config,
     )
 
 
-def trial_name(trial: TuneTrial, first: int) -> str:
-    """The number of a trial from 0, as its folder is called; Tune's tags count from `first`."""
-    return f"{int(trial.experiment_tag.partition('_')[0]) - first:04d}"
+def trial_names(first: int) -> Callable[[TuneTrial], str]:
+    """Names a trial by its number from 0, as its folder is called; Tune's tags count from `first`.
+
+    What names trials is kept in Tune's files: a nested function whole, so that they can be read without this package.
+    """
+
+    def name(trial: TuneTrial) -> str:
+        return f"{int(trial.experiment_tag.partition('_')[0]) - first:04d}"
+
+    return name
 
 
 def build_searcher(
