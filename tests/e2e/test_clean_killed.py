@@ -50,7 +50,7 @@ def undisturbed(many: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 def options(tables: tuple[Path, Path], out: Path) -> list[str]:
     """A run of many small shards."""
-    named = {"--photos": tables[0], "--embeddings": tables[1], "--out": out, "--photos-per-shard": 6}
+    named = {"--photos": tables[0], "--embeddings": tables[1], "--out": out, "--photos-per-shard": 12}
     return [str(word) for item in named.items() for word in item]
 
 
@@ -111,7 +111,7 @@ def test_workers_killed(
     run: Run, many: tuple[Path, Path], undisturbed: dict[str, Any], tmp_path: Path, stage: str, task: str
 ) -> None:
     out = tmp_path / "out"
-    with Killer(out / ".work", stage, f"ray::{task}", times=3, most=12) as killer:
+    with Killer(out / ".work", stage, f"ray::MapBatches({task})", times=3, most=12) as killer:
         ended = run("clean", *options(many, out))
     assert ended.code == 0, ended.err
     assert killer.killed >= 1
