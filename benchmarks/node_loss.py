@@ -1,4 +1,4 @@
-"""A node is lost in the middle of align, score, train and fakes: the same rows and losses as an undisturbed run.
+"""A node is lost in the middle of align, score, clean, pairs, train and fakes: the same rows and losses come out.
 
 Three nodes of one CPU each and a head without any, on this machine (`ray.cluster_utils.Cluster`). Each job runs twice
 as a process of its own; the second time a node that works for it is killed with all its processes, and does not come
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.harness import ROOT, Report, parser
@@ -68,14 +69,17 @@ def trained(out: Path) -> Any:
 
 
 def jobs(home: Path, network: Path) -> list[Job]:
-    """The four jobs on people drawn before."""
+    """The jobs on people drawn before."""
     photos, faces = str(home / "photos"), str(home / "align" / "calm")
     given = ["--align.method", "annotated", "--photos-per-shard", "4"]
     fakes = ["--photos", photos, "--faces", faces]
+    clean = ["--photos", photos, "--embeddings", str(home / "embeddings"), "--photos-per-shard", "8"]
     score = ["--photos", photos, "--pairs", str(home / "pairs"), "--model", str(network), *given]
     return [
         Job("align", ["--photos", photos, *given], parts("faces"), 20, tables("faces", "rejects")),
         Job("score", [*score, "--pairs-per-shard", "16"], parts("embeddings"), 20, tables("scores", "embeddings")),
+        Job("clean", clean, parts("components"), 12, tables("decisions", "photos", "cases", "duplicates")),
+        Job("pairs", ["--photos", photos, "--pairs-per-shard", "4"], parts("pairs"), 40, tables("pairs")),
         Job("fakes", [*fakes, "--people-per-shard", "2"], fakes_done, 6, pictures),
         Job("train", ["--faces", faces, "--pairs", str(home / "pairs"), *TRAINED], checkpoint, 5, trained),
     ]
@@ -104,12 +108,30 @@ def prepare(home: Path) -> Path:
     photos = photos.set_column(photos.schema.get_field_index("split"), "split", pa.nulls(len(photos), pa.string()))
     everybody = gather(photos, 0, 0.2)
     pairs = pairs_of(everybody, quotas(everybody, True), range(config.persons))
-    for name, table in {"photos": photos, "pairs": pairs}.items():
+    for name, table in {"photos": photos, "pairs": pairs, "embeddings": clustered(photos)}.items():
         (home / name).mkdir()
-        pq.write_table(table, home / name / "part.parquet", store_schema=name == "photos")
+        pq.write_table(table, home / name / "part.parquet", store_schema=name != "pairs")
     torch.manual_seed(0)
     described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=[127.5] * 3, std=[127.5] * 3, dim=64)
     return Path(export_onnx(iresnet("tiny", 64).eval(), described, home / "tiny.onnx").path)
+
+
+def clustered(photos: pa.Table) -> pa.Table:
+    """Embeddings of the photos that lie around a centre for each person; every tenth is around the next one's."""
+    import numpy as np
+
+    from faceverify import tables as known
+
+    rng = np.random.default_rng(0)
+    person = pc.rank(photos["person"], tiebreaker="dense").to_numpy() - 1
+    strays = np.arange(len(person)) % 10 == 0
+    centres = rng.standard_normal((person.max() + 1, 64), dtype=np.float32)
+    vectors = centres[(person + strays) % len(centres)] + 0.6 * rng.standard_normal((len(person), 64), dtype=np.float32)
+    flat = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), 64)
+    unknown = pa.nulls(len(person), pa.string())
+    norms = np.linalg.norm(vectors, axis=1)
+    columns = [photos["photo"], flat, norms, pa.repeat(pa.scalar(""), len(person)), unknown, unknown]
+    return pa.table(columns, schema=known.embeddings(64))
 
 
 class Nodes:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from faceverify.provenance import hash_names
 
 HASHES = pa.schema([("hash", pa.uint64())])
+REPEATED = pa.schema([("rows", pa.int64()), ("repeated", pa.list_(pa.uint64()))])
 
 
 def hash_photos(rows: pa.Table) -> pa.Table:
@@ -18,9 +19,10 @@ def hash_photos(rows: pa.Table) -> pa.Table:
 
 
 def repeated_hashes(block: pa.Table) -> pa.Table:
-    """The hashes that a sorted block holds more than once."""
+    """One row about a block sorted by `hash`: how many rows it has, and which hashes it holds more than once."""
     hashes = block["hash"].to_numpy()
-    return pa.table({"hash": np.unique(hashes[1:][hashes[1:] == hashes[:-1]])}, schema=HASHES)
+    repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
+    return pa.table({"rows": [len(hashes)], "repeated": [repeated.tolist()]}, schema=REPEATED)
 
 
 def find_rows(hashes: np.ndarray, index: list[pa.Table]) -> tuple[np.ndarray, np.ndarray]:

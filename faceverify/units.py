@@ -52,6 +52,11 @@ def row_groups(files: Sequence[Location], rows: int) -> list[RowGroups]:
     return units
 
 
+def table_rows(files: Sequence[Location]) -> int:
+    """How many rows a table has, by the footers of its files."""
+    return sum(unit.rows for unit in row_groups(files, 1 << 62))
+
+
 class Blocks(Protocol):
     """Tables that a `UnitMapper` holds somewhere; may be mapped over, or shared with the work on other units."""
 
@@ -80,8 +85,12 @@ class UnitMapper(Protocol):
         units: Sequence[Any] | Blocks,
         shared: tuple[Any, ...] = (),
         sort_by: Sequence[str] = (),
+        hold: bool = True,
     ) -> Blocks:
-        """Hold the tables that `work` returns; sorted by columns without nulls, or else in no particular order."""
+        """The tables that `work` returns, sorted by columns without nulls, or else in no particular order.
+
+        With `hold` the work is done at once; without, when the blocks are mapped over, which may be done only once.
+        """
         ...
 
 
@@ -112,6 +121,7 @@ class LocalMapper:
         units: Sequence[Any] | Blocks,
         shared: tuple[Any, ...] = (),
         sort_by: Sequence[str] = (),
+        hold: bool = True,
     ) -> LocalBlocks:
         """See `UnitMapper`."""
         tables = list(self._tables(work, units, shared))

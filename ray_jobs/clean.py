@@ -24,12 +24,13 @@ from faceverify.naming import in_table
 from faceverify.provenance import check_made_of, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.units import LocalMapper, table_rows
 from faceverify.wording import count_of
-from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.cluster import check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.shards import run_tasks
+from ray_jobs.engine.units import RayMapper, count_units, mapper_for
 
 if TYPE_CHECKING:
     from faceverify.cleaning.decisions_file import ReviewDecision
@@ -144,26 +145,29 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
     decisions = read_decisions(inputs.decisions)
+    with clock("connect"):
+        cluster = connect(config, -(-table_rows(inputs.photos) // config.photos_per_shard))
+        check_shared(cluster, folder.work, config.photos, config.embeddings)
+    print(f"Ray: {cluster}")
+    mapper = mapper_for(cluster)
     with clock("plan"), folder.planning():
         noted = folder.noted("plan_of_work")
         if noted:
             plan = CleanPlan(**noted)
         else:
-            plan = make_plan(inputs.photos, inputs.embeddings, decisions, folder.work, config.photos_per_shard)
+            files = inputs.photos, inputs.embeddings
+            plan = make_plan(*files, decisions, folder.work, config.photos_per_shard, mapper)
             check_embedded(inputs, plan.photos - plan.embedded, plan.photos, config.max_failed)
             folder.note("plan_of_work", plan.as_json())
         calibration = cleaning.choose_thresholds(folder.work, plan.dim, config.threshold)
     print(calibration.explanation[0].upper() + calibration.explanation[1:])
-    with clock("connect"):
-        cluster = connect(config, plan.shards)
-        check_shared(cluster, folder.work)
-    print(f"Ray: {cluster}")
     reviewed = {decision.photo: decision for decision in decisions}
-    results = cleaning.run_rounds(folder, plan, calibration, reviewed, ray_rounds(folder, cluster, clock))
+    results = cleaning.run_rounds(folder, plan, calibration, reviewed, round_runner(folder, mapper, clock))
     with clock("commit"):
         made = cleaning.publish(folder, plan, results, read_schema(inputs.photos[0]), config.max_cases)
     made |= cleaning.facts(calibration, results, len(reviewed))
     made["model"] = (run_manifest(open_location(config.embeddings)) or {}).get("model", {})
+    made["operators"] = getattr(mapper, "operators", [])
     folder.finish({"job": "clean", "config": asdict(config), **made, "seconds": clock.seconds})
 
 
@@ -185,15 +189,15 @@ def check_embedded(inputs: Inputs, without: int, photos: int, max_failed: float)
     )
 
 
-def ray_rounds(folder: RunFolder, cluster: Cluster, clock: Stopwatch) -> "RunRound":
-    """Runs rounds as Ray tasks."""
+def round_runner(folder: RunFolder, mapper: LocalMapper | RayMapper, clock: Stopwatch) -> "RunRound":
+    """The function that runs one round by the mapper."""
 
     def run_round(stage: str, work: "Work", shared: tuple[Any, ...], shards: int, rows: int) -> None:
         done = folder.done(stage)
         todo = [shard for shard in range(shards) if shard not in done]
         progress = Progress(ROUNDS.get(stage, stage), rows, done=rows * len(done) // shards)
         with clock(stage):
-            run_tasks(work, shared, todo, cluster, progress)
+            count_units(mapper, work, todo, shared, progress)
         if todo:
             progress.finish()
 
@@ -217,7 +221,7 @@ def copy_photos(config: CleanConfig, out: Location) -> None:
     done = folder.done(materialise.STAGE)
     progress = Progress("photos copied", run_of["rows_out"]["photos"], done=len(done) * materialise.PHOTOS_PER_SHARD)
     todo = [shard for shard in range(shards) if shard not in done]
-    run_tasks(materialise.copy_shard, (target,), todo, cluster, progress)
+    count_units(mapper_for(cluster), materialise.copy_shard, todo, (target,), progress)
     progress.finish()
     missing = materialise.finish(folder)
     if missing:

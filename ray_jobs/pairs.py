@@ -15,7 +15,7 @@ from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.parts import part
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
-from faceverify.units import Blocks, LocalMapper, row_groups
+from faceverify.units import Blocks, LocalMapper, table_rows
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
@@ -104,7 +104,7 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
     clock = Stopwatch()
     planner: LocalMapper | RayMapper = LocalMapper()
     cluster = None
-    if sum(unit.rows for unit in row_groups(photos, PLAN_HERE)) > PLAN_HERE:
+    if table_rows(photos) > PLAN_HERE:
         cluster = _connect(config, None, folder, clock)
         planner = mapper_for(cluster, config.workers)
     with clock("plan"), folder.planning():

@@ -1,17 +1,18 @@
 """The plan of a cleaning run: people numbered in the order of their names, photos and embeddings joined in shards.
 
-    .work/people.parquet                    name and split; a person's number is the row
-    .work/photos/<shard>/<piece>.parquet    rows of the photos table of some people, and the person's number
-    .work/vectors/<shard>/<piece>.parquet   photo, embedding
-    .work/sample.parquet                    the real photos of some people: number, embedding; to choose thresholds from
+    .work/people.parquet                   name and split; a person's number is the row
+    .work/photos/<shard>/<unit>.parquet    rows of the photos table of some people, and the person's number
+    .work/vectors/<shard>/<unit>.parquet   photo, embedding
+    .work/sample/<unit>.parquet            the real photos of some people: number, embedding; to choose thresholds from
 
 All photos of a person are in one shard, and a shard is a run of people in the order of their names, so that what comes
 out does not depend on how it was cut. Photos without a person get the number behind the last one.
-Both tables are streamed: beside the names of people, memory holds 14 bytes per photo and the buffers.
+Both tables are read and distributed unit by unit (row groups, see `faceverify.units`); embeddings find their person by
+an index of hashed keys, 13 bytes per photo. The driver holds the names and counts of people only.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 
@@ -21,16 +22,21 @@ import pyarrow.compute as pc
 
 from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.errors import UserError
-from faceverify.inputs import read_schema, stream_table
+from faceverify.hashed_keys import HASHES, REPEATED, find_rows, repeated_hashes
+from faceverify.inputs import read_schema
 from faceverify.pairs.chance import person_keys
 from faceverify.parts import parquet_bytes, read_part
 from faceverify.provenance import hash_names
 from faceverify.storage import Location
+from faceverify.units import Blocks, RowGroups, UnitMapper, row_groups
 
-PHOTOS, VECTORS, PEOPLE, SAMPLE = "photos", "vectors", "people.parquet", "sample.parquet"
+PHOTOS, VECTORS, PEOPLE, SAMPLE = "photos", "vectors", "people.parquet", "sample"
 NUMBER = "_person_number"
+PHOTOS_PER_UNIT, VECTORS_PER_UNIT = 131_072, 32_768  # at least, where row groups are no larger
 BUFFER = 1 << 26  # bytes of rows held before they are written
 SAMPLE_PHOTOS = 4096
+_COUNTS = pa.schema([("person", pa.string()), ("split", pa.string()), ("photos", pa.int64())])
+_OWNERS = pa.schema([("hash", pa.uint64()), ("number", pa.int32())])
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,28 @@ class CleanPlan:
         return asdict(self)
 
 
+@dataclass(frozen=True)
+class NumberedPeople:
+    """All people of a run.
+
+    names: [P] sorted; splits: [P], null where their photos are in none; counts: [P + 1] int64, photos of each, the last
+    of nobody.
+    """
+
+    names: pa.Array
+    splits: pa.Array
+    counts: np.ndarray
+
+
 def make_plan(
     photos: list[Location],
     embeddings: list[Location],
     decisions: list[ReviewDecision],
     work: Location,
     photos_per_shard: int,
+    mapper: UnitMapper,
 ) -> CleanPlan:
-    """Stream the photos twice and the embeddings once, and write the shards (again, if that was interrupted).
+    """Read the photos twice and the embeddings once, and write the shards (again, if that was interrupted).
 
     Args:
         photos: files of the photos table.
@@ -63,150 +83,174 @@ def make_plan(
         decisions: those of the reviewers.
         work: the run's working folder.
         photos_per_shard: a shard is closed before it gets larger than this, if it holds more than one person.
+        mapper: does the work.
 
     Raises:
         UserError: no photos, a photo named twice, or a decision about a photo that is not there or of another person.
     """
     for name in (PHOTOS, VECTORS, PEOPLE, SAMPLE):
         (work / name).delete()
-    index = PhotoIndex(photos)
-    index.check(decisions)
-    shard_of = cut(index.counts, photos_per_shard)
-    shards = int(shard_of[index.counts > 0].max()) + 1
-    _write_people(work, index)
-    _distribute(work / PHOTOS, index.routed_photos(photos, shard_of))
-    sample = CalibrationSample(index)
-    _distribute(work / VECTORS, index.routed_vectors(embeddings, shard_of, sample))
-    sample.write(work / SAMPLE)
+    units = row_groups(photos, PHOTOS_PER_UNIT)
+    people = number_people(mapper.rows(count_photos, units, (), _COUNTS))
+    shard_of = cut(people.counts, photos_per_shard)
+    index = mapper.blocks(distribute_photos, units, (work, people.names, shard_of), sort_by=["hash"])
+    count = _count_unique(mapper, index, "photos")
+    _check_decisions(mapper, index, people.names, decisions)
+    vectors = row_groups(embeddings, VECTORS_PER_UNIT)
+    routes = (work, index, shard_of, _sampled(people))
+    found = mapper.blocks(distribute_vectors, vectors, routes, sort_by=["hash"], hold=False)
+    embedded = _count_unique(mapper, found, "embeddings")
+    (work / PEOPLE).write_bytes(parquet_bytes(pa.table({"person": people.names, "split": people.splits})))
+    shards = int(shard_of[people.counts > 0].max()) + 1
     dim = read_schema(embeddings[0]).field("embedding").type.list_size
-    return CleanPlan(len(index.hashes), len(index.names), shards, dim, int(index.embedded.sum()))
+    return CleanPlan(count, len(people.names), shards, dim, embedded)
 
 
-class PhotoIndex:
-    """The person of each photo, looked up by a 64-bit hash of the photo's key.
+def count_photos(unit: RowGroups) -> pa.Table:
+    """How many photos each person has in each split; null and the empty name are nobody."""
+    pieces = [piece.select(["person", "split"]) for piece in unit.read(["person", "split"])]
+    rows = pa.concat_tables(pieces).group_by(["person", "split"]).aggregate([([], "count_all")])
+    person = pc.fill_null(rows["person"].cast(pa.string()), "")
+    split = pc.if_else(pc.equal(rows["split"], ""), None, rows["split"].cast(pa.string()))
+    return pa.table([person, split, rows["count_all"]], schema=_COUNTS)
 
-    names: of the people, sorted; counts: [people + 1] photos of each, the last of nobody;
-    hashes: [R] uint64 sorted; number: [R] int32 person; fake: [R] bool; embedded: [R] bool, filled by `routed_vectors`.
+
+def number_people(counts: pa.Table) -> NumberedPeople:
+    """Number the people in the order of their names.
+
+    Args:
+        counts: by `count_photos` of all units, in any order.
+
+    Raises:
+        UserError: there are no photos.
     """
-
-    def __init__(self, files: list[Location]) -> None:
-        hashes, people, fakes, splits = [], [], [], []
-        encoder, split_encoder = _Encoder(), _Encoder()
-        for table in stream_table(files, ["photo", "person", "is_fake", "split"]):
-            splits.append(split_encoder.encode(table["split"]))
-            hashes.append(hash_names(table["photo"]))
-            people.append(encoder.encode(table["person"]))
-            fakes.append(pc.fill_null(table["is_fake"], False).to_numpy())
-        if not sum(map(len, hashes)):
-            raise UserError("photos: the table is empty; there is nothing to clean.")
-        self.names, rank = encoder.sorted()
-        everything = np.concatenate(hashes)
-        order = np.argsort(everything, kind="stable")
-        self.hashes = everything[order]
-        self.number = rank[np.concatenate(people)][order].astype(np.int32)
-        self.fake = np.concatenate(fakes)[order]
-        self.embedded = np.zeros(len(order), bool)
-        self.counts = np.bincount(self.number, minlength=len(self.names) + 1)
-        self.splits = self._splits(split_encoder, rank[np.concatenate(people)], np.concatenate(splits))
-        if (self.hashes[1:] == self.hashes[:-1]).any():
-            raise UserError("photos: the table names a photo twice; its key `photo` must be unique.")
-
-    def _splits(self, encoder: "_Encoder", number: np.ndarray, split: np.ndarray) -> list[str | None]:
-        """The split of each person, null if their photos are in none."""
-        names, rank = encoder.sorted()
-        of = np.full(len(self.names) + 1, -1)
-        np.maximum.at(of, number, np.where(split > 0, rank[split], -1))
-        return [names[code] if code >= 0 else None for code in of[:-1].tolist()]
-
-    def find(self, names: pa.ChunkedArray) -> np.ndarray:
-        """Rows [K] of photos, -1 where there is no such photo."""
-        wanted = hash_names(names)
-        at = np.minimum(np.searchsorted(self.hashes, wanted), len(self.hashes) - 1)
-        return np.where(self.hashes[at] == wanted, at, -1)
-
-    def check(self, decisions: list[ReviewDecision]) -> None:
-        """Check that all decisions are about photos of this table, and name their persons.
-
-        Raises:
-            UserError: names the photo.
-        """
-        rows = self.find(pa.chunked_array([pa.array([d.photo for d in decisions], pa.string())]))
-        for decision, row in zip(decisions, rows, strict=True):
-            subject = f"decisions: the photo '{decision.photo}' (decided by {decision.reviewer})"
-            if row < 0:
-                raise UserError(f"{subject} is not in the photos table; nothing was applied: is it the right file?")
-            number = self.number[row]
-            person = self.names[number] if number < len(self.names) else ""
-            if person != decision.person:
-                raise UserError(
-                    f"{subject} is of '{person}' here, but of '{decision.person}' there; nothing was applied: was the "
-                    "table made again since the review?"
-                )
-
-    def routed_photos(self, files: list[Location], shard_of: np.ndarray) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """The rows of the photos table with their person's number, and the shard of each."""
-        for table in stream_table(files):
-            number = self.number[self.find(table["photo"])]
-            yield shard_of[number], table.append_column(NUMBER, pa.array(number, pa.int64()))
-
-    def routed_vectors(
-        self, files: list[Location], shard_of: np.ndarray, sample: "CalibrationSample"
-    ) -> Iterator[tuple[np.ndarray, pa.Table]]:
-        """Photo and embedding of the photos that are in the photos table, and the shard of each."""
-        for table in stream_table(files, ["photo", "embedding"], rows=8192):
-            rows = self.find(table["photo"])
-            known = np.flatnonzero((rows >= 0) & table["embedding"].is_valid().to_numpy())
-            table, rows = table.take(pa.array(known)), rows[known]
-            if self.embedded[rows].any() or len(np.unique(rows)) < len(rows):
-                raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
-            self.embedded[rows] = True
-            sample.add(rows, table)
-            yield shard_of[self.number[rows]], table
+    if not counts.num_rows:
+        raise UserError("photos: the table is empty; there is nothing to clean.")
+    found = counts.group_by("person").aggregate([("photos", "sum"), ("split", "max")]).sort_by("person")
+    nobody = pc.equal(found["person"], "")
+    of_nobody = pc.sum(found.filter(nobody)["photos_sum"]).as_py() or 0
+    found = found.filter(pc.invert(nobody)).combine_chunks()
+    names, splits = (found[name].combine_chunks() for name in ("person", "split_max"))
+    return NumberedPeople(names, splits, np.r_[found["photos_sum"].to_numpy(), of_nobody].astype(np.int64))
 
 
-class CalibrationSample:
-    """The real photos of as many people as make up SAMPLE_PHOTOS; a hash of their names decides which people."""
+def distribute_photos(work: Location, names: pa.Array, shard_of: np.ndarray, unit: RowGroups) -> pa.Table:
+    """Write the photos of a unit, with their person's number, into the folders of their shards.
 
-    def __init__(self, index: PhotoIndex) -> None:
-        order = np.argsort(person_keys(index.names, seed=0), kind="stable")
-        enough = np.searchsorted(np.cumsum(index.counts[order]), SAMPLE_PHOTOS) + 1
-        chosen = np.zeros(len(index.names) + 1, bool)
-        chosen[order[:enough]] = True
-        self._chosen = chosen[index.number] & ~index.fake
-        self._number = index.number
-        self._pieces: list[pa.Table] = []
+    Returns:
+        An index by `hash` of the photo's key: number of the person, and whether it is a fake.
+    """
+    index = []
 
-    def add(self, rows: np.ndarray, table: pa.Table) -> None:
-        """Keep the rows that belong to the sample."""
-        use = np.flatnonzero(self._chosen[rows])
-        number = pa.array(self._number[rows[use]], pa.int64())
-        self._pieces.append(pa.table({NUMBER: number, "embedding": table["embedding"].take(pa.array(use))}))
+    def routed() -> Iterable[tuple[np.ndarray, pa.Table]]:
+        for table in unit.read():
+            of = pc.fill_null(pc.index_in(table["person"].cast(pa.string()), names), len(names))
+            number = of.to_numpy().astype(np.int64)
+            fake = pc.fill_null(table["is_fake"], False).to_numpy()
+            index.append({"hash": hash_names(table["photo"]), "number": number.astype(np.int32), "is_fake": fake})
+            yield shard_of[number], table.append_column(NUMBER, pa.array(number))
 
-    def write(self, place: Location) -> None:
-        """Write the sample; the order of its rows does not matter."""
-        if self._pieces:
-            place.write_bytes(parquet_bytes(pa.concat_tables(self._pieces)))
+    _distribute(work / PHOTOS, unit.number, routed())
+    joined = {name: np.concatenate([piece[name] for piece in index]) for name in ("hash", "number", "is_fake")}
+    return pa.table(joined).sort_by("hash")
 
 
-class _Encoder:
-    """Numbers for names in the order in which they come; 0 for null and the empty name: nobody."""
+def distribute_vectors(
+    work: Location, index: list[pa.Table], shard_of: np.ndarray, sampled: np.ndarray, unit: RowGroups
+) -> pa.Table:
+    """Write photo and embedding of the photos that are in the photos table into the folders of their shards.
 
-    def __init__(self) -> None:
-        self._numbers: dict[str, int] = {"": 0}
+    Args:
+        work: the run's working folder.
+        index: by `distribute_photos`, of all photos.
+        shard_of: [P + 1] int64, shard of each person.
+        sampled: [P + 1] bool, people whose real photos go into the sample.
+        unit: of the embeddings table.
 
-    def encode(self, column: pa.ChunkedArray) -> np.ndarray:
-        encoded = pc.fill_null(column.cast(pa.string()), "").combine_chunks().dictionary_encode()
-        encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-        known = [self._numbers.setdefault(name, len(self._numbers)) for name in encoded.dictionary.to_pylist()]
-        return np.array(known, np.int64)[encoded.indices.to_numpy()]
+    Returns:
+        The sorted hashes of the photos found.
+    """
+    hashes, sample = [], []
+    numbers, fakes = (_joined(index, name) for name in ("number", "is_fake"))
+    first_row = np.cumsum([0, *(block.num_rows for block in index)])
 
-    def sorted(self) -> tuple[list[str], np.ndarray]:
-        """The names in order, and the place of each number in that order; nobody is behind the last."""
-        names = sorted(name for name in self._numbers if name)
-        rank = np.empty(len(self._numbers), np.int64)
-        rank[[self._numbers[name] for name in names]] = np.arange(len(names))
-        rank[0] = len(names)
-        return names, rank
+    def routed() -> Iterable[tuple[np.ndarray, pa.Table]]:
+        for table in unit.read(["photo", "embedding"], rows=8192):
+            wanted = hash_names(table["photo"])
+            block, row = find_rows(wanted, index)
+            known = np.flatnonzero((block >= 0) & table["embedding"].is_valid().to_numpy())
+            table, at = table.take(pa.array(known)), first_row[block[known]] + row[known]
+            number = numbers[at].astype(np.int64)
+            hashes.append(wanted[known])
+            use = np.flatnonzero(sampled[number] & ~fakes[at])
+            if len(use):
+                rows = pa.array(use)
+                sample.append(pa.table({NUMBER: number[use], "embedding": table["embedding"].take(rows)}))
+            yield shard_of[number], table
+
+    _distribute(work / VECTORS, unit.number, routed())
+    if sample:
+        place = work / SAMPLE / f"{unit.number:08d}.parquet"
+        place.write_bytes(parquet_bytes(pa.concat_tables(sample)))
+    return pa.table({"hash": np.sort(np.concatenate([np.zeros(0, np.uint64), *hashes]))}, schema=HASHES)
+
+
+def _joined(index: list[pa.Table], name: str) -> np.ndarray:
+    """A column of all blocks of an index; of a single one without a copy."""
+    columns = [block[name].to_numpy() for block in index]
+    return columns[0] if len(columns) == 1 else np.concatenate(columns)
+
+
+def owners_of(hashes: np.ndarray, block: pa.Table) -> pa.Table:
+    """The persons' numbers of those of some photos, by hash, that are in a block of the index."""
+    found, row = find_rows(hashes, [block])
+    here = np.flatnonzero(found >= 0)
+    return pa.table({"hash": hashes[here], "number": block["number"].to_numpy()[row[here]]}, schema=_OWNERS)
+
+
+def _count_unique(mapper: UnitMapper, index: Blocks, table: str) -> int:
+    """How many photos there are, by blocks sorted by hash.
+
+    Raises:
+        UserError: one comes twice.
+    """
+    found = mapper.rows(repeated_hashes, index, (), REPEATED)
+    if any(found["repeated"].to_pylist()):
+        raise UserError(f"{table}: the table names a photo twice; its key `photo` must be unique.")
+    return pc.sum(found["rows"]).as_py() or 0
+
+
+def _check_decisions(mapper: UnitMapper, index: Blocks, names: pa.Array, decisions: list[ReviewDecision]) -> None:
+    """Check that all decisions are about photos of this table, and name their persons.
+
+    Raises:
+        UserError: names the photo.
+    """
+    if not decisions:
+        return
+    hashes = hash_names(pa.chunked_array([pa.array([d.photo for d in decisions], pa.string())]))
+    found = mapper.rows(owners_of, index, (hashes,), _OWNERS)
+    number_of = dict(zip(found["hash"].to_pylist(), found["number"].to_pylist(), strict=True))
+    for decision, key in zip(decisions, hashes.tolist(), strict=True):
+        subject = f"decisions: the photo '{decision.photo}' (decided by {decision.reviewer})"
+        number = number_of.get(key)
+        if number is None:
+            raise UserError(f"{subject} is not in the photos table; nothing was applied: is it the right file?")
+        person = names[number].as_py() if number < len(names) else ""
+        if person != decision.person:
+            raise UserError(
+                f"{subject} is of '{person}' here, but of '{decision.person}' there; nothing was applied: was the "
+                "table made again since the review?"
+            )
+
+
+def _sampled(people: NumberedPeople) -> np.ndarray:
+    """As many people as have SAMPLE_PHOTOS photos together, [P + 1] bool; a hash of their names decides which."""
+    order = np.argsort(person_keys(people.names.to_pylist(), seed=0), kind="stable")
+    enough = np.searchsorted(np.cumsum(people.counts[order]), SAMPLE_PHOTOS) + 1
+    chosen = np.zeros(len(people.counts), bool)
+    chosen[order[:enough]] = True
+    return chosen
 
 
 def cut(counts: np.ndarray, photos_per_shard: int) -> np.ndarray:
@@ -220,20 +264,18 @@ def cut(counts: np.ndarray, photos_per_shard: int) -> np.ndarray:
     return shard_of
 
 
-def _write_people(work: Location, index: PhotoIndex) -> None:
-    columns = {"person": pa.array(index.names, pa.string()), "split": pa.array(index.splits, pa.string())}
-    (work / PEOPLE).write_bytes(parquet_bytes(pa.table(columns)))
+def _distribute(folder: Location, unit: int, routed: Iterable[tuple[np.ndarray, pa.Table]]) -> None:
+    """Write rows of a unit into the folders of their shards; memory holds `BUFFER` bytes of them.
 
-
-def _distribute(folder: Location, routed: Iterable[tuple[np.ndarray, pa.Table]]) -> None:
-    """Write rows into the folders of their shards; memory holds `BUFFER` bytes of them."""
+    The names of the files depend on the unit and on its rows alone, so doing it again replaces them.
+    """
     held: dict[int, list[pa.Table]] = {}
     pieces: Counter[int] = Counter()
     size = 0
 
     def flush() -> None:
         for shard, tables_held in sorted(held.items()):
-            place = folder / f"{shard:08d}" / f"{pieces[shard]:06d}.parquet"
+            place = folder / f"{shard:08d}" / f"{unit:08d}-{pieces[shard]:04d}.parquet"
             place.write_bytes(parquet_bytes(pa.concat_tables(tables_held)))
             pieces[shard] += 1
         held.clear()
@@ -327,6 +369,11 @@ def unit_vectors(column: pa.ChunkedArray) -> np.ndarray:
     points = np.isfinite(length) & (length > 0)
     scale = np.where(points, 1 / np.where(points, length, 1), 0)
     return np.where(points[:, None], vectors, 0) * scale[:, None].astype(np.float32)
+
+
+def read_sample(work: Location) -> pa.Table | None:
+    """The real photos of some people: NUMBER and embedding; None if none of them has an embedding."""
+    return _pieces(work / SAMPLE)
 
 
 def _pieces(folder: Location) -> pa.Table | None:

@@ -20,7 +20,7 @@ from faceverify.cleaning.centroids import PersonCentroids, PersonRelations, rela
 from faceverify.cleaning.decide import CleaningContext
 from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.cleaning.outputs import counts, photos_schema
-from faceverify.cleaning.plan import NUMBER, PEOPLE, SAMPLE, CleanPlan, read_shard, unit_vectors
+from faceverify.cleaning.plan import NUMBER, PEOPLE, CleanPlan, read_sample, read_shard, unit_vectors
 from faceverify.cleaning.rule import Decision
 from faceverify.cleaning.thresholds import Calibration, Thresholds, calibrate, chance_level
 from faceverify.parts import read_part
@@ -104,10 +104,9 @@ def choose_thresholds(work: Location, dim: int, given: float | None) -> Calibrat
     Raises:
         UserError: see `thresholds.calibrate`.
     """
-    place = work / SAMPLE
-    if not place.is_file():
+    sample = read_sample(work)
+    if sample is None:
         return calibrate(np.zeros((0, dim), np.float32), np.zeros(0, np.int64), given)
-    sample = read_part(place)
     units = unit_vectors(sample["embedding"])
     sound = units.any(axis=1)
     return calibrate(units[sound], sample[NUMBER].to_numpy()[sound], given)

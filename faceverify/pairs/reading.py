@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.aligned import EXAMPLES, WithoutFace, rejects_of
-from faceverify.hashed_keys import HASHES, find_rows, hash_photos, repeated_hashes
+from faceverify.hashed_keys import REPEATED, find_rows, hash_photos, repeated_hashes
 from faceverify.pairs.people import COLUMNS, COUNTS, ORDER, People, check_once, count_photos, people_of
 from faceverify.provenance import hash_names
 from faceverify.storage import Location
@@ -84,10 +84,11 @@ def gather_people(mapper: UnitMapper, classified: Blocks, seed: int, validation_
         UserError: a photo comes twice, or a person is in two splits.
     """
     photos = mapper.blocks(paired, classified, sort_by=ORDER)
-    hashes = mapper.blocks(hash_photos, photos, sort_by=["hash"])
-    repeated = mapper.rows(repeated_hashes, hashes, (), HASHES)
-    if repeated.num_rows:
-        check_once(mapper.rows(names_of, photos, (repeated,), _NAMES).sort_by("photo")["photo"])
+    hashes = mapper.blocks(hash_photos, photos, sort_by=["hash"], hold=False)
+    repeated = pc.list_flatten(mapper.rows(repeated_hashes, hashes, (), REPEATED)["repeated"])
+    if len(repeated):
+        twice = pa.table({"hash": repeated}).sort_by("hash").combine_chunks()
+        check_once(mapper.rows(names_of, photos, (twice,), _NAMES).sort_by("photo")["photo"])
     counts = mapper.rows(count_photos, photos, (), COUNTS)
     return people_of(counts, seed, validation_share), photos
 
@@ -127,6 +128,6 @@ def paired(block: pa.Table) -> pa.Table:
 
 
 def names_of(hashes: pa.Table, block: pa.Table) -> pa.Table:
-    """The names of photos whose hash is among some hashes."""
-    found, _ = find_rows(hash_names(block["photo"]), [hashes.sort_by("hash")])
+    """The names of photos whose hash is among some hashes, which are sorted."""
+    found, _ = find_rows(hash_names(block["photo"]), [hashes])
     return block.filter(pa.array(found >= 0)).select(["photo"])

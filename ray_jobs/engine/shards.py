@@ -104,27 +104,6 @@ def map_shards(
     return consume(counts, lambda one: progress.add(one["rows"], one["rejected"]))
 
 
-def run_tasks(
-    work: Callable[..., tuple[int, int]],
-    common: tuple[Any, ...],
-    units: Sequence[int],
-    cluster: Cluster,
-    progress: Progress,
-    workers: int = 0,
-) -> list[dict[str, Any]]:
-    """Call `work(*common, unit)` once for every unit of work; see `map_shards`."""
-
-    def without_rows(unit: int, _: pa.Table) -> tuple[int, int]:
-        return work(*common, unit)
-
-    without_rows.__name__ = work.__name__
-    return map_shards(Shards(_unit, units, "Units"), without_rows, (), cluster, progress, workers)
-
-
-def _unit(number: int) -> pa.Table:
-    return pa.table({"unit": [number]})
-
-
 def shards_per_task(shards: int, workers: int) -> int:
     """How many shards one task is given."""
     return max(1, min(SHARDS_PER_TASK, shards // (TASKS_PER_WORKER * workers)))

@@ -49,7 +49,7 @@ def mapper_for(cluster: Cluster, workers: int = 0) -> "LocalMapper | RayMapper":
 
 @dataclass(frozen=True)
 class RayBlocks:
-    """Blocks of a materialised `ray.data.Dataset`, in the object store."""
+    """Blocks of a `ray.data.Dataset`; of a materialised one they are in the object store."""
 
     dataset: Any
 
@@ -84,12 +84,15 @@ class RayMapper:
         units: Sequence[Any] | Blocks,
         shared: tuple[Any, ...] = (),
         sort_by: Sequence[str] = (),
+        hold: bool = True,
     ) -> RayBlocks:
         """See `UnitMapper`."""
         import ray
 
         dataset = self._mapped(work, units, shared)
         dataset = dataset.sort(list(sort_by)) if sort_by else dataset
+        if not hold:
+            return RayBlocks(dataset)
         try:
             held = dataset.materialize()
         except ray.exceptions.RayError as error:

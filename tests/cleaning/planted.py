@@ -14,6 +14,7 @@ from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.cleaning.plan import CleanPlan, make_plan
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
+from faceverify.units import LocalMapper
 
 DIM = 128
 
@@ -86,7 +87,7 @@ def clean_here(photos: Path, embeddings: Path, out: Path, options: Options) -> d
     noted = folder.noted("plan_of_work")
     files = [Location(str(photos))], [Location(str(embeddings))]
     decisions = list(options.decisions)
-    plan = CleanPlan(**noted) if noted else make_plan(*files, decisions, folder.work, options.photos_per_shard)
+    plan = CleanPlan(**noted) if noted else _planned(files, decisions, folder, options)
     folder.note("plan_of_work", plan.as_json())
     calibration = run.choose_thresholds(folder.work, plan.dim, options.threshold)
 
@@ -98,6 +99,10 @@ def clean_here(photos: Path, embeddings: Path, out: Path, options: Options) -> d
     made = run.publish(folder, plan, results, tables.PHOTOS, options.max_cases)
     folder.finish(made | run.facts(calibration, results, len(decisions)))
     return folder.manifest()
+
+
+def _planned(files: Any, decisions: list[ReviewDecision], folder: RunFolder, options: Options) -> CleanPlan:
+    return make_plan(*files, decisions, folder.work, options.photos_per_shard, LocalMapper())
 
 
 def published(out: Path) -> dict[str, list[dict[str, Any]]]:

@@ -50,7 +50,7 @@ def undisturbed(many: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
 
 def options(tables: tuple[Path, Path], out: Path) -> list[str]:
     """A run of many small shards."""
-    named = {"--photos": tables[0], "--embeddings": tables[1], "--out": out, "--photos-per-shard": 6}
+    named = {"--photos": tables[0], "--embeddings": tables[1], "--out": out, "--photos-per-shard": 12}
     return [str(word) for item in named.items() for word in item]
 
 

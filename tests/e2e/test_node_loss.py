@@ -10,10 +10,11 @@ from benchmarks.job_server import ROOT
 
 
 @pytest.mark.thorough
-def test_align_survives_a_lost_node(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "benchmarks.node_loss", "--only", "align", "--results", str(tmp_path)]
+@pytest.mark.parametrize("job", ["align", "clean", "pairs"])
+def test_a_job_survives_a_lost_node(tmp_path: Path, job: str) -> None:
+    command = [sys.executable, "-m", "benchmarks.node_loss", "--only", job, "--results", str(tmp_path)]
     ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert ended.returncode == 0, ended.stdout[-2000:] + ended.stderr[-2000:]
     [results] = tmp_path.glob("*node_loss.md")
-    [row] = [line for line in results.read_text().splitlines() if line.startswith("| align ")]
+    [row] = [line for line in results.read_text().splitlines() if line.startswith(f"| {job} ")]
     assert row.endswith("| yes |")
