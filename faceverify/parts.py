@@ -38,8 +38,8 @@ _THREADS = 32  # of which each waits for an answer of S3
 class PartFacts:
     """What a part's footer says of it.
 
-    rows: how many; counts: rows by their status (of scores) or reason (of rejects); examples: the first photos or pairs
-    of each reason.
+    rows: how many; counts: of rejects by reason, of scores by status, of decisions by decision and by "decision:
+    reason"; examples: of rejects, the first photos or pairs of each reason.
     """
 
     rows: int = 0
@@ -55,19 +55,29 @@ class PartFacts:
 
 
 def facts_of(rows: pa.Table) -> PartFacts:
-    """Count a table: by `reason` if these are rejects, by `status` if these are scores."""
+    """Count a table, as `PartFacts` says; of a table of another kind only the rows."""
     facts = PartFacts(rows.num_rows)
-    is_rejects = rows.schema.names[: len(tables.REJECTS)] == tables.REJECTS.names
-    name = "reason" if is_rejects else "status"
-    if name not in rows.column_names:
-        return facts
-    values = rows[name].combine_chunks()
-    facts.counts.update({one["values"]: one["counts"] for one in values.value_counts().to_pylist()})
-    for reason in facts.counts if is_rejects else ():
-        some = rows.filter(pa.compute.equal(rows["reason"], reason)).slice(0, EXAMPLES)
-        named = zip(some["photo"].to_pylist(), some["pair"].to_pylist(), strict=True)
-        facts.examples[reason] = [photo if photo is not None else pair for photo, pair in named]
+    if _begins_with(rows, tables.REJECTS):
+        facts.counts.update(_counted(rows, "reason"))
+        for reason in facts.counts:
+            some = rows.filter(pa.compute.equal(rows["reason"], reason)).slice(0, EXAMPLES)
+            named = zip(some["photo"].to_pylist(), some["pair"].to_pylist(), strict=True)
+            facts.examples[reason] = [photo if photo is not None else pair for photo, pair in named]
+    elif _begins_with(rows, tables.DECISIONS):
+        facts.counts.update(_counted(rows, "decision"))
+        both = pa.compute.binary_join_element_wise(rows["decision"], rows["reason"], ": ")
+        facts.counts.update(_counted(pa.table({"both": both}), "both"))
+    elif "status" in rows.column_names:
+        facts.counts.update(_counted(rows, "status"))
     return facts
+
+
+def _begins_with(rows: pa.Table, schema: pa.Schema) -> bool:
+    return rows.column_names[: len(schema)] == schema.names
+
+
+def _counted(rows: pa.Table, name: str) -> dict[str, int]:
+    return {one["values"]: one["counts"] for one in rows[name].combine_chunks().value_counts().to_pylist()}
 
 
 def part(work: Location, stage: str, shard: int) -> Location:

@@ -30,6 +30,7 @@ from ray_jobs.engine.cluster import check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
+from ray_jobs.engine.shards import maker
 from ray_jobs.engine.units import RayMapper, count_units, mapper_for
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ def finish(config: CleanConfig, inputs: Inputs, folder: RunFolder) -> None:
     reviewed = {decision.photo: decision for decision in decisions}
     results = cleaning.run_rounds(folder, plan, calibration, reviewed, round_runner(folder, mapper, clock))
     with clock("commit"):
-        made = cleaning.publish(folder, plan, results, read_schema(inputs.photos[0]), config.max_cases)
+        made = cleaning.publish(folder, plan, results, read_schema(inputs.photos[0]), config.max_cases, maker(cluster))
     made |= cleaning.facts(calibration, results, len(reviewed))
     made["model"] = (run_manifest(open_location(config.embeddings)) or {}).get("model", {})
     made["operators"] = getattr(mapper, "operators", [])

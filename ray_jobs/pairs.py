@@ -11,8 +11,8 @@ from faceverify import tables
 from faceverify.config import Input, JobConfig, plan_of
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
-from faceverify.inputs import fingerprint, open_table, stream_table
-from faceverify.parts import part
+from faceverify.inputs import fingerprint, open_table
+from faceverify.parts import text_piece, write_part
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.units import Blocks, LocalMapper, table_rows
@@ -21,7 +21,7 @@ from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
-from ray_jobs.engine.shards import maker
+from ray_jobs.engine.shards import joiner, maker
 from ray_jobs.engine.units import RayMapper, count_units, mapper_for
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def run(config: PairsConfig) -> None:
 def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | None, folder: RunFolder) -> None:
     """Do all the work that is not done yet."""
     from faceverify.pairs.quotas import quotas
-    from faceverify.pairs.rows import shards, write_csv
+    from faceverify.pairs.rows import csv_header, shards
 
     if folder.resumed:
         print("Going on where an earlier run stopped.")
@@ -118,13 +118,13 @@ def finish(config: PairsConfig, photos: list[Location], faces: list[Location] | 
         done = folder.done(STAGE)
         progress = Progress("pairs", total, done=min(len(done) * config.pairs_per_shard, total))
         todo = [shard for shard in range(len(cut)) if shard not in done]
-        count_units(drawer, draw_shard, todo, (folder.work, people, wanted, cut, names), progress)
+        count_units(drawer, draw_shard, todo, (folder.work, people, wanted, cut, names, config.csv), progress)
         progress.finish()
     with clock("commit"):
         made = folder.publish_parts(STAGE, tables.PAIRS, [STAGE], maker(cluster)).rows
         assert made == total, f"{total} pairs were wanted, {made} came out"
         if config.csv:
-            write_csv(folder.out / "pairs.csv", stream_table(folder.parts(STAGE)))
+            folder.publish_text("pairs.csv", csv_header(), STAGE, joiner(cluster))
     counts = {"rows_in": {"photos": names.rows + sum(unused.counts.values())}, "rows_out": {"pairs": made}}
     facts = {"job": "pairs", "config": asdict(config), **counts, "rejects": {}, "unused_photos": unused.counts}
     facts |= {"people": len(people.names), **balance(people, wanted, config.deepfakes_per_impostor)}
@@ -182,21 +182,22 @@ def gather_people(
 
 
 def draw_shard(
-    work: Location, people: "People", wanted: "Quotas", cut: list[range], photos: list["pa.Table"], shard: int
+    work: Location,
+    people: "People",
+    wanted: "Quotas",
+    cut: list[range],
+    photos: list["pa.Table"],
+    csv: bool,
+    shard: int,
 ) -> tuple[int, int]:
     """Draw the pairs of one shard of people and write its part; returns how many there are, and 0 rejects."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     from faceverify.pairs.people import with_photos
-    from faceverify.pairs.rows import pairs_of
-    from faceverify.tables import parquet_options
+    from faceverify.pairs.rows import csv_rows, pairs_of
 
     rows = pairs_of(with_photos(people, photos), wanted, cut[shard])
-    sink = pa.BufferOutputStream()
-    # Without the Arrow schema, names that are dictionaries in memory are plain strings for whoever reads the file.
-    pq.write_table(rows, sink, store_schema=False, **parquet_options(rows.schema))
-    part(work, STAGE, shard).write_bytes(sink.getvalue().to_pybytes())
+    if csv:
+        text_piece(work, STAGE, shard).write_bytes(csv_rows(rows))
+    write_part(work, STAGE, shard, rows)
     return rows.num_rows, 0
 
 

@@ -209,8 +209,8 @@ def test_no_draft_follows_a_planted_link(tmp_path: Path) -> None:
     import pyarrow as pa
     import torch
 
+    from faceverify.joining import join_files
     from faceverify.models.checkpoints import save
-    from faceverify.pairs.rows import write_csv as write_pairs
     from faceverify.scoring.csv_output import CsvConfig, write_csv
 
     victim, out = tmp_path / "victim", tmp_path / "out"
@@ -222,7 +222,7 @@ def test_no_draft_follows_a_planted_link(tmp_path: Path) -> None:
     rows = pa.table({"similarity": pa.array([0.5], pa.float32())})
     place = Location(str(out))
     write_csv(place / "scores.csv", [rows], CsvConfig(), rows.schema)
-    write_pairs(place / "pairs.csv", [])
+    join_files(place / "pairs.csv", b"ours", [], place / "draft")
     save({"a": torch.zeros(1)}, out / "model.safetensors")
     (place / "plain").write_bytes(b"ours")
     with (place / "streamed").open_output() as stream:

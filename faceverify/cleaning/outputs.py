@@ -118,16 +118,6 @@ def _number(values: np.ndarray) -> pa.Array:
     return pa.array(values, pa.float32(), mask=np.isnan(values))
 
 
-def counts(decisions: pa.Table) -> dict[str, int]:
-    """How many photos of each decision, and of each reason ("review: no_embedding")."""
-    totals: dict[str, int] = {}
-    for row in decisions.group_by(["decision", "reason"]).aggregate([("photo", "count")]).to_pylist():
-        name = f"{row['decision']}: {row['reason']}"
-        totals[row["decision"]] = totals.get(row["decision"], 0) + row["photo_count"]
-        totals[name] = row["photo_count"]
-    return totals
-
-
 def sentences(
     rows: PhotoShard, evidence: PhotoEvidence, decisions: PhotoDecisions, context: CleaningContext
 ) -> list[str]:

@@ -4,7 +4,7 @@ Which process does a round's units of work is decided by the caller.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -19,11 +19,11 @@ from faceverify.cleaning.cases import SamePersonCandidates
 from faceverify.cleaning.centroids import PersonCentroids, PersonRelations, relate_people
 from faceverify.cleaning.decide import CleaningContext
 from faceverify.cleaning.decisions_file import ReviewDecision
-from faceverify.cleaning.outputs import counts, photos_schema
+from faceverify.cleaning.outputs import photos_schema
 from faceverify.cleaning.plan import NUMBER, PEOPLE, CleanPlan, read_sample, read_shard, unit_vectors
 from faceverify.cleaning.rule import Decision
 from faceverify.cleaning.thresholds import Calibration, Thresholds, calibrate, chance_level
-from faceverify.parts import read_part
+from faceverify.parts import NewFile, read_part
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
 
@@ -197,7 +197,12 @@ def _columns(folder: RunFolder, stage: str, names: list[str]) -> Iterator[pa.Tab
 
 
 def publish(
-    folder: RunFolder, plan: CleanPlan, results: RoundResults, photos: pa.Schema, max_cases: int
+    folder: RunFolder,
+    plan: CleanPlan,
+    results: RoundResults,
+    photos: pa.Schema,
+    max_cases: int,
+    make: Callable[[Sequence[NewFile]], None],
 ) -> dict[str, Any]:
     """Publish all tables; return the counts for the manifest.
 
@@ -207,11 +212,11 @@ def publish(
         results: of the rounds.
         photos: schema of the photos table that came in.
         max_cases: how many cases are published at most.
+        make: makes files of parts, see `RunFolder.publish_parts`.
     """
-    parts = folder.parts(rounds.DECISIONS)
-    decided = folder.publish("decisions", map(read_part, parts), tables.DECISIONS)
-    totals = sum((Counter(counts(read_part(place))) for place in parts), Counter())
-    going_on = folder.publish("photos", map(read_part, folder.parts(rounds.CLEANED)), photos_schema(photos))
+    facts = folder.publish_parts("decisions", tables.DECISIONS, [rounds.DECISIONS], make)
+    decided, totals = facts.rows, facts.counts
+    going_on = folder.publish_parts("photos", photos_schema(photos), [rounds.CLEANED], make).rows
     assert decided == plan.photos, f"{plan.photos} photos became {decided} decisions"
     assert going_on == totals[Decision.KEPT] + totals[Decision.MOVED], f"{going_on} cleaned photos, but {totals}"
     order = _hardest(folder)
@@ -222,9 +227,7 @@ def publish(
         "photos": going_on,
         "cases": shown,
         "same_people": folder.publish("same_people", [same], SAME_PEOPLE),
-        "duplicates": folder.publish(
-            "duplicates", map(read_part, folder.parts(rounds.DUPLICATES)), duplicates.DUPLICATES
-        ),
+        "duplicates": folder.publish_parts("duplicates", duplicates.DUPLICATES, [rounds.DUPLICATES], make).rows,
     }
     verdicts = Counter(same["verdict"].to_pylist())
     return {

@@ -1,7 +1,5 @@
 """The drawn pairs as rows of the table `pairs`, and as the reference's CSV."""
 
-from collections.abc import Iterable
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -10,7 +8,6 @@ import pyarrow.csv as pa_csv
 from faceverify.pairs.people import People
 from faceverify.pairs.quotas import Quotas, meetings
 from faceverify.pairs.sampling import Drawn, deepfake_pairs, genuine_pairs, impostor_pairs, within
-from faceverify.storage import Location
 from faceverify.tables import PAIRS
 
 KINDS = ("genuine", "impostor", "deepfake")
@@ -88,13 +85,35 @@ def shards(quotas: Quotas, pairs_per_shard: int) -> list[range]:
     return [range(int(a), int(b)) for a, b in zip(cuts, ends, strict=True)]
 
 
-def write_csv(target: Location, pieces: Iterable[pa.Table]) -> None:
-    """Write the pairs under the reference's column names, and `split`; the file appears complete."""
-    fields = [("pathA", pa.string()), ("pathB", pa.string()), ("label", pa.int8())]
-    fields += [("deepfake_a", pa.int8()), ("deepfake_b", pa.int8()), ("split", pa.string())]
-    with target.open_output() as stream, pa_csv.CSVWriter(stream, pa.schema(fields)) as writer:
-        for piece in pieces:
-            fake = pc.equal(piece["kind"], "deepfake").cast(pa.int8())
-            real = pa.repeat(pa.scalar(0, pa.int8()), piece.num_rows)
-            values = [piece["photo_a"], piece["photo_b"], piece["label"], real, fake, piece["split"]]
-            writer.write_table(pa.table(values, schema=pa.schema(fields)))
+CSV = pa.schema(
+    [
+        ("pathA", pa.string()),
+        ("pathB", pa.string()),
+        ("label", pa.int8()),
+        ("deepfake_a", pa.int8()),
+        ("deepfake_b", pa.int8()),
+        ("split", pa.string()),
+    ]
+)
+
+
+def csv_header() -> bytes:
+    """The first line of `pairs.csv`: the reference's column names, and `split`."""
+    return csv_rows(None)
+
+
+def csv_rows(pairs: pa.Table | None) -> bytes:
+    """Pairs as lines of `pairs.csv`; the header alone for None."""
+    rows = CSV.empty_table()
+    if pairs is not None:
+        fake = pc.equal(pairs["kind"], "deepfake").cast(pa.int8())
+        real = pa.repeat(pa.scalar(0, pa.int8()), pairs.num_rows)
+        values = [pairs["photo_a"], pairs["photo_b"], pairs["label"], real, fake, pairs["split"]]
+        rows = pa.table([_plain(column) for column in values], schema=CSV)
+    sink = pa.BufferOutputStream()
+    pa_csv.write_csv(rows, sink, pa_csv.WriteOptions(include_header=pairs is None))
+    return sink.getvalue().to_pybytes()
+
+
+def _plain(column: pa.ChunkedArray | pa.Array) -> pa.ChunkedArray | pa.Array:
+    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column

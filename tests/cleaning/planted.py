@@ -12,6 +12,7 @@ from faceverify import tables
 from faceverify.cleaning import run
 from faceverify.cleaning.decisions_file import ReviewDecision
 from faceverify.cleaning.plan import CleanPlan, make_plan
+from faceverify.parts import make_files
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location
 from faceverify.units import LocalMapper
@@ -96,7 +97,7 @@ def clean_here(photos: Path, embeddings: Path, out: Path, options: Options) -> d
             work(*common, shard)
 
     results = run.run_rounds(folder, plan, calibration, {d.photo: d for d in decisions}, run_round)
-    made = run.publish(folder, plan, results, tables.PHOTOS, options.max_cases)
+    made = run.publish(folder, plan, results, tables.PHOTOS, options.max_cases, make_files)
     folder.finish(made | run.facts(calibration, results, len(decisions)))
     return folder.manifest()
 

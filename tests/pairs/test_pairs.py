@@ -12,7 +12,7 @@ from scipy.stats import chisquare
 from faceverify.errors import UserError
 from faceverify.pairs.people import gather, usable
 from faceverify.pairs.quotas import meetings, quotas
-from faceverify.pairs.rows import pairs_of, shards, write_csv
+from faceverify.pairs.rows import csv_header, csv_rows, pairs_of, shards
 from faceverify.storage import open_location
 from faceverify.tables import PAIRS, validate
 
@@ -164,7 +164,7 @@ def test_csv_under_the_names_of_the_reference(photos_of, tmp_path):
 
     pairs = draw(photos_of({"a": (3, 2), "b": (3, 2)}), share=0)
     target = open_location(str(tmp_path / "pairs.csv"))
-    write_csv(target, [pairs])
+    target.write_bytes(csv_header() + csv_rows(pairs.slice(0, 3)) + csv_rows(pairs.slice(3)))
     lines = (tmp_path / "pairs.csv").read_text().splitlines()
     assert lines[0].replace('"', "") == "pathA,pathB,label,deepfake_a,deepfake_b,split"
     back = pa.Table.from_batches(open_pairs(target, PairListConfig()))
