@@ -1,7 +1,8 @@
 """Long columns of numbers: in memory while they are short, in temporary files beyond; and sorting float32 in them."""
 
+import mmap
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 from pathlib import Path
@@ -98,6 +99,13 @@ def sort_sets(
 def _sorted_set(found: tuple[np.ndarray, np.ndarray], groups: np.ndarray) -> np.ndarray:
     scores, of = found
     return np.sort(scores[groups[of]])
+
+
+def release(arrays: Iterable[np.ndarray]) -> None:
+    """Give the pages of mapped arrays back to the system; they are read again where they are needed."""
+    for array in arrays:
+        if isinstance(array.base, mmap.mmap):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 class _Growing:
