@@ -4,10 +4,14 @@ import mmap
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+
+from faceverify.errors import PlatformError
+from faceverify.redaction import first_line
 
 CHUNK = 1 << 22  # rows worked on at a time; so many are also kept in memory
 PIECE = 1 << 25  # scores sorted at a time
@@ -38,9 +42,14 @@ class Columns:
             file.close()
 
     def append(self, **values: np.ndarray) -> None:
-        """Add rows; all columns must be given, with equal lengths."""
-        for name, kind in self._types.items():
-            self._files[name].write(np.ascontiguousarray(values[name], kind).tobytes())
+        """Add rows; all columns must be given, with equal lengths.
+
+        Raises:
+            PlatformError: no room in TMPDIR.
+        """
+        with _writing():
+            for name, kind in self._types.items():
+                self._files[name].write(np.ascontiguousarray(values[name], kind).tobytes())
         self.rows += len(next(iter(values.values())))
 
     def chunks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
@@ -51,8 +60,21 @@ class Columns:
 
     def _read(self, name: str, start: int, count: int) -> np.ndarray:
         file, kind = self._files[name], self._types[name]
-        file.seek(start * kind.itemsize)
+        with _writing():  # what is still in a buffer
+            file.seek(start * kind.itemsize)
         return np.frombuffer(file.read(count * kind.itemsize), kind)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Around the writing of temporary files: says where there is no room."""
+    try:
+        yield
+    except OSError as error:
+        raise PlatformError(
+            f"The temporary folder '{tempfile.gettempdir()}' cannot hold the scores ({first_line(error)}): make room, "
+            "some 25 bytes per pair, or set TMPDIR to a folder on a larger disk."
+        ) from None
 
 
 def keys(scores: np.ndarray) -> np.ndarray:
@@ -83,6 +105,9 @@ def sort_sets(
 
     Returns:
         For each set its scores, ascending float32: in memory, or in a file of `folder` that is mapped.
+
+    Raises:
+        PlatformError: no room in `folder`.
     """
     outs = [_Growing(folder / f"{number}.f4" if rows > CHUNK else None) for number in range(len(sets))]
     with ThreadPoolExecutor(2) as pool:
@@ -117,14 +142,16 @@ class _Growing:
 
     def append(self, values: np.ndarray) -> None:
         if self._file:
-            values.tofile(self._file)
+            with _writing():
+                values.tofile(self._file)
         else:
             self._parts.append(values)
 
     def array(self) -> np.ndarray:
         if not self._file or not self._path:
             return np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        self._file.close()
+        with _writing():
+            self._file.close()
         return np.memmap(self._path, np.float32, "r") if self._path.stat().st_size else np.zeros(0, np.float32)
 
 

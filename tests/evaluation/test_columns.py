@@ -1,12 +1,14 @@
 """Columns beyond memory, and sorting in pieces, against numpy's sort of everything."""
 
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceverify.errors import PlatformError
 from faceverify.evaluation import columns
 from faceverify.evaluation.columns import Columns, keys, release, sort_sets, values_of
 
@@ -67,3 +69,15 @@ def test_a_released_array_keeps_its_scores_and_not_its_memory(tmp_path: Path, mo
     release([found, np.zeros(3)])
     assert before - resident() > 12_000  # of 16 MiB
     assert found.min() == 0
+
+
+def test_a_full_disk_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "CHUNK", 10)
+    _, hard = getrlimit(RLIMIT_FSIZE)
+    with Columns(a=np.float32) as column:
+        setrlimit(RLIMIT_FSIZE, (1 << 20, hard))  # no file may be larger
+        try:
+            with pytest.raises(PlatformError, match="TMPDIR"):
+                column.append(a=np.zeros(1 << 20))
+        finally:
+            setrlimit(RLIMIT_FSIZE, (hard, hard))
