@@ -115,7 +115,7 @@ def sort_sets(
             if count > PIECE:
                 _count_out(chunks, sets, low, outs)
                 continue
-            found = _of_piece(chunks, low, high)
+            found = _of_piece(chunks, low, high, count)
             for out, ascending in zip(outs, pool.map(_sorted_set, repeat(found), sets), strict=True):
                 out.append(ascending)
     return [out.array() for out in outs]
@@ -123,7 +123,9 @@ def sort_sets(
 
 def _sorted_set(found: tuple[np.ndarray, np.ndarray], groups: np.ndarray) -> np.ndarray:
     scores, of = found
-    return np.sort(scores[groups[of]])
+    ascending = scores[groups[of]]
+    ascending.sort()
+    return ascending
 
 
 def release(arrays: Iterable[np.ndarray]) -> None:
@@ -175,15 +177,17 @@ def _pieces(chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], rows: int) -
 
 
 def _of_piece(
-    chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], low: int, high: int
+    chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], low: int, high: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of one range of the upper 16 bits, and their groups."""
-    found = []
-    for scores, groups in chunks():
-        upper = keys(scores) >> 16
+    """The `count` scores of one range of the upper 16 bits, and their groups."""
+    scores, groups, filled = np.empty(count, np.float32), np.empty(count, np.int32), 0
+    for some, of in chunks():
+        upper = keys(some) >> 16
         inside = (upper >= low) & (upper < high)
-        found.append((scores[inside], groups[inside]))
-    return np.concatenate([scores for scores, _ in found]), np.concatenate([groups for _, groups in found])
+        end = filled + np.count_nonzero(inside)
+        scores[filled:end], groups[filled:end] = some[inside], of[inside]
+        filled = end
+    return scores, groups
 
 
 def _count_out(
