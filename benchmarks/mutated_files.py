@@ -12,6 +12,7 @@ import onnx
 import safetensors.torch
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 from torch import Tensor, nn
 
 from benchmarks.mutations import Kind
@@ -24,6 +25,9 @@ from faceverify.models.engine_onnx import open_session
 from faceverify.storage import open_location
 
 DIM, SIDE = 8, 16
+PHOTOS = {"JPEG": 0.3, "PNG": 0.2, "WebP": 0.2, "TIFF": 0.2, "BMP": 0.05, "GIF": 0.05}
+# A mutated header may announce any size; larger pictures are refused before they cost memory or minutes.
+PHOTO_LIMITS = images.ImageLimits(max_pixels=1 << 22)
 
 
 def kinds() -> dict[str, Kind]:
@@ -32,6 +36,7 @@ def kinds() -> dict[str, Kind]:
     contents = [_network(), {"model": {f"module.{k}": v for k, v in _network().items()}, "epoch": 3}]
     new, old = ([_torch_file(content, is_new) for content in contents] for is_new in (True, False))
     return {
+        **{name: Kind(share, _photos(name), _read_photo) for name, share in PHOTOS.items()},
         ".pt": Kind(0.1, new, _read_checkpoint),
         ".pt, its pickle": Kind(0.14, [_pickle_of(file) for file in new], _read_checkpoint, _zipped),
         ".pt, legacy": Kind(0.1, old, _read_checkpoint),
@@ -43,6 +48,46 @@ def kinds() -> dict[str, Kind]:
         "pairs.csv": Kind(0.05, [_pairs_csv()], lambda data, folder: _read_pairs(data, folder / "pairs.csv")),
         "pairs.txt": Kind(0.04, [_pairs_txt()], lambda data, folder: _read_pairs(data, folder / "pairs.txt")),
     }
+
+
+def _photos(name: str) -> list[bytes]:
+    """Small photos in one format: what cameras and programs make of it, and what decoders have separate code for."""
+    y, x = np.mgrid[0:24, 0:32]
+    grain = np.random.default_rng(0).normal(0, 6, (24, 32, 3))
+    smooth = np.stack([8 * x, 10 * y, 128 + 90 * np.sin(x / 9) * np.cos(y / 7)], axis=-1)
+    photo = Image.fromarray(np.clip(smooth + grain, 0, 255).astype(np.uint8))
+    turned = Image.Exif()
+    turned[0x112] = 6
+    ways: dict[str, list[tuple[Image.Image, dict[str, object]]]] = {
+        "JPEG": [
+            (photo, {}),
+            (photo, {"progressive": True}),
+            (photo.convert("CMYK"), {}),
+            (photo, {"exif": turned, "restart_marker_blocks": 2}),
+        ],
+        "PNG": [(photo, {}), (photo.quantize(16), {}), (photo.convert("LA"), {}), (photo, {"exif": turned})],
+        "WebP": [(photo, {}), (photo, {"lossless": True}), (photo.convert("RGBA"), {"exif": turned})],
+        "TIFF": [
+            (photo, {}),
+            (photo, {"compression": "tiff_lzw"}),
+            (photo, {"compression": "tiff_adobe_deflate"}),
+            (photo, {"compression": "jpeg"}),
+            (photo.convert("1"), {"compression": "group4"}),
+            (photo, {"big_tiff": True, "exif": turned}),
+        ],
+        "BMP": [(photo, {}), (photo.quantize(16), {})],
+        "GIF": [(photo.quantize(16), {})],
+    }
+    files = []
+    for picture, options in ways[name]:
+        stream = io.BytesIO()
+        picture.save(stream, name, **options)
+        files.append(stream.getvalue())
+    return files
+
+
+def _read_photo(data: bytes, _: Path) -> None:
+    images.decode(data, PHOTO_LIMITS)
 
 
 @cache

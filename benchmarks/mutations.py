@@ -1,11 +1,12 @@
 """Files changed at random: whatever is in them, they are read or refused, and no process ends or swells.
 
-Small files of every kind that a user may bring (weights, graphs, model cards, `meta.json`, lists of pairs) are changed
-at random places, and given to the functions that the jobs read them with. Each process that reads is watched by another
-one: one that ends, or is silent for a minute, is counted and replaced. Case i of a kind depends on the seed, the kind
-and i alone, but for legacy .pt files, whose keys are memory addresses.
+Small files of every kind that a user may bring (photos, weights, graphs, model cards, `meta.json`, lists of pairs) are
+changed at random places, and given to the functions that the jobs read them with. Each process that reads is watched
+by another one: one that ends, or is silent for a minute, is counted and replaced. Case i of a kind depends on the seed,
+the kind and i alone, but for legacy .pt files, whose keys are memory addresses.
 
     python -m benchmarks.mutations --cases 1000000 --state mutations.json    # goes on where it stopped
+    python -m benchmarks.mutations --only JPEG PNG WebP TIFF BMP GIF         # photos alone
 """
 
 import json
@@ -60,7 +61,7 @@ class Kind:
     """Files of one kind.
 
     Args:
-        share: of all cases.
+        share: of the cases, in relation to those of the other kinds.
         files: whole ones to be changed.
         read: what a job does with one; raises UserError, BadData or ValueError to refuse it.
         finish: what makes a file of what was changed.
@@ -165,15 +166,17 @@ def main() -> None:
     from benchmarks.mutated_files import kinds
 
     options = parser("No file changed at random ends a process or takes more than 1 GB.")
-    options.add_argument("--cases", type=int, default=1_000_000, help="of all kinds together")
+    options.add_argument("--cases", type=int, default=1_000_000, help="of all chosen kinds together")
+    options.add_argument("--only", nargs="+", metavar="KIND", help="these kinds instead of all")
     options.add_argument("--seed", default="1", help="makes the cases")
     options.add_argument("--state", type=Path, help="JSON file that keeps what is done, to go on from")
     args = options.parse_args()
-    all_kinds = kinds()
+    all_kinds = {name: kind for name, kind in kinds().items() if not args.only or name in args.only}
+    whole = sum(kind.share for kind in all_kinds.values())
     state = _State(args)
     start = time.perf_counter()
     for name, kind in all_kinds.items():
-        _run_kind(name, kind, args, state)
+        _run_kind(name, kind, round(args.cases * kind.share / whole), args.seed, state)
     _report(all_kinds, args, state, time.perf_counter() - start)
 
 
@@ -195,14 +198,14 @@ class _State:
             partial.replace(self._file)
 
 
-def _run_kind(name: str, kind: Kind, args: Namespace, state: _State) -> None:
-    done, total = state.of(name), round(args.cases * kind.share)
+def _run_kind(name: str, kind: Kind, total: int, of_all: str, state: _State) -> None:
+    done = state.of(name)
     with tempfile.TemporaryFile() as log, ThreadPoolExecutor(CORES) as threads:
         while done["next"] < total:
             starts = range(done["next"], min(total, done["next"] + CORES * CHUNK), CHUNK)
             began = time.perf_counter()
             parts = [range(start, min(start + CHUNK, total)) for start in starts]
-            seed = f"{args.seed}/{name}"
+            seed = f"{of_all}/{name}"
             for counts, ended, most in threads.map(lambda part: run_chunk(kind, seed, part, log), parts):  # noqa: B023
                 done["counts"] = dict(Counter(done["counts"]) + counts)
                 done["ended"] += ended

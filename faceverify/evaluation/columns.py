@@ -1,12 +1,17 @@
 """Long columns of numbers: in memory while they are short, in temporary files beyond; and sorting float32 in them."""
 
+import mmap
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+
+from faceverify.errors import PlatformError
+from faceverify.redaction import first_line
 
 CHUNK = 1 << 22  # rows worked on at a time; so many are also kept in memory
 PIECE = 1 << 25  # scores sorted at a time
@@ -37,9 +42,14 @@ class Columns:
             file.close()
 
     def append(self, **values: np.ndarray) -> None:
-        """Add rows; all columns must be given, with equal lengths."""
-        for name, kind in self._types.items():
-            self._files[name].write(np.ascontiguousarray(values[name], kind).tobytes())
+        """Add rows; all columns must be given, with equal lengths.
+
+        Raises:
+            PlatformError: no room in TMPDIR.
+        """
+        with _writing():
+            for name, kind in self._types.items():
+                self._files[name].write(np.ascontiguousarray(values[name], kind).tobytes())
         self.rows += len(next(iter(values.values())))
 
     def chunks(self, *names: str) -> Iterator[tuple[np.ndarray, ...]]:
@@ -50,8 +60,21 @@ class Columns:
 
     def _read(self, name: str, start: int, count: int) -> np.ndarray:
         file, kind = self._files[name], self._types[name]
-        file.seek(start * kind.itemsize)
+        with _writing():  # what is still in a buffer
+            file.seek(start * kind.itemsize)
         return np.frombuffer(file.read(count * kind.itemsize), kind)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    """Around the writing of temporary files: says where there is no room."""
+    try:
+        yield
+    except OSError as error:
+        raise PlatformError(
+            f"The temporary folder '{tempfile.gettempdir()}' cannot hold the scores ({first_line(error)}): make room, "
+            "some 25 bytes per pair, or set TMPDIR to a folder on a larger disk."
+        ) from None
 
 
 def keys(scores: np.ndarray) -> np.ndarray:
@@ -82,6 +105,9 @@ def sort_sets(
 
     Returns:
         For each set its scores, ascending float32: in memory, or in a file of `folder` that is mapped.
+
+    Raises:
+        PlatformError: no room in `folder`.
     """
     outs = [_Growing(folder / f"{number}.f4" if rows > CHUNK else None) for number in range(len(sets))]
     with ThreadPoolExecutor(2) as pool:
@@ -89,7 +115,7 @@ def sort_sets(
             if count > PIECE:
                 _count_out(chunks, sets, low, outs)
                 continue
-            found = _of_piece(chunks, low, high)
+            found = _of_piece(chunks, low, high, count)
             for out, ascending in zip(outs, pool.map(_sorted_set, repeat(found), sets), strict=True):
                 out.append(ascending)
     return [out.array() for out in outs]
@@ -97,7 +123,16 @@ def sort_sets(
 
 def _sorted_set(found: tuple[np.ndarray, np.ndarray], groups: np.ndarray) -> np.ndarray:
     scores, of = found
-    return np.sort(scores[groups[of]])
+    ascending = scores[groups[of]]
+    ascending.sort()
+    return ascending
+
+
+def release(arrays: Iterable[np.ndarray]) -> None:
+    """Give the pages of mapped arrays back to the system; they are read again where they are needed."""
+    for array in arrays:
+        if isinstance(array.base, mmap.mmap):
+            array.base.madvise(mmap.MADV_DONTNEED)
 
 
 class _Growing:
@@ -109,14 +144,16 @@ class _Growing:
 
     def append(self, values: np.ndarray) -> None:
         if self._file:
-            values.tofile(self._file)
+            with _writing():
+                values.tofile(self._file)
         else:
             self._parts.append(values)
 
     def array(self) -> np.ndarray:
         if not self._file or not self._path:
             return np.concatenate(self._parts) if self._parts else np.zeros(0, np.float32)
-        self._file.close()
+        with _writing():
+            self._file.close()
         return np.memmap(self._path, np.float32, "r") if self._path.stat().st_size else np.zeros(0, np.float32)
 
 
@@ -140,15 +177,17 @@ def _pieces(chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], rows: int) -
 
 
 def _of_piece(
-    chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], low: int, high: int
+    chunks: Callable[[], Iterator[tuple[np.ndarray, ...]]], low: int, high: int, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of one range of the upper 16 bits, and their groups."""
-    found = []
-    for scores, groups in chunks():
-        upper = keys(scores) >> 16
+    """The `count` scores of one range of the upper 16 bits, and their groups."""
+    scores, groups, filled = np.empty(count, np.float32), np.empty(count, np.int32), 0
+    for some, of in chunks():
+        upper = keys(some) >> 16
         inside = (upper >= low) & (upper < high)
-        found.append((scores[inside], groups[inside]))
-    return np.concatenate([scores for scores, _ in found]), np.concatenate([groups for _, groups in found])
+        end = filled + np.count_nonzero(inside)
+        scores[filled:end], groups[filled:end] = some[inside], of[inside]
+        filled = end
+    return scores, groups
 
 
 def _count_out(

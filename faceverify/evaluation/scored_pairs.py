@@ -141,6 +141,7 @@ class Reading:
 
     Raises:
         UserError: wrong columns, or a damaged file.
+        PlatformError: no room for temporary files.
     """
 
     def __init__(self, rows: ScoreRows, examples: int = 0) -> None:
@@ -159,12 +160,16 @@ class Reading:
         self._guessed = self._unlabelled = self._nameless = self._read = 0
 
     def __enter__(self) -> "Reading":
-        with ThreadPoolExecutor(1) as reader:  # reads the next rows while these are looked at
-            batches = self._rows.batches(_COLUMNS)
-            waiting = reader.submit(next, batches, None)
-            while (batch := waiting.result()) is not None:
+        try:
+            with ThreadPoolExecutor(1) as reader:  # reads the next rows while these are looked at
+                batches = self._rows.batches(_COLUMNS)
                 waiting = reader.submit(next, batches, None)
-                self._add(batch)
+                while (batch := waiting.result()) is not None:
+                    waiting = reader.submit(next, batches, None)
+                    self._add(batch)
+        except BaseException:
+            self.__exit__()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

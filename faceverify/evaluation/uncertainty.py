@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceverify.evaluation import intervals, metrics
-from faceverify.evaluation.columns import keys
+from faceverify.evaluation.columns import keys, release
 from faceverify.evaluation.intervals import Binned, Interval
 from faceverify.evaluation.scored_pairs import GENUINE, IMPOSTOR, ScoredPairs
 
@@ -65,6 +65,7 @@ def draw(
         return Uncertainty({}, {}, "none: no replicates drawn")
     edges = intervals.bin_edges(every, thresholds)
     counts = np.stack([_histogram(scores, edges) for scores in by_group])
+    release([every.genuine, every.negative, *by_group])  # what follows needs the memory
     rows: dict[tuple[str, object], list[float]] = {}
     at = {threshold: int(np.searchsorted(edges, threshold)) for threshold in thresholds}
     if pairs.persons is None:

@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from faceverify.errors import BadData, Reason
+from faceverify.images.decoder_warnings import listen
 from faceverify.images.headers import ImageHeader, ImageLimits, ends_early, read_header, sniff
-from faceverify.images.noise import listen
 
 __all__ = [
     "DEFAULT_LIMITS",

@@ -5,11 +5,11 @@ a PNG of a few hundred bytes can announce 60000 x 60000 pixels. The content deci
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from faceverify.errors import BadData, Reason
-from faceverify.images.tiff import read_tiff, tiff_ends_early
 
 Format = Literal["jpeg", "png", "webp", "bmp", "tiff"]
 
@@ -48,6 +48,25 @@ _JPEG_MAX_SCANS = 200  # encoders write about 10; each further scan lets a small
 _BMP_HEADERS = frozenset({40, 52, 56, 64, 108, 124})
 _BMP_PLAIN = (0, 3, 6)  # none, and bit fields; run lengths may leave out any part of the picture and so hide a cut
 _BMP_OLD_HEADER = 12  # OS/2: 16 bit sides
+
+_TIFF_WIDTH, _TIFF_HEIGHT, _TIFF_BITS = 256, 257, 258
+_TIFF_STRIP_OFFSETS, _TIFF_STRIP_BYTES = 273, 279
+_TIFF_TILE_WIDTH, _TIFF_TILE_HEIGHT, _TIFF_TILE_OFFSETS, _TIFF_TILE_BYTES = 322, 323, 324, 325
+_TIFF_WANTED = frozenset(
+    {
+        _TIFF_WIDTH,
+        _TIFF_HEIGHT,
+        _TIFF_BITS,
+        _TIFF_STRIP_OFFSETS,
+        _TIFF_STRIP_BYTES,
+        _TIFF_TILE_WIDTH,
+        _TIFF_TILE_HEIGHT,
+        _TIFF_TILE_OFFSETS,
+        _TIFF_TILE_BYTES,
+    }
+)
+_TIFF_TYPES = {1: "B", 3: "H", 4: "I", 16: "Q"}  # BYTE, SHORT, LONG, LONG8: those that sizes and offsets may have
+_TIFF_MAX_BITS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -212,11 +231,69 @@ def _bmp_ends_early(data: bytes) -> bool:
     return max(announced, pixels) > len(data)
 
 
-_SIZE = {"jpeg": _jpeg_size, "png": _png_size, "webp": _webp_size, "bmp": _bmp_size, "tiff": read_tiff}
+def _tiff_size(data: bytes) -> tuple[int, int]:
+    # Of the first directory. TIFF 6.0 (Adobe, 1992), section 2; BigTIFF has 8-byte offsets and 20-byte entries.
+    tags = _tiff_directory(data)
+    if not tags.get(_TIFF_WIDTH) or not tags.get(_TIFF_HEIGHT):
+        raise BadData(Reason.CORRUPT, "the tiff directory names no size")
+    bits = max(tags.get(_TIFF_BITS, (1,)), default=1)
+    if bits > _TIFF_MAX_BITS:
+        raise BadData(Reason.UNSUPPORTED, f"TIFF of {bits} bits per sample")
+    height, width = tags[_TIFF_HEIGHT][0], tags[_TIFF_WIDTH][0]
+    # A tile is allocated whole, so a tiny picture in a giant tile is a bomb too.
+    tile = max(tags.get(_TIFF_TILE_HEIGHT, (0,)), default=0) * max(tags.get(_TIFF_TILE_WIDTH, (0,)), default=0)
+    if tile > 4 * height * width and tile > 1 << 20:
+        raise BadData(Reason.CORRUPT, f"a tiff tile of {tile} pixels in a picture of {height}x{width}")
+    return height, width
+
+
+def _tiff_ends_early(data: bytes) -> bool:
+    """Whether a strip or tile of the first picture lies beyond the end of the file."""
+    tags = _tiff_directory(data)
+    offsets = (*tags.get(_TIFF_STRIP_OFFSETS, ()), *tags.get(_TIFF_TILE_OFFSETS, ()))
+    sizes = (*tags.get(_TIFF_STRIP_BYTES, ()), *tags.get(_TIFF_TILE_BYTES, ()))
+    return any(start + size > len(data) for start, size in zip(offsets, sizes, strict=False))
+
+
+def _tiff_directory(data: bytes) -> dict[int, Sequence[int]]:
+    order = "<" if data[:1] == b"I" else ">"
+    big = b"+" in data[2:4]
+    start = struct.unpack_from(order + ("Q" if big else "I"), data, 8 if big else 4)[0]
+    count = struct.unpack_from(order + ("Q" if big else "H"), data, _within(start, data))[0]
+    entry = struct.Struct(order + ("HHQQ" if big else "HHII"))
+    start += 8 if big else 2
+    if start + count * entry.size > len(data):
+        raise struct.error("the directory ends beyond the file")
+    tags = {}
+    for index in range(count):
+        at = start + index * entry.size
+        tag, kind, length, _ = entry.unpack_from(data, at)
+        if tag in _TIFF_WANTED and kind in _TIFF_TYPES:
+            tags[tag] = _tiff_values(data, at + entry.size - (8 if big else 4), order, _TIFF_TYPES[kind], length, big)
+    return tags
+
+
+def _tiff_values(data: bytes, at: int, order: str, code: str, length: int, big: bool) -> Sequence[int]:
+    """The numbers of one entry: in its value field if they fit, else where that field points."""
+    room = 8 if big else 4
+    if length * struct.calcsize(code) > room:
+        at = struct.unpack_from(order + ("Q" if big else "I"), data, at)[0]
+    if at + length * struct.calcsize(code) > len(data):
+        raise struct.error("an array ends beyond the file")
+    return struct.unpack_from(f"{order}{length}{code}", data, _within(at, data))
+
+
+def _within(at: int, data: bytes) -> int:
+    if at > len(data):  # beyond sys.maxsize struct would raise OverflowError instead
+        raise struct.error("an offset lies beyond the file")
+    return at
+
+
+_SIZE = {"jpeg": _jpeg_size, "png": _png_size, "webp": _webp_size, "bmp": _bmp_size, "tiff": _tiff_size}
 _ENDS_EARLY = {
     "jpeg": _jpeg_ends_early,
     "png": _png_ends_early,
     "webp": _webp_ends_early,
     "bmp": _bmp_ends_early,
-    "tiff": tiff_ends_early,
+    "tiff": _tiff_ends_early,
 }

@@ -5,6 +5,7 @@ The sizes from which that happens are set so low here that small tables go the w
 
 import dataclasses
 import math
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -219,3 +220,16 @@ def test_a_fault_is_told_with_its_first_row_wherever_it_stands(scores: pa.Table,
 def test_the_job_stops_where_most_pairs_failed_for_one_reason(scores: pa.Table) -> None:
     with sizes(64, 64, 64), pytest.raises(UserError, match=r"of 870 pairs failed with corrupt \('.*', '.*', '.*'\)"):
         evaluate(scores, CONFIG, max_failed=0.02)
+
+
+def test_nothing_temporary_is_left_behind(scores: pa.Table, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    pq.write_table(scores, tmp_path / "0.parquet", row_group_size=100)
+    whole = (tmp_path / "0.parquet").read_bytes()
+    rows = ScoreRows([open_location(str(tmp_path / "0.parquet"))])
+    with sizes(64, 64, 64):
+        evaluate(rows, CONFIG)
+        (tmp_path / "0.parquet").write_bytes(whole[:2000] + bytes(2000) + whole[4000:])
+        with pytest.raises(UserError, match=r"0\.parquet"):
+            evaluate(rows, CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["0.parquet"]

@@ -1,14 +1,16 @@
 """Columns beyond memory, and sorting in pieces, against numpy's sort of everything."""
 
 from pathlib import Path
+from resource import RLIMIT_FSIZE, getrlimit, setrlimit
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from faceverify.errors import PlatformError
 from faceverify.evaluation import columns
-from faceverify.evaluation.columns import Columns, keys, sort_sets, values_of
+from faceverify.evaluation.columns import Columns, keys, release, sort_sets, values_of
 
 FLOATS = st.floats(width=32, allow_nan=False).map(lambda value: value + 0.0)  # not -0.0
 
@@ -51,3 +53,31 @@ def test_sets_are_sorted_in_pieces(decimals: int, piece: int, tmp_path: Path, mo
     halves = lambda: iter([(scores[:900], group[:900]), (scores[900:], group[900:])])  # noqa: E731
     for found, of in zip(sort_sets(halves, sets, 2000, tmp_path), sets, strict=True):
         np.testing.assert_array_equal(found, np.sort(scores[of[group]]))
+
+
+def test_a_released_array_keeps_its_scores_and_not_its_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def resident() -> int:
+        """Kilobytes of mapped files in memory."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("RssFile"))
+
+    monkeypatch.setattr(columns, "CHUNK", 1 << 20)
+    scores, group = np.zeros(4 << 20, np.float32), np.zeros(4 << 20, np.int32)
+    [found] = sort_sets(lambda: iter([(scores, group)]), [np.array([True])], len(scores), tmp_path)
+    assert found.max() == 0  # all pages are read
+    before = resident()
+    release([found, np.zeros(3)])
+    assert before - resident() > 12_000  # of 16 MiB
+    assert found.min() == 0
+
+
+def test_a_full_disk_is_told_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "CHUNK", 10)
+    _, hard = getrlimit(RLIMIT_FSIZE)
+    with Columns(a=np.float32) as column:
+        setrlimit(RLIMIT_FSIZE, (1 << 20, hard))  # no file may be larger
+        try:
+            with pytest.raises(PlatformError, match="TMPDIR"):
+                column.append(a=np.zeros(1 << 20))
+        finally:
+            setrlimit(RLIMIT_FSIZE, (hard, hard))

@@ -160,7 +160,7 @@ def test_threads_do_not_take_each_others_damage(capfd: pytest.CaptureFixture[str
 
 
 def test_other_peoples_stderr_is_passed_on(capfd: pytest.CaptureFixture[str]):
-    from faceverify.images.noise import listen
+    from faceverify.images.decoder_warnings import listen
 
     _, said = listen(lambda: os.write(2, b"a log line\nCorrupt JPEG data: bad Huffman code\nanother\n"))
     assert said == ["Corrupt JPEG data: bad Huffman code"]

@@ -19,7 +19,7 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-_NOISE = re.compile(
+_WARNING = re.compile(
     rb"\[ ?(WARN|ERROR|INFO|DEBUG):\d+@|libpng |Corrupt JPEG|Premature end of JPEG|Inconsistent progression"
     rb"|Invalid SOS|Warning: |Unknown Adobe|Application transferred"
 )
@@ -29,7 +29,7 @@ _STDERR = 2
 @functools.cache
 def _file() -> int:
     """Descriptor of a nameless temporary file, kept until the process ends."""
-    handle, path = tempfile.mkstemp(prefix="decoder-noise-")
+    handle, path = tempfile.mkstemp(prefix="decoder-warnings-")
     os.unlink(path)
     return handle
 
@@ -40,7 +40,7 @@ def _split(text: bytes) -> tuple[list[bytes], list[bytes]]:
     others: list[bytes] = []
     current = others
     for line in text.splitlines(keepends=True):
-        if _NOISE.match(line):
+        if _WARNING.match(line):
             current = decoders
         elif current is decoders and line[:1] not in b" >\n":
             current = others
