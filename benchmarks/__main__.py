@@ -33,6 +33,7 @@ PROGRAMS = (
     "dfa_score",
     "node_loss",
     "ddp_overhead",
+    "train_scale",
     "gpu",
     "ir101_steps",
     "strided_depthwise",

@@ -29,7 +29,7 @@ class PeakMemory:
 
     def sample(self) -> None:
         """Take one sample; processes that end meanwhile count nothing."""
-        sizes = {pid: _pss(pid) for pid in _descendants(self._pid)}
+        sizes = {pid: pss(pid) for pid in descendants(self._pid)}
         self.process = max(self.process, sizes.get(self._pid, 0))
         self.tree = max(self.tree, sum(sizes.values()))
 
@@ -46,7 +46,7 @@ class CpuTime:
 
     def sample(self) -> None:
         """Take one sample."""
-        self._ticks |= {pid: ticks for pid in _descendants(self._pid) if (ticks := _cpu_ticks(pid))}
+        self._ticks |= {pid: ticks for pid in descendants(self._pid) if (ticks := _cpu_ticks(pid))}
 
     @property
     def seconds(self) -> float:
@@ -63,7 +63,8 @@ def _cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
-def _descendants(pid: int) -> set[int]:
+def descendants(pid: int) -> set[int]:
+    """A process and all that it and its children started."""
     parents = {int(entry): _parent(int(entry)) for entry in os.listdir("/proc") if entry.isdigit()}
     found, fresh = {pid}, {pid}
     while fresh := {child for child, parent in parents.items() if parent in fresh} - found:
@@ -78,9 +79,18 @@ def _parent(pid: int) -> int:
         return 0
 
 
-def _pss(pid: int) -> int:
+def pss(pid: int) -> int:
+    """The proportional set size of a process in bytes; 0 if it has ended."""
     try:
         return _field(f"/proc/{pid}/smaps_rollup", "Pss:")
+    except OSError:
+        return 0
+
+
+def resident(pid: int) -> int:
+    """The resident bytes of a process; 0 if it has ended."""
+    try:
+        return _field(f"/proc/{pid}/status", "VmRSS:")
     except OSError:
         return 0
 

@@ -57,9 +57,9 @@ class TrainConfig(JobConfig):
     track: Literal["none", "tensorboard", "mlflow"] = "none"
     """Where metrics go besides metrics.jsonl: tensorboard = event files in the output; mlflow = MLFLOW_TRACKING_URI."""
     max_failures: int = 3
-    """So many times a worker may die; the others start again with it, from the last checkpoint."""
+    """Number of times a worker may die; all workers then restart from the last checkpoint."""
     decoders: Annotated[int, Interval(ge=0)] = 2
-    """Processes per worker that prepare batches; 0 = the worker itself does."""
+    """Processes per worker that prepare batches; 0 = the worker prepares them itself."""
     tell_every: int = 10
     """Steps between lines of metrics.jsonl."""
 
@@ -80,7 +80,7 @@ def run(config: TrainConfig) -> None:
 
 @dataclass(frozen=True)
 class Ready:
-    """What a training begins with: pictures, pairs, network, and digests of them all."""
+    """The checked inputs of a training: faces, material, network with its card, and digests of them all."""
 
     faces: list[Location]
     material: "Material"
@@ -90,7 +90,7 @@ class Ready:
 
 
 def prepare(config: TrainConfig) -> Ready:
-    """Open and check all that a training is given.
+    """Open and check all inputs of a training.
 
     Raises:
         UserError: an input, or what `read_material` refuses; there is no such network.
@@ -156,7 +156,7 @@ def read_material(config: TrainConfig, files: dict[str, list[Location]]) -> "Mat
 
 
 def cost_of(config: TrainConfig, ready: Ready, workers: int) -> "Cost":
-    """What it will cost."""
+    """Estimate the cost of a training by `workers` workers."""
     from faceverify.training.batches import BatchBuilder
     from faceverify.training.cost import estimate_cost
 

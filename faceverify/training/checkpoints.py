@@ -46,6 +46,14 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class PendingCheckpoint:
+    """A checkpoint that is being written: its folder, and a future that ends when it is complete."""
+
+    folder: Location
+    written: Future[None]
+
+
 class CheckpointManager:
     """Writes checkpoints in a background thread, one at a time, and deletes those that are no longer among the best.
 
@@ -57,7 +65,7 @@ class CheckpointManager:
     def __init__(self, out: Location, keep: int) -> None:
         self._out, self._folder, self._keep = out, out / "checkpoints", keep
         self._writer = ThreadPoolExecutor(1, "checkpoints")
-        self._pending: Future[None] | None = None
+        self._pending: PendingCheckpoint | None = None
 
     def complete(self) -> list[Checkpoint]:
         """All complete checkpoints, ordered by step."""
@@ -70,7 +78,7 @@ class CheckpointManager:
 
     def save(
         self, step: int, network: nn.Module, card: ModelCard, state: Mapping[str, Any], results: dict[str, Any]
-    ) -> None:
+    ) -> PendingCheckpoint:
         """Begin to write a checkpoint; returns once the state is copied.
 
         Args:
@@ -87,8 +95,10 @@ class CheckpointManager:
         weights = save_tensors({name: own_memory(value) for name, value in network.state_dict().items()})
         stream = io.BytesIO()
         torch.save(dict(state), stream)
-        facts = {"step": step, **results}
-        self._pending = self._writer.submit(self._write, facts, weights, card, stream.getvalue())
+        folder, facts = self._folder / f"step-{step:08d}", {"step": step, **results}
+        written = self._writer.submit(self._write, folder, facts, weights, card, stream.getvalue())
+        self._pending = PendingCheckpoint(folder, written)
+        return self._pending
 
     def wait(self) -> None:
         """Wait until the checkpoint being written is on disk.
@@ -98,10 +108,9 @@ class CheckpointManager:
         """
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.result()
+            pending.written.result()
 
-    def _write(self, facts: dict[str, Any], weights: bytes, card: ModelCard, state: bytes) -> None:
-        folder = self._folder / f"step-{facts['step']:08d}"
+    def _write(self, folder: Location, facts: dict[str, Any], weights: bytes, card: ModelCard, state: bytes) -> None:
         for name, data in ((WEIGHTS, weights), (CARD, replace(card, sha256=None).to_json().encode()), (STATE, state)):
             (folder / name).write_bytes(data)
         (folder / DONE).write_bytes((json.dumps(facts, indent=1) + "\n").encode())

@@ -11,7 +11,7 @@ from faceverify.errors import UserError
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BatchConfig:
-    """What a step sees. Batches are counted over all workers, so their number does not change the training."""
+    """The batches. Sizes are totals over all workers, so the number of workers does not change the training."""
 
     kind: Literal["pairs", "identities"] = "pairs"
     """pairs: those of the table, for pair losses; identities: faces of the training split, for identity losses alone
@@ -19,13 +19,13 @@ class BatchConfig:
     size: int = 32
     """Pairs per step, over all workers."""
     accumulate: int = 1
-    """Each worker's share of a step is gone through in so many pieces; their gradients add up to that of the whole."""
+    """Gradient accumulation: parts into which each worker's share of a step is split; their gradients are summed."""
     epochs: int = 2
-    """Passes over the pairs; an incomplete last batch of a pass is left out."""
+    """Passes over the pairs; the incomplete last batch of a pass is dropped."""
     max_steps: int = 0
-    """Stop after so many steps; 0 = when the epochs are over."""
+    """Maximum number of steps; 0 = until the epochs are over."""
     seed: int = 0
-    """EpochOrder of the pairs, augmentation, dropout, fresh weights."""
+    """Seed of the order of pairs, augmentation, dropout and fresh weights."""
 
     def __post_init__(self) -> None:
         for name in ("size", "accumulate", "epochs"):
@@ -37,29 +37,30 @@ class BatchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkConfig:
-    """What of the network learns, and how it is run."""
+    """The network: architecture, branches, which parts learn, precision."""
 
     architecture: str = ""
-    """Of a fresh network, where `start` is empty: tiny, ir_18, ir_34, ir_50, ir_101, mobilefacenet."""
+    """Architecture of a fresh network, where `start` is empty: tiny, ir_18, ir_34, ir_50, ir_101, mobilefacenet."""
     dim: int = 512
-    """Numbers in an embedding of a fresh network."""
+    """Embedding size of a fresh network."""
     bn: Literal["frozen", "batch", "sync"] = "frozen"
-    """Statistics of BatchNorm: frozen = those it came with (for fine-tuning); batch = of each worker's share of a step,
-    both photos of a pair at once; sync = of the whole step, over all workers (GPUs)."""
+    """BatchNorm statistics: frozen = the stored ones (for fine-tuning); batch = of each worker's share of a step, both
+    photos of a pair together; sync = of the whole step over all workers (GPUs only)."""
     train_last: int = 0
-    """Only the last so many stages learn (1 = the output layer, or the branch `detail` alone); 0 = all of it."""
+    """Number of last stages that learn (1 = the output layer, or the branch `detail` alone); 0 = the whole network."""
     attention: bool = False
-    """Put an attention branch between the last stage and the output; it begins as doing nothing."""
+    """Add an attention branch between the last stage and the output; it starts as the identity."""
     detail: bool = False
     """Put a branch beside the network that looks for traces of swaps in the photo and turns such a photo's embedding
     away; with `train_last: 1` it alone learns, and real people keep what the network knew. Wants `bn: batch`."""
     recompute: bool = False
-    """Activations are computed a second time instead of kept (gradient checkpointing): less memory, a third more time;
-    needs bn: frozen."""
+    """Gradient checkpointing: recompute activations instead of keeping them; less memory, a third more time; needs
+    bn: frozen."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
-    """Of the network; losses are always fp32. auto = bf16 on GPUs that have it, fp16 on others, fp32 on CPUs."""
+    """Number format of the network; losses are always fp32. auto = bf16 on GPUs that have it, fp16 on others, fp32 on
+    CPUs."""
     compile: bool = False
-    """torch.compile: minutes at the start, then faster steps on GPUs."""
+    """Use torch.compile: minutes at the start, then faster steps on GPUs."""
 
     def __post_init__(self) -> None:
         _at_least("network.train_last", self.train_last, 0)
@@ -69,29 +70,29 @@ class NetworkConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OptimiserConfig:
-    """Who moves the weights, and how far."""
+    """Optimizer, learning rate and schedule."""
 
     name: Literal["adamw", "sgd"] = "adamw"
-    """adamw (Loshchilov and Hutter, 2019), or sgd with Nesterov's momentum of 0.9."""
+    """adamw (Loshchilov and Hutter, 2019), or sgd with a Nesterov momentum of 0.9."""
     learning_rate: float = 5e-6
-    """The highest that is reached."""
+    """Base learning rate, the highest of the schedule."""
     class_learning_rate: float = 0.0
-    """Of the class centres of identity losses, which begin from nothing; 0 = the same."""
+    """Base learning rate of the class centres of identity losses; 0 = `learning_rate`."""
     weight_decay: float = 1e-2
-    """Of weights of two dimensions and more; biases, BatchNorm and PReLU are left alone."""
+    """Weight decay of parameters of two or more dimensions; biases, BatchNorm and PReLU have none."""
     clip_norm: float = 5.0
-    """Longest gradient over all weights; longer ones are shortened to it; 0 = none is."""
+    """Maximum norm to which the gradient of all weights is clipped; 0 = no clipping."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """plateau: times `factor` when the validation EER has not fallen for `patience` validations; cosine: to zero over
-    all steps."""
+    """plateau: multiply the rate by `factor` when the validation EER has not fallen for `patience` validations; cosine:
+    decay to zero over all steps."""
     factor: float = 0.5
-    """Of plateau."""
+    """plateau: factor by which the rate is multiplied."""
     patience: int = 10
-    """Of plateau, in validations."""
+    """plateau: number of validations without a better EER before the rate is lowered."""
     threshold: float = 1e-4
-    """Of plateau: a fall by less than this share of the best EER is none."""
+    """plateau: smallest fall of the EER that counts, as a share of the best EER."""
     warmup_steps: int = 0
-    """So many first steps rise evenly from zero."""
+    """Number of first steps over which the rate rises linearly from zero."""
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "class_learning_rate", "weight_decay", "clip_norm", "threshold"):
@@ -104,25 +105,25 @@ class OptimiserConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ValidationConfig:
-    """When the network is judged, and what is kept of it."""
+    """Validations and the checkpoints that are kept."""
 
     every: int = 100
-    """Steps between validations; after the last step there is one in any case."""
+    """Steps between validations; there is always one after the last step."""
     pairs: int = 20_000
-    """Validation pairs at most, drawn at random, the kinds in their shares; 0 = all."""
+    """Maximum number of validation pairs, a random sample stratified by kind; 0 = all."""
     threshold: float = 0.2
-    """Cosine at which accuracy is counted (the reference's); errors by kind are counted at the EER of real people."""
+    """Cosine threshold of the accuracy (the reference's); errors by kind are taken at the EER of real people."""
     mistaken: float = 0.005
-    """BatchPlan by which the branch `detail` may turn real validation faces away on average, which sets the score from
-    which it does; 0 = the score that it came with."""
+    """Highest mean suppression of real validation faces (0-1) by the branch `detail`, which sets its threshold at each
+    validation; 0 = keep the stored threshold."""
     replicates: int = 200
-    """Bootstrap replicates behind the interval of the EER; 0 = none."""
+    """Bootstrap replicates of the interval of the EER; 0 = no interval."""
     keep: int = 5
-    """So many checkpoints are kept for their accuracy, as many for their EER, and the last one."""
+    """Number of checkpoints kept for their accuracy, and as many for their EER; the last one is always kept."""
     checkpoint_every: int = 0
-    """Steps between further checkpoints, from which a killed run goes on; 0 = at validations only."""
+    """Steps between further checkpoints from which a killed run resumes; 0 = at validations only."""
     stop_after: int = 0
-    """Stop when so many validations in a row brought no better EER; 0 = never."""
+    """Early stopping: number of validations in a row without a better EER; 0 = never."""
 
     def __post_init__(self) -> None:
         for name in ("every", "keep"):

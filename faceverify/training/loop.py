@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from faceverify.errors import PlatformError, UserError
 from faceverify.models.card import ModelCard
 from faceverify.training.batches import Batch, BatchBuilder, BatchLoader, FetchImages
-from faceverify.training.checkpoints import CheckpointManager, load_network, load_state
+from faceverify.training.checkpoints import CheckpointManager, PendingCheckpoint, load_network, load_state
 from faceverify.training.config import NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.training.distributed import DistributedContext
 from faceverify.training.learner import Learner, Tensors, split_batch, to_tensors
@@ -31,6 +31,7 @@ from faceverify.training.optimiser import Schedule, build_optimiser, load_optimi
 from faceverify.training.validation import calibrate_threshold, embed_rows, validate
 
 LOG_EVERY = 10  # steps between lines of metrics.jsonl, once the first few are over
+READ_EVERY = 10  # steps at most whose losses stay on the device before they are read
 
 
 class Diverged(PlatformError):
@@ -50,9 +51,13 @@ class Training:
         images: fetches the encoded pictures of faces, for validation.
         context: this worker among the others.
         checkpoints, log: written to by the main worker only.
-        on_step: called with (step, steps, line) after every step on the main worker.
+        on_step: called with (step, steps, line) on the main worker after every step and validation; the line of a step
+            has its losses only if it is logged.
+        on_checkpoint: called on every worker, always equally often, with the metrics of each validation and of each
+            checkpoint, and on the main worker with the checkpoint being written, if there is one.
         should_continue: called on the main worker with the lines of all validations so far, after each validation and
-            on resuming; False ends the training there, with its checkpoints as they are.
+            on resuming; False ends the training there, with its checkpoints as they are. All that was learnt by then is
+            on disk, so that it may also end the process. None = always continue.
         log_every: steps between lines of metrics.jsonl.
         results: results of the last validation.
     """
@@ -70,6 +75,7 @@ class Training:
     checkpoints: CheckpointManager
     log: MetricsLog
     on_step: Callable[[int, int, dict[str, Any]], None] = lambda step, steps, line: None
+    on_checkpoint: Callable[[dict[str, Any], PendingCheckpoint | None], None] = lambda metrics, checkpoint: None
     should_continue: Callable[[list[dict[str, Any]]], bool] | None = None
     log_every: int = LOG_EVERY
     results: dict[str, Any] = field(default_factory=dict)
@@ -90,8 +96,22 @@ class Training:
         Trainer(self).run()
 
 
+class _Unread(NamedTuple):
+    """What a step left on the device: its loss and components [1 + C] of this worker, and the gradient's norm."""
+
+    step: int
+    rate: float
+    rows: np.ndarray  # of the faces table, to name the photos if the loss is not finite
+    values: Tensor
+    norm: Tensor
+
+
 class Trainer:
-    """One run of the loop; holds optimiser, schedule, scaler and step."""
+    """One run of the loop; holds optimiser, schedule, scaler and step.
+
+    Losses stay on the device and are read every few steps, so that a GPU need not wait for this process. A step whose
+    loss or gradient is not finite changes no weight, nor does any step after it; reading it ends the run.
+    """
 
     def __init__(self, job: Training) -> None:
         self.job, self.learner, self.context = job, job.learner, job.context
@@ -105,6 +125,12 @@ class Trainer:
         self.trainable = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.step = 0
         self.stopped = False
+        self.components: list[str] = []
+        self.unread: list[_Unread] = []
+        self.timing: list[tuple[float, float]] = []  # seconds and seconds waited of the steps since the last line
+        # A fused optimiser skips a step on the device, by the flag that GradScaler sets too; others wait for the norm.
+        self.skips_on_device = bool(self.optimiser.defaults.get("fused")) and not self.scaler.is_enabled()
+        self.bad = torch.zeros((), device=self.context.device)  # 1 once a gradient was not finite
 
     def run(self) -> None:
         """See `Training.run`."""
@@ -120,6 +146,7 @@ class Trainer:
             self._ask()
         else:
             self._validate()
+            self.job.on_checkpoint({"step": 0, **self.job.results}, None)
         self._train(model)
         if self.context.is_main:
             self.job.checkpoints.write_leaderboard(self.job.log.validations)
@@ -132,18 +159,21 @@ class Trainer:
         while self.step < self.steps and not self._is_over():
             batch = next(batches)
             waited = time.perf_counter() - clock
-            line = self._one(model, batch)
+            self._one(model, batch)
+            validates = self._is_due(self.job.validation.every) or self.step == self.steps
+            saves = validates or self._is_due(self.job.validation.checkpoint_every)
+            line = self._read() if saves or self._is_logged() or len(self.unread) >= READ_EVERY else {}
             now = time.perf_counter()
-            self._log(line | {"seconds": now - clock, "wait": waited})
+            self._log(line, now - clock, waited)
             clock = now
-            if self._is_due(self.job.validation.every) or self.step == self.steps:
+            if validates:
                 self._validate()
-                self._save(self.job.results)
+            if saves:
+                self._save(self.job.results if validates else {})
+            if validates:
                 self._ask()
                 set_mode(self.learner, self.job.network.bn)
-                clock = time.perf_counter()
-            elif self._is_due(self.job.validation.checkpoint_every):
-                self._save({})
+            if saves:
                 clock = time.perf_counter()
         if self.context.is_main:
             self.job.checkpoints.wait()
@@ -165,7 +195,7 @@ class Trainer:
 
     # -- a step ----------------------------------------------------------------------------------------------------
 
-    def _one(self, model: nn.Module, batch: Batch) -> dict[str, Any]:
+    def _one(self, model: nn.Module, batch: Batch) -> None:
         _seed(self.job.builder.batches.seed, self.step, self.context.rank)
         rate = self.schedule.apply(self.optimiser, self.step)
         parts = split_batch(self._tensors(batch), self.job.builder.batches.accumulate)
@@ -179,21 +209,26 @@ class Trainer:
                 components[name] = components.get(name, torch.zeros_like(value)) + value / len(parts)
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.trainable, self.job.optimiser.clip_norm or float("inf"))
-        means = self.context.all_reduce_mean(torch.stack([torch.stack(losses).sum(), *components.values()]).float())
-        self._check(float(means[0]), float(norm), rate, batch)
+        self.components = list(components)
+        values = torch.stack([torch.stack(losses).sum(), *components.values()]).float()
+        self.unread.append(_Unread(self.step + 1, rate, batch.rows, values, norm))
+        if self.skips_on_device:
+            self.bad = torch.maximum(self.bad, (~torch.isfinite(norm)).float())
+            self.optimiser.found_inf = self.bad  # type: ignore[attr-defined]
+        elif not self.scaler.is_enabled() and not math.isfinite(norm):
+            self._read()
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.step += 1
-        line = {"step": self.step, "epoch": self.step / self.per_epoch, "loss": float(means[0]), "lr": rate}
-        named = dict(zip(components, means[1:].tolist(), strict=True)) if len(components) > 1 else {}
-        return line | {"grad_norm": float(norm)} | {f"loss_{name}": value for name, value in named.items()}
 
     def _backward(self, model: nn.Module, part: Tensors, count: int, last: bool) -> tuple[Tensor, Tensors]:
         """Add the gradients of a part; workers exchange them with the last part only."""
         exchanging = not isinstance(model, DistributedDataParallel) or last
         with nullcontext() if exchanging else model.no_sync():
             total, values = model(part)
-            self.scaler.scale(total / count).backward()
+            # Times 1, or times NaN if the loss is not finite: the gradients of all workers are then not finite either.
+            finite = total.detach() * 0 + 1
+            self.scaler.scale(total * finite / count).backward()
         return total.detach() / count, values
 
     def _tensors(self, batch: Batch) -> Tensors:
@@ -208,28 +243,54 @@ class Trainer:
         reference[real] = embeddings  # no loss looks at those of fakes
         return tensors | {"reference": reference}
 
-    def _check(self, loss: float, norm: float, rate: float, batch: Batch) -> None:
-        """Stop before a step that would spoil the weights; the mean over the workers is bad if one of them is."""
-        if math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled()):
-            return
-        names = self.job.material.faces.photos.take(pa.array(batch.rows)).to_pylist()
+    def _read(self) -> dict[str, Any]:
+        """Read the losses of the steps since the last reading; returns the line of the last step.
+
+        A collective call: every worker makes it at the same steps.
+
+        Raises:
+            Diverged: a loss or gradient was not finite.
+        """
+        unread, self.unread = self.unread, []
+        means = self.context.all_reduce_mean(torch.stack([one.values for one in unread])).tolist()
+        norms = torch.stack([one.norm for one in unread]).tolist()
+        for one, (loss, *_), norm in zip(unread, means, norms, strict=True):
+            if not (math.isfinite(loss) and (math.isfinite(norm) or self.scaler.is_enabled())):
+                self._diverge(one, loss, norm)
+        loss, *parts = means[-1]
+        named = dict(zip(self.components, parts, strict=True)) if len(parts) > 1 else {}
+        line = {"step": unread[-1].step, "epoch": unread[-1].step / self.per_epoch, "loss": loss, "lr": unread[-1].rate}
+        return line | {"grad_norm": norms[-1]} | {f"loss_{name}": value for name, value in named.items()}
+
+    def _diverge(self, bad: _Unread, loss: float, norm: float) -> None:
+        """End the run at a step whose loss or gradient is not finite, and name its photos."""
+        names = self.job.material.faces.photos.take(pa.array(bad.rows)).to_pylist()
         photos = list(dict.fromkeys(name for some in self.context.gather_texts(names) for name in some))
         if self.context.is_main:
-            self.job.log.add({"step": self.step + 1, "diverged": str(loss), "lr": rate, "photos": photos})
+            self.job.log.add({"step": bad.step, "diverged": str(loss), "lr": bad.rate, "photos": photos})
             self.job.log.write()
         raise Diverged(
-            f"the loss of step {self.step + 1} is {loss} (gradient {norm:g}) at learning rate {rate:g}; its "
+            f"the loss of step {bad.step} is {loss} (gradient {norm:g}) at learning rate {bad.rate:g}; its "
             f"{len(photos)} photos ('{photos[0]}' first) are in the last line of {METRICS}, the last checkpoint is "
             "from before it: lower optimiser.learning_rate, or look at the photos."
         )
 
     # -- around the steps ------------------------------------------------------------------------------------------
 
-    def _log(self, line: dict[str, Any]) -> None:
-        if self.context.is_main:
-            if self.step <= self.job.log_every or self.step % self.job.log_every == 0 or self.step == self.steps:
-                self.job.log.add(line)
-            self.job.on_step(self.step, self.steps, line)
+    def _is_logged(self) -> bool:
+        return self.step <= self.job.log_every or self.step % self.job.log_every == 0 or self.step == self.steps
+
+    def _log(self, line: dict[str, Any], seconds: float, waited: float) -> None:
+        """Log the line of a logged step, with the mean time of the steps since the line before."""
+        if not self.context.is_main:
+            return
+        self.timing.append((seconds, waited))
+        if self._is_logged():
+            mean, mean_waited = np.mean(self.timing, axis=0).tolist()
+            self.timing = []
+            self.job.log.add(line | {"seconds": mean, "wait": mean_waited})
+        # A step's own time: of a step that is not read, a GPU is still at work.
+        self.job.on_step(self.step, self.steps, line | {"step": self.step, "seconds": seconds, "wait": waited})
 
     def _validate(self) -> None:
         job = self.job
@@ -244,17 +305,18 @@ class Trainer:
             job.on_step(self.step, self.steps, line)
 
     def _save(self, results: dict[str, Any]) -> None:
-        if not self.context.is_main:
-            return
-        self.job.log.write()
-        state = {
-            "step": self.step,
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "objective": self.learner.objective.state_dict(),
-        }
-        self.job.checkpoints.save(self.step, self.learner.network, self.job.card, state, results)
+        pending: PendingCheckpoint | None = None
+        if self.context.is_main:
+            self.job.log.write()
+            state = {
+                "step": self.step,
+                "optimiser": self.optimiser.state_dict(),
+                "schedule": self.schedule.state_dict(),
+                "scaler": self.scaler.state_dict(),
+                "objective": self.learner.objective.state_dict(),
+            }
+            pending = self.job.checkpoints.save(self.step, self.learner.network, self.job.card, state, results)
+        self.job.on_checkpoint({"step": self.step, **results}, pending)
 
     def _resume(self) -> bool:
         complete = self.job.checkpoints.complete()

@@ -90,7 +90,7 @@ class Material:
 
     @cached_property
     def classes(self) -> np.ndarray:
-        """Class [F] int64 of each face: the persons of `train_faces` encode_names from 0, NO_PERSON for all others."""
+        """Class [F] int64 of each face: the persons of `train_faces` numbered from 0, NO_PERSON for all others."""
         known = np.unique(self.faces.person[self.train_faces])
         number = np.full(len(self.faces.persons) + 1, NO_PERSON, np.int64)
         number[known] = np.arange(len(known))

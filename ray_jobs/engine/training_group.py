@@ -1,9 +1,11 @@
-"""The workers of a training as Ray Train runs them, and what the driver hears of them meanwhile."""
+"""The workers of a training as Ray Train runs them: started, restarted, reporting metrics and checkpoints."""
 
-import uuid
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
+from ray.train import UserCallback
 
 from faceverify.errors import FaceverifyError, PlatformError, UserError
 from faceverify.redaction import first_line
@@ -11,18 +13,22 @@ from faceverify.storage import Location
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.session import storage_sentence
 from ray_jobs.engine.shards import beside_driver
-from ray_jobs.engine.training_board import Board, Watch
+from ray_jobs.engine.training_progress import LOOK_SECONDS, Board, shown
 
 if TYPE_CHECKING:
+    from ray.train import Result
+
     from faceverify.models.card import ModelCard
+    from faceverify.training.checkpoints import PendingCheckpoint
     from ray_jobs.train import Ready, TrainConfig
 
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
+FOLDER = "checkpoints"  # of the run; Ray Train takes it for its own and leaves notes there, which are deleted
 
 
-# The validations so far -> whether the training goes on; None asks nobody.
-ShouldContinue = Callable[[list[dict[str, Any]]], bool] | None
+ShouldContinue = Callable[[list[dict[str, Any]]], bool] | None  # validations so far -> whether to go on; None = always
 OnStep = Callable[[int, int, dict[str, Any]], None]  # step, steps, line
+OnCheckpoint = Callable[[dict[str, Any], "PendingCheckpoint | None"], None]
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ class Group:
         out: folder of the run.
         cluster: what Ray offers.
         workers: how many.
-        should_continue: as `Training` asks.
+        should_continue: see `Training`.
     """
 
     def __init__(
@@ -80,13 +86,8 @@ class Group:
         workers: int,
         should_continue: ShouldContinue = None,
     ) -> None:
-        self.config, self.out, self.cluster, self.workers, self.should_continue = (
-            config,
-            out,
-            cluster,
-            workers,
-            should_continue,
-        )
+        self.config, self.out, self.cluster, self.workers = config, out, cluster, workers
+        self.should_continue = should_continue
 
     def run(self, plan: Plan) -> dict[str, Any]:
         """Train; returns facts for the manifest.
@@ -96,29 +97,36 @@ class Group:
         """
         import os
 
-        import ray
+        from ray.train import ControllerError, TrainingFailedError
 
         os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", HEALTH_SECONDS)
         # An actor of each training that would tell its workers of a node about to go: they ask nobody.
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
         board = beside_driver(Board).remote()
-        watch = Watch(board, self._needs(), self.workers)
+        self._delete_notes()
         try:
-            with watch:
-                self._fit(plan, board)
-        except Exception as error:
-            _raise_fault(ray.get(board.read.remote())[1])
+            shown(board, self._needs(), self.workers, lambda: self._fit(plan, board))
+        except TrainingFailedError as error:
+            if isinstance(error, ControllerError) and isinstance(error.controller_failure, FaceverifyError):
+                raise error.controller_failure from None
             raise PlatformError(
-                f"workers died {self.config.max_failures + 1} times ({first_line(error)}); too little memory may be "
+                f"workers died {self.config.max_failures + 1} times ({_reason(error)}); too little memory may be "
                 "why; the same command goes on from the last checkpoint."
             ) from None
-        _raise_fault(ray.get(board.read.remote())[1])
+        finally:
+            self._delete_notes()
         return facts(self.out, plan.pairs)
 
     def _needs(self) -> dict[str, float]:
         return {name.upper(): amount for name, amount in worker_needs(self.cluster, self.workers).items()}
 
-    def _fit(self, plan: Plan, board: Any) -> None:
+    def _delete_notes(self) -> None:
+        """Delete what Ray Train wrote beside the checkpoints: it would miss those that were superseded and deleted."""
+        folder = self.out / FOLDER
+        for entry in folder.files(recursive=False):
+            (folder / entry.path).delete()
+
+    def _fit(self, plan: Plan, board: Any) -> "Result":
         import pyarrow.fs as pafs
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
@@ -137,43 +145,82 @@ class Group:
             torch_config=TorchConfig(backend="nccl" if gpu else "gloo"),
             scaling_config=ScalingConfig(num_workers=self.workers, use_gpu=gpu, resources_per_worker=self._needs()),
             run_config=RunConfig(
-                name=f"ray-{uuid.uuid4().hex[:8]}",  # checkpoints are ours; Ray only keeps its own notes there
-                storage_path=(self.out / ".work").path,
+                name=FOLDER,  # a checkpoint must lie in the folder of Ray's run, or Ray would copy it there
+                storage_path=self.out.path,
                 storage_filesystem=pafs.LocalFileSystem() if self.out.is_local else self.out.fs,
                 failure_config=FailureConfig(max_failures=self.config.max_failures),
+                callbacks=[EndAtOwnErrors()],
             ),
         )
-        trainer._register_sigint_handler = lambda controller: None  # it would take Ctrl-C for itself, and exit with 0
-        trainer.fit()
+        return trainer.fit()
 
 
-def _raise_fault(fault: tuple[str, str] | None) -> None:
-    if fault is not None:
-        from faceverify.training.loop import Diverged
+def _reason(error: Exception) -> str:
+    """The last line of what the first worker that failed says; Ray puts a traceback before it."""
+    failures = list(getattr(error, "worker_failures", {}).values())
+    lines = [line for line in str(failures[0] if failures else error).splitlines() if line.strip()]
+    return first_line(PlatformError(lines[-1])) if lines else type(error).__name__
 
-        kind, sentence = fault
-        raise {"UserError": UserError, "Diverged": Diverged}.get(kind, PlatformError)(sentence)
+
+class EndAtOwnErrors(UserCallback):
+    """Ends a run at the first error that has a sentence for the user: another attempt would end in the same way.
+
+    Ray Train starts the workers again after any exception but one of a callback.
+    """
+
+    def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+        """Raise the error of a worker, if it is one of ours."""
+        for error in worker_exceptions.values():
+            own = getattr(error, "_base_exc", error)  # Ray wraps it to keep its traceback
+            if isinstance(own, FaceverifyError):
+                raise own
 
 
 def train_worker(given: dict[str, Any]) -> None:
     """What each worker runs; started again after a death, it goes on from the last checkpoint."""
-    import ray
-
     board = given["board"]
-    if ray.get(board.start.remote()) is not None:
-        return  # it would end in the same way
-    on_step = lambda step, steps, line: board.told.remote(step, steps, line)  # noqa: E731
+    board.start.remote()
+    out, ask = Location(given["out"]), given["should_continue"]
     try:
-        train_here(
-            given["config"], given["plan"], Location(given["out"]), given["threads"], on_step, given["should_continue"]
-        )
-    except FaceverifyError as error:
-        kind = "UserError" if isinstance(error, UserError) else type(error).__name__
-        ray.get(board.failed.remote(kind, str(error)))
-        raise
+        train_here(given["config"], given["plan"], out, given["threads"], BoardUpdates(board), ask, report)
     except OSError as error:
-        ray.get(board.failed.remote("PlatformError", storage_sentence(error)))
-        raise
+        raise PlatformError(storage_sentence(error)) from error
+
+
+class BoardUpdates:
+    """Tells the board of steps as often as it is read: each call delays all workers, which wait for each other."""
+
+    def __init__(self, board: Any) -> None:
+        self._board, self._sent = board, 0.0
+
+    def __call__(self, step: int, steps: int, line: dict[str, Any]) -> None:
+        """See `Training.on_step`."""
+        if step == steps or time.monotonic() - self._sent >= LOOK_SECONDS:
+            self._sent = time.monotonic()
+            self._board.update.remote(step, steps, line)
+
+
+def report(metrics: dict[str, Any], pending: "PendingCheckpoint | None") -> None:
+    """Report metrics and a checkpoint to Ray Train, once that is complete; it stays where it is, and nobody waits."""
+    from ray import train
+
+    def completed(checkpoint: train.Checkpoint, _name: str) -> train.Checkpoint:
+        assert pending is not None
+        try:
+            pending.written.result()
+        except OSError as error:
+            raise PlatformError(storage_sentence(error)) from error
+        return checkpoint
+
+    storage = train.get_context().get_storage()
+    checkpoint = train.Checkpoint(pending.folder.path, storage.storage_filesystem) if pending else None
+    train.report(
+        metrics,
+        checkpoint=checkpoint,
+        checkpoint_upload_mode=train.CheckpointUploadMode.ASYNC,
+        checkpoint_upload_fn=completed,
+        delete_local_checkpoint_after_upload=False,
+    )
 
 
 def train_here(
@@ -183,6 +230,7 @@ def train_here(
     threads: int,
     on_step: OnStep,
     should_continue: ShouldContinue = None,
+    on_checkpoint: OnCheckpoint = lambda metrics, checkpoint: None,
 ) -> None:
     """The training, as one worker of those that torch.distributed knows, or as the only one.
 
@@ -191,7 +239,7 @@ def train_here(
         plan: what the workers share.
         out: folder of the run.
         threads: of PyTorch.
-        on_step, should_continue: see `Training`.
+        on_step, should_continue, on_checkpoint: see `Training`.
     """
     import copy
 
@@ -232,6 +280,7 @@ def train_here(
             log=log,
             on_step=on_step,
             should_continue=should_continue,
+            on_checkpoint=on_checkpoint,
             log_every=config.tell_every,
         ).run()
 

@@ -1,9 +1,11 @@
 """Training from end to end on Ray: drivers and workers killed, signals, several workers: always the same losses."""
 
 import json
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,8 +15,8 @@ from safetensors.torch import load_file
 from training.small import Data, draw, run_options
 
 from ray_jobs.engine.cluster import Cluster
-from ray_jobs.engine.training_board import Board
 from ray_jobs.engine.training_group import worker_needs
+from ray_jobs.engine.training_progress import Board
 
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
 STEPS = 10
@@ -38,14 +40,56 @@ def losses(out: Path) -> list[float]:
     return [line["loss"] for line in lines if "loss" in line]
 
 
-@pytest.fixture(scope="module")
-def finished(cluster: object, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in which nothing is killed."""
+def trained_here(data: Data, out: Path, *more: object, recipe: Path | None = None) -> None:
+    """What the only worker of a job does, in this process, without Ray Train."""
     from faceverify.config import load
+    from faceverify.storage import Location
+    from ray_jobs.engine.training_group import plan, train_here
+    from ray_jobs.train import TrainConfig, prepare
+
+    given = options(data, out, *map(str, more), "--decoders", "0")
+    config = load(TrainConfig, given if recipe is None else [str(recipe), *given], prog="train", description="")
+    train_here(config, plan(config, prepare(config)), Location(config.out), 2, lambda step, steps, line: None)
+
+
+def dying_at_step_five(died: Path) -> Callable[[dict[str, Any]], None]:
+    """What a worker runs that kills itself when it is at step 5 for the first time; it leaves the file `died`."""
+    from ray_jobs.engine.training_group import train_worker
+
+    def train(given: dict[str, Any]) -> None:
+        from faceverify.training.metrics_log import MetricsLog
+
+        add = MetricsLog.add
+
+        def add_or_die(log: MetricsLog, line: dict[str, Any]) -> None:
+            if line["step"] == 5 and not died.exists():
+                died.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+            add(log, line)
+
+        MetricsLog.add = add_or_die
+        train_worker(given)
+
+    return train
+
+
+@pytest.fixture(scope="module")
+def finished(cluster: Cluster, data: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose worker died and was replaced."""
+    from ray.train.torch import TorchTrainer
+
+    from faceverify.config import load
+    from ray_jobs.engine import training_group
     from ray_jobs.train import TrainConfig, run
 
-    out = tmp_path_factory.mktemp("undisturbed") / "out"
-    run(load(TrainConfig, options(data, out), prog="train", description=""))
+    home = tmp_path_factory.mktemp("finished")
+    out, results, fit = home / "out", [], TorchTrainer.fit
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TorchTrainer, "fit", lambda trainer: results.append(fit(trainer)) or results[-1])
+        patch.setattr(training_group, "train_worker", dying_at_step_five(home / "died"))
+        run(load(TrainConfig, options(data, out), prog="train", description=""))
+    assert (home / "died").exists()
+    check_result(results[0], out)
     names = {path.name for path in out.iterdir()}
     assert names == {"checkpoints", "leaderboard.csv", "metrics.jsonl", "report.html", "manifest.json"}
     manifest = json.loads((out / "manifest.json").read_text())
@@ -54,10 +98,22 @@ def finished(cluster: object, data: Data, tmp_path_factory: pytest.TempPathFacto
     return out
 
 
+def check_result(result: Any, out: Path) -> None:
+    """Ray Train's own result has the metrics of all validations and its checkpoints in place, and left no notes."""
+    judged = [line for line in map(json.loads, (out / "metrics.jsonl").read_text().splitlines()) if "eer" in line]
+    rows = result.metrics_dataframe.set_index("step")["eer"].dropna()
+    assert rows.to_dict() == {line["step"]: line["eer"] for line in judged if line["step"]}
+    assert result.metrics == judged[-1]
+    assert Path(result.checkpoint.path) == out / "checkpoints" / f"step-{STEPS:08d}"
+    assert all(path.is_dir() for path in (out / "checkpoints").iterdir())
+
+
 @pytest.fixture(scope="module")
-def undisturbed(finished: Path) -> list[float]:
-    """Its losses."""
-    return losses(finished)
+def undisturbed(cluster: Cluster, data: Data, tmp_path_factory: pytest.TempPathFactory) -> list[float]:
+    """The losses of a training in which nothing is killed."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    trained_here(data, out)
+    return losses(out)
 
 
 def checkpointed(out: Path, step: int) -> Callable[[], bool]:
@@ -92,30 +148,11 @@ def test_a_signal_ends_a_long_training_at_once(
     driver.end(number).refused(code, word, "the same command goes on from here")
 
 
-def test_a_worker_that_dies_is_replaced(
-    drive: Callable[..., Driver], data: Data, undisturbed: list[float], tmp_path: Path
-) -> None:
-    out, died = tmp_path / "out", tmp_path / "died"
-    env = {"DIED": str(died), "PYTHONPATH": str(Path(__file__).parents[2])}
-    hook = {"worker_process_setup_hook": "tests.e2e.dying_worker.at_step_five", "env_vars": env}
-    ended = drive("train", *options(data, out), runtime_env=hook).end()
-    assert ended.code == 0 and died.exists(), ended.err
-    assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
+def test_a_worker_that_dies_is_replaced(finished: Path, undisturbed: list[float]) -> None:
+    assert losses(finished) == pytest.approx(undisturbed, abs=1e-6)
 
 
-def test_two_workers_and_another_job_take_all_cpus(run: Run, cluster: Cluster, data: Data, tmp_path: Path) -> None:
-    import ray
-
-    left = cluster.cpus - 2 * worker_needs(cluster, 2)["cpu"]
-    other = ray.remote(num_cpus=left)(Board).remote()
-    ray.get(other.read.remote())
-    ended = run("train", *options(data, tmp_path / "out", "--workers", "2", "--network.bn", "frozen"))
-    assert ended.code == 0 and "2 CPU workers" in ended.out, ended.err
-    assert losses(tmp_path / "out")
-    ray.kill(other)
-
-
-def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
+def test_it_is_scored(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
     out = finished
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     again = run("train", *options(data, out))
@@ -128,25 +165,35 @@ def test_it_is_scored_and_goes_on_from_its_best(run: Run, data: Data, finished: 
     assert ended.code == 0, ended.err
     assert pq.read_table(tmp_path / "embedded" / "embeddings").num_rows == pq.read_table(data.faces).num_rows
 
-    given = options(data, tmp_path / "second", "--start", str(out), "--losses.weights.distill", "0.1")
-    given += ["--batches.max-steps", "2"]
-    ended = run("train", *given)
-    assert ended.code == 0, ended.err
+
+def test_two_workers_go_on_from_the_best_while_another_job_takes_all_cpus(
+    run: Run, cluster: Cluster, data: Data, finished: Path, tmp_path: Path
+) -> None:
+    import ray
+
+    left = cluster.cpus - 2 * worker_needs(cluster, 2)["cpu"]
+    other = ray.remote(num_cpus=left)(Board).remote()
+    ray.get(other.read.remote())
+    given = options(data, tmp_path / "second", "--start", str(finished), "--losses.weights.distill", "0.1")
+    ended = run("train", *given, "--batches.max-steps", "2", "--workers", "2", "--network.bn", "frozen")
+    assert ended.code == 0 and "2 CPU workers" in ended.out, ended.err
+    ray.kill(other)
     first = json.loads((tmp_path / "second" / "manifest.json").read_text())["first"]
-    assert first["eer"] == json.loads((out / "manifest.json").read_text())["best"]["eer"]
+    best = json.loads((finished / "manifest.json").read_text())["best"]
+    assert first["eer"] == pytest.approx(best["eer"], abs=1e-9)
 
 
 def test_the_branch_learns_alone(run: Run, data: Data, finished: Path, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    given = options(data, out, "--start", str(finished), "--batches.max-steps", "3", "--validation.every", "3")
-    ended = run("train", CONFIGS / "detail.yaml", *given)
-    assert ended.code == 0, ended.err
+    out, recipe = tmp_path / "out", CONFIGS / "detail.yaml"
+    given = ["--start", finished, "--batches.max-steps", "3", "--validation.every", "3"]
+    trained_here(data, out, *given, recipe=recipe)
     told = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert "detail_threshold" in told[-1] and "loss" in told[-2]
-    start, end = (load_file(best(folder)) for folder in (finished, out))
+    start = load_file(best(finished))
+    end = load_file(out / "checkpoints" / "step-00000003" / "model.safetensors")
     assert all(torch.equal(end[name], value) for name, value in start.items())
     assert any(name.startswith("detail.score") for name in end.keys() - start.keys())
-    run("train", CONFIGS / "detail.yaml", *given, "--network.bn", "frozen", "--overwrite").refused(
+    run("train", recipe, *options(data, out, *map(str, given)), "--network.bn", "frozen", "--overwrite").refused(
         2, "network.bn is frozen"
     )
 

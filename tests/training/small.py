@@ -1,5 +1,7 @@
 """Rendered people as faces and pairs, and trainings of the tiny network on them, alone or as one of several workers."""
 
+import itertools
+import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ from faceverify.training.checkpoints import CheckpointManager
 from faceverify.training.config import BatchConfig, NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.training.distributed import DistributedContext
 from faceverify.training.learner import Learner, to_tensors
-from faceverify.training.loop import Training
+from faceverify.training.loop import Diverged, Trainer, Training
 from faceverify.training.material import Material, build_material, read_faces, read_pairs
 from faceverify.training.metrics_log import MetricsLog
 from faceverify.training.network import prepare_network
@@ -89,6 +91,10 @@ class Asked:
     validation: ValidationConfig = field(default_factory=lambda: ValidationConfig(every=3, keep=2, replicates=0))
     architecture: str = "tiny"
 
+    def of(self, **more: Any) -> "Asked":
+        """The same with some of it changed."""
+        return replace(self, **more)
+
 
 def make(data: Data, out: Path, asked: Asked) -> Training:
     """A training as its only worker, or as one of those that torch.distributed knows."""
@@ -133,24 +139,67 @@ BRANCH = {  # the branch `detail` learns alone
     "weights": LossWeights(detection=1.0),
     "network": NetworkConfig(bn="frozen", train_last=1),
 }
+FROZEN = Asked(
+    batches=BatchConfig(size=8, epochs=50, max_steps=5),
+    network=NetworkConfig(bn="frozen"),
+    optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0),
+    validation=ValidationConfig(every=1000, replicates=0),
+)
 
 
-def worker(rank: int, size: int, faces: str, pairs: str, home: str, branch: bool) -> None:
-    """One gloo worker: the gradient of the first batch; then a training, which may go on from another's checkpoint."""
+def first_gradient(training: Training) -> torch.Tensor:
+    """The gradient of the first batch, over all workers, of a network in evaluation mode."""
+    model: torch.nn.Module = training.learner.eval()
+    if training.context.size > 1:
+        model = torch.nn.parallel.DistributedDataParallel(model)
+    model(to_tensors(next(iter(training.loader.batches(0, 1))), training.context.device))[0].backward()
+    return torch.cat([p.grad.flatten() for p in training.learner.network.parameters() if p.grad is not None])
+
+
+def raise_loss(training: Training, at: int) -> None:
+    """Let the loss of a step be infinite, its gradient as it is."""
+    calls, forward = itertools.count(1), training.learner.objective.forward
+
+    def raised(batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        total, values = forward(batch)
+        return (total + float("inf") if next(calls) == at else total), values
+
+    training.learner.objective.forward = raised
+
+
+def worker(rank: int, size: int, faces: str, pairs: str, home: str) -> None:
+    """One gloo worker: the gradient of the first batch, a training, one that goes on from another's checkpoint, one of
+    the branch alone, one whose last worker has an infinite loss."""
     store = f"file://{home}/store{size}"
     torch.distributed.init_process_group("gloo", store, rank=rank, world_size=size)
     data, place = Data(Path(faces), Path(pairs)), Path(home)
-    asked = Asked(
-        network=NetworkConfig(bn="frozen"),
-        optimiser=OptimiserConfig(learning_rate=1e-3, clip_norm=0),
-        validation=ValidationConfig(every=1000, replicates=0),
-    )
-    asked = replace(asked, **BRANCH) if branch else asked
-    training = make(data, place / "gradient", asked)
-    model = torch.nn.parallel.DistributedDataParallel(training.learner.eval())
-    model(to_tensors(next(iter(training.loader.batches(0, 1))), training.context.device))[0].backward()
+    gradient = first_gradient(make(data, place / "gradient", FROZEN))
     if rank == 0:
-        gradient = torch.cat([p.grad.flatten() for p in training.learner.network.parameters() if p.grad is not None])
         torch.save(gradient, place / "gradient.pt")
-    make(data, place / "out", asked).run()
+    for name, asked in (("out", FROZEN), ("resumed", FROZEN), ("branch", FROZEN.of(**BRANCH))):
+        make(data, place / name, asked).run()
+    diverged(data, place, rank, raises=rank == size - 1)
     torch.distributed.destroy_process_group()
+
+
+def diverged(data: Data, place: Path, rank: int, raises: bool) -> None:
+    """Write down how a training ended whose loss was infinite on a worker in step 3."""
+    training, before = make(data, place / "diverged", FROZEN), dict[str, torch.Tensor]()
+    if raises:
+        raise_loss(training, at=3)
+    training.log_every = 1
+    step = Trainer._one
+
+    def one(trainer: Trainer, *given: Any) -> None:
+        if trainer.step == 2:
+            before.update({name: p.detach().clone() for name, p in training.learner.named_parameters()})
+        step(trainer, *given)
+
+    Trainer._one = one  # type: ignore[method-assign]
+    try:
+        training.run()
+        sentence = "it did not end"
+    except Diverged as error:
+        sentence = str(error)
+    unchanged = all(torch.equal(p, before[name]) for name, p in training.learner.named_parameters())
+    (place / f"diverged{rank}.json").write_text(json.dumps({"sentence": sentence, "unchanged": unchanged}))

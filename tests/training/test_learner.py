@@ -1,4 +1,4 @@
-"""Pixels reach the network as they reach every engine; split_batch of a batch give the gradient of the whole."""
+"""Pixels reach the network as they reach every engine; parts of a batch give the gradient of the whole."""
 
 import numpy as np
 import pytest
