@@ -59,6 +59,8 @@ def run(config: AlignJobConfig) -> None:
         # A changed photo is noticed by itself: here only which photos there are.
         digests={"photos": fingerprint(place) if isinstance(opened, list) else names_in(opened), "align.weights": crop},
         rows=lambda: stream_table(opened, tables.PHOTOS.names) if isinstance(opened, list) else listed(opened, refused),
+        files=opened if isinstance(opened, list) else None,
+        columns=tuple(tables.PHOTOS.names),
         refused=refused,
         stages=lambda _: (source, FaceSink()),
         table="faces",

@@ -17,6 +17,8 @@ from ray_jobs.engine.session import run_job
 from ray_jobs.engine.table_job import TableJob
 from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
+COLUMNS = ("photo", "image", "photo_version", "crop")  # that are read of the faces
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmbedConfig(JobConfig):
@@ -46,7 +48,9 @@ def run(config: EmbedConfig) -> None:
         job="embed",
         config=config,
         digests={"faces": fingerprint(place), "model": card.digest},
-        rows=lambda: stream_table(files, ["photo", "image", "photo_version", "crop"], rows=4096),
+        rows=lambda: stream_table(files, list(COLUMNS), rows=4096),
+        files=files,
+        columns=COLUMNS,
         stages=lambda cluster: (
             FaceSource(),
             EmbeddingSink(config.model, engine_for(config.engine, cluster, config.workers), card.digest),

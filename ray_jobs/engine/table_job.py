@@ -17,7 +17,7 @@ from faceverify.inputs import stream_table, table_files
 from faceverify.parts import parquet_bytes, part, read_part
 from faceverify.provenance import NAMES, Identifier, noted_versions, outdated, reasons_told
 from faceverify.run_folder import RunFolder
-from faceverify.shards import read_shard, write_shards
+from faceverify.shards import TableShards, read_shard, write_shards
 from faceverify.storage import Location, check_writable, open_location
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
@@ -36,6 +36,8 @@ class TableJob:
         config: its configuration.
         digests: of everything that decides the output, besides the configuration.
         rows: gives the input rows.
+        files: of the table that they come from, if they come from one; workers then read it where it lies.
+        columns: of that table that are read.
         refused: receives, while `rows` is read, the rejects of what could not become a row.
         stages: gives source and sink for a cluster.
         table: name of the output table.
@@ -61,6 +63,8 @@ class TableJob:
     gpu: bool = False
     shared: tuple[str | Location, ...] = ()
     run_only: tuple[str, ...] = ()
+    files: list[Location] | None = None
+    columns: tuple[str, ...] = ()
     photos: Identifier | None = None
 
     def run(self) -> None:
@@ -94,13 +98,14 @@ class TableJob:
                     "pass --overwrite to make it again, or choose another --out."
                 )
         elif folder.noted("cut"):
-            stale = [shard for shard in sorted(folder.done(self.table)) if self._is_stale(folder, photos, shard)]
+            read = self._reader(folder)
+            done = sorted(folder.done(self.table))
+            stale = [shard for shard in done if self._is_stale(folder, photos, shard, read(shard))]
             folder.discard(self.table, stale)
             if stale:
                 print(f"Photos of {len(stale):,} finished units of work have changed; these are made again.")
 
-    def _is_stale(self, folder: RunFolder, photos: Identifier, shard: int) -> bool:
-        rows = read_shard(folder.work / "input", shard)
+    def _is_stale(self, folder: RunFolder, photos: Identifier, shard: int, rows: pa.Table) -> bool:
         places = [part(folder.work, stage, shard) for stage in (self.table, f"{self.table}.rejects")]
         seen = noted_versions(read_part(place) for place in places if place.is_file())
         return bool(outdated([(rows, [seen.get(photo) for photo in rows["photo"].to_pylist()])], photos))
@@ -130,8 +135,12 @@ class TableJob:
         folder.finish({**facts, **counts, "seconds": seconds, "operators": ran.operators})
 
     def _cut(self, folder: RunFolder) -> dict[str, Any]:
-        """Write the input shards (again, if that was interrupted)."""
+        """Cut the input into shards: a table where it lies, other rows by writing them (again, if interrupted)."""
         (folder.work / "input").delete()
+        if table := self._table_shards():
+            cut = {"rows": table.rows, "refused": 0, "shards": len(table), "rows_per_shard": self.rows_per_shard}
+            folder.note("cut", cut | {"in_place": True})
+            return cut
         count = 0
 
         def counted() -> Iterator[pa.Table]:
@@ -150,13 +159,22 @@ class TableJob:
         folder.note("cut", cut)
         return cut
 
+    def _table_shards(self) -> TableShards | None:
+        return TableShards.of(self.files, self.columns, "photo", self.rows_per_shard) if self.files else None
+
+    def _reader(self, folder: RunFolder) -> Callable[[int], pa.Table]:
+        """What gives the rows of a shard."""
+        in_place = (folder.noted("cut") or {}).get("in_place")
+        table = self._table_shards() if in_place else None
+        return table.read if table else partial(read_shard, folder.work / "input")
+
     def _work(self, folder: RunFolder, cluster: Cluster, cut: dict[str, Any]) -> Ran:
         done = folder.done(self.table)
         ready = min(len(done) * cut["rows_per_shard"], cut["rows"])
         watch = Watch(folder, self.table, cut["rows"], self.config.max_failed, ready)
         progress = Watched("photos", cut["rows"], done=ready, watch=watch)
         source, sink = self.stages(cluster)
-        chain = Chain(folder.work, partial(read_shard, folder.work / "input"), self.table, source, sink)
+        chain = Chain(folder.work, self._reader(folder), self.table, source, sink)
         todo = [shard for shard in range(cut["shards"]) if shard not in done]
         ran = run_chain(chain, todo, cluster, self.config.workers, progress, self.gpu)
         progress.finish()
