@@ -61,7 +61,7 @@ def test_a_table_is_cut_where_it_lies(
     assert table is not None
     got = [table.read(shard) for shard in range(len(table))]
     assert [n for piece in got for n in piece["n"].to_pylist()] == list(range(table.rows)) == list(range(next(numbers)))
-    assert all(0 < piece.num_rows <= rows and piece.column_names == ["n", "s"] for piece in got)
+    assert all(0 < piece.num_rows <= rows and piece.column_names == ["s", "n"] for piece in got)
 
 
 def test_a_table_whose_key_may_be_null_or_whose_row_groups_are_huge_is_not(
