@@ -135,6 +135,21 @@ def test_a_driver_that_ends_goes_on(
     assert losses(out) == pytest.approx(undisturbed, abs=1e-6)
 
 
+@pytest.mark.thorough
+def test_checkpoints_in_s3(
+    drive: Callable[..., Driver], data: Data, undisturbed: list[float], bucket: str, bucket_env: dict[str, str]
+) -> None:
+    from faceverify.storage import open_location
+
+    out = open_location(f"s3://{bucket}/runs/train")
+    ended = drive("train", *options(data, Path("/"), "--out", out.uri), runtime_env={"env_vars": bucket_env}).end()
+    assert ended.code == 0, ended.err
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_bytes().splitlines()]
+    assert [line["loss"] for line in lines if "loss" in line] == pytest.approx(undisturbed, abs=1e-6)
+    files = {entry.path for entry in (out / "checkpoints").files()}
+    assert f"step-{STEPS:08d}/done.json" in files and all(name.startswith("step-") for name in files)
+
+
 @pytest.mark.parametrize(
     "number, code, word",
     [pytest.param(signal.SIGTERM, 143, "SIGTERM", marks=pytest.mark.thorough), (signal.SIGINT, 130, "Ctrl-C")],
