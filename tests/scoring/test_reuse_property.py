@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.align import AlignConfig, build
-from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.faces import Stopwatch, crop_photos, embed_crops
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig, load_engine
@@ -24,6 +23,7 @@ from faceverify.models.card import card_path
 from faceverify.models.checkpoints import build as build_network
 from faceverify.models.checkpoints import save
 from faceverify.provenance import Identifier, Origin, describe_crop
+from faceverify.rendered import RenderedConfig, write
 from faceverify.scoring.plan import _bare
 from faceverify.scoring.reuse import Reused, Wanted
 from faceverify.storage import Location
