@@ -17,8 +17,8 @@ from faceverify.align.detections import Detections, choose
 from faceverify.align.dfa_network import SIDE
 from faceverify.align.geometry import transform_points
 from faceverify.align.scrfd import Scrfd
-from faceverify.datasets.rendered import RenderedConfig, render_photo
 from faceverify.images import decode
+from faceverify.rendered import RenderedConfig, render_photo
 
 MIRRORED = [1, 0, 2, 4, 3]  # which landmark becomes which in a mirror
 DOUBTFUL = 0.3  # score from which a detection keeps a window from being called faceless

@@ -94,13 +94,13 @@ def prepare(home: Path) -> Path:
     """Draw people, pair them, and make a tiny network; none of it needs a cluster."""
     import torch
 
-    from faceverify.datasets.rendered import RenderedConfig, write
     from faceverify.models import card
     from faceverify.models.export import export_onnx
     from faceverify.models.iresnet import iresnet
     from faceverify.pairs.people import gather
     from faceverify.pairs.quotas import quotas
     from faceverify.pairs.rows import pairs_of
+    from faceverify.rendered import RenderedConfig, write
     from faceverify.storage import Location
 
     config = RenderedConfig(persons=40, photos_per_person=6, fakes_per_person=2, photo_size=160)

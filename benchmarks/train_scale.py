@@ -20,9 +20,9 @@ from benchmarks.memory import descendants, pss, resident
 from benchmarks.pairs_speed import FAKES, REAL, table
 from faceverify.align import AlignConfig
 from faceverify.align import build as build_aligner
-from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.faces import Stopwatch, crop_photos, encode_faces
 from faceverify.images import ImageLimits
+from faceverify.rendered import RenderedConfig, write
 from faceverify.storage import Location
 from faceverify.tables import FACES
 

@@ -31,9 +31,9 @@ def run(config: RecipeConfig) -> None:
 
 def about(config: RecipeConfig) -> tuple[str, Any]:
     """The summary, and the report's introduction: what this is, with pictures."""
-    from faceverify.datasets.rendered import plan
-    from faceverify.datasets.rendered.fakes import GENERATORS
     from faceverify.images import ImageLimits, decode
+    from faceverify.rendered import plan
+    from faceverify.rendered.fakes import GENERATORS
     from faceverify.report.page import Picture, Section
     from faceverify.report.thumbnails import thumbnail
 

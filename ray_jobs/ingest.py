@@ -29,7 +29,7 @@ from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import Shards, map_shards
 
 if TYPE_CHECKING:
-    from faceverify.datasets.rendered import Slot
+    from faceverify.rendered import Slot
 
 SLOTS_PER_TASK = 16
 
@@ -70,7 +70,7 @@ def run(config: IngestConfig) -> None:
 
 def draw(config: IngestConfig, source: Location) -> None:
     """Draw what is not there yet, on all workers; drawing is a pure function of the configuration."""
-    from faceverify.datasets.rendered import plan, start
+    from faceverify.rendered import plan, start
 
     start(config.rendered, source)
     there = {entry.path for entry in source.files()}
@@ -97,7 +97,7 @@ def draw_photos(
     rendered: RenderedConfig, target: Location, cut: list[list["Slot"]], unit: int, _: pa.Table
 ) -> tuple[int, int]:
     """Draw the photos of a unit of work."""
-    from faceverify.datasets.rendered import write_slot
+    from faceverify.rendered import write_slot
 
     for slot in cut[unit]:
         write_slot(rendered, slot, target)

@@ -12,9 +12,9 @@ from typing import Literal
 
 from faceverify.config import Input
 from faceverify.datasets.listing import Listing
-from faceverify.datasets.rendered import RenderedConfig
 from faceverify.errors import UserError
 from faceverify.matching import is_picture
+from faceverify.rendered import RenderedConfig
 from faceverify.storage import Location
 
 __all__ = [
@@ -118,7 +118,7 @@ LAYOUTS = {
     "lfw": "faceverify.datasets.lfw",
     "celeba": "faceverify.datasets.celeba",
     "insightface_bin": "faceverify.datasets.insightface_bin",
-    "rendered": "faceverify.datasets.rendered",
+    "rendered": "faceverify.rendered",
 }
 
 

@@ -99,7 +99,7 @@ def proof_faces(card: ModelCard) -> list[np.ndarray]:
 
 def _drawn_faces() -> np.ndarray:
     from faceverify.align.geometry import fit_similarity, warp
-    from faceverify.datasets.rendered import RenderedConfig, render_photo
+    from faceverify.rendered import RenderedConfig, render_photo
 
     config = RenderedConfig(persons=DRAWN_FACES, photo_size=128)
     drawn = [render_photo(config, person, 0) for person in range(DRAWN_FACES)]

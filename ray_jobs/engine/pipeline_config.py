@@ -262,7 +262,7 @@ class Recipe:
 
     def _list(self, name: str, does: str, config: IngestConfig, place: str) -> Step:
         def run(asked: IngestConfig) -> None:
-            from faceverify.datasets.rendered.listing import CONFIG_FILE
+            from faceverify.rendered.listing import CONFIG_FILE
 
             drawn = open_location(self.at(place))
             if asked.overwrite and not config.source and (drawn / CONFIG_FILE).is_file():

@@ -14,10 +14,10 @@ from e2e.harness import Driver, Ended, People, Run
 @pytest.fixture(scope="session")
 def people(tmp_path_factory: pytest.TempPathFactory) -> People:
     """20 persons with 4 real photos and 2 fakes each, and their 240 labelled pairs."""
-    from faceverify.datasets.rendered import RenderedConfig, write
     from faceverify.pairs.people import gather
     from faceverify.pairs.quotas import quotas
     from faceverify.pairs.rows import pairs_of
+    from faceverify.rendered import RenderedConfig, write
     from faceverify.storage import Location
 
     home = tmp_path_factory.mktemp("people")

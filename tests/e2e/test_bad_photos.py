@@ -13,8 +13,8 @@ from broken_images import SMALL_LIMITS, broken_files
 from e2e.harness import ONE_WORKER, Run, without_work
 
 from faceverify import tables
-from faceverify.datasets.rendered import RenderedConfig, render_photo
 from faceverify.images import encode_png
+from faceverify.rendered import RenderedConfig, render_photo
 
 LIMITS = [
     *ONE_WORKER,

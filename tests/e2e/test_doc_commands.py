@@ -102,7 +102,7 @@ def mirror(readers_home: Path) -> Iterator[str]:
 
 def draw_people(root: Path, persons: int, seed: int) -> None:
     """`<person>/<n>.jpg`, four each, and one file that is no picture."""
-    from faceverify.datasets.rendered import RenderedConfig, write
+    from faceverify.rendered import RenderedConfig, write
     from faceverify.storage import Location
 
     drawn = root.parent / f"drawn{seed}"

@@ -23,9 +23,9 @@ def store(bucket: str) -> Location:
     import torch
     from safetensors.torch import save
 
-    from faceverify.datasets.rendered import RenderedConfig, write
     from faceverify.models import card as cards
     from faceverify.models import checkpoints
+    from faceverify.rendered import RenderedConfig, write
     from faceverify.training.checkpoints import own_memory
 
     root = open_location(f"s3://{bucket}/data")

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from e2e.harness import Ended, Run, score_plainly, without_work
 
-from faceverify.datasets.rendered import RenderedConfig, write
+from faceverify.rendered import RenderedConfig, write
 from faceverify.storage import Location
 
 POINTS = [38.3, 51.7, 73.5, 51.5, 56.0, 71.7, 41.5, 92.4, 70.7, 92.2]

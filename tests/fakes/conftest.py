@@ -16,7 +16,7 @@ PhotosOf = Callable[..., pa.Table]
 @pytest.fixture(scope="session")
 def faces() -> list[FaceInput]:
     """Two photos of each of four drawn people, 160x160."""
-    from faceverify.datasets.rendered import RenderedConfig, render_photo
+    from faceverify.rendered import RenderedConfig, render_photo
 
     config = RenderedConfig(persons=4, photo_size=160)
     return [FaceInput(*render_photo(config, person, photo)) for person in range(4) for photo in range(2)]

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from faceverify.config import from_yaml
-from faceverify.datasets.rendered import plan
-from faceverify.datasets.rendered.photo import person_of
+from faceverify.rendered import plan
+from faceverify.rendered.photo import person_of
 from ray_jobs.engine.pipeline_config import RecipeConfig
 
 CONFIG = from_yaml(RecipeConfig, Path(__file__).parents[2] / "configs" / "demo" / "demo.yaml")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from faceverify import tables
-from faceverify.datasets.rendered import RenderedConfig, plan, write_slot
+from faceverify.rendered import RenderedConfig, plan, write_slot
 from faceverify.storage import Location, open_location
 
 PEOPLE = RenderedConfig(persons=12, photos_per_person=6, fakes_per_person=1, photo_size=96, difficulty=0.5)

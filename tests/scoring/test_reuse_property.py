@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.align import AlignConfig, build
-from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.faces import Stopwatch, crop_photos, embed_crops
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig, load_engine
@@ -25,6 +24,7 @@ from faceverify.models.checkpoints import build as build_network
 from faceverify.models.checkpoints import save
 from faceverify.parts import read_part
 from faceverify.provenance import Identifier, Origin, describe_crop
+from faceverify.rendered import RenderedConfig, write
 from faceverify.scoring.plan import bare_rows
 from faceverify.scoring.reuse import GIVEN, GivenTable, Wanted, take_given
 from faceverify.storage import Location

@@ -12,7 +12,6 @@ import torch
 
 from faceverify.align import AlignConfig
 from faceverify.align import build as build_aligner
-from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.faces import Stopwatch, crop_photos, encode_faces
 from faceverify.images import ImageLimits
 from faceverify.losses import LossConfig, LossWeights
@@ -22,6 +21,7 @@ from faceverify.models import checkpoints
 from faceverify.pairs.people import gather
 from faceverify.pairs.quotas import quotas
 from faceverify.pairs.rows import pairs_of
+from faceverify.rendered import RenderedConfig, write
 from faceverify.storage import Location
 from faceverify.training.augment import AugmentConfig
 from faceverify.training.batches import BatchBuilder, BatchLoader, MemoryImages

@@ -11,11 +11,11 @@ import pytest
 
 from faceverify import faces
 from faceverify.align import AlignConfig
-from faceverify.datasets.rendered import RenderedConfig, write
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.faces import Pictures, Stopwatch
 from faceverify.images import ImageLimits
 from faceverify.parts import part, read_part
+from faceverify.rendered import RenderedConfig, write
 from faceverify.shards import read_shard, write_shards
 from faceverify.storage import Location
 from ray_jobs.engine import photo_workers

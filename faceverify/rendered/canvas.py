@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from faceverify.datasets.rendered.identity import RGB
+from faceverify.rendered.identity import RGB
 
 SUPERSAMPLING = 2
 _SHIFT = 4  # fractional bits of the coordinates that OpenCV draws with

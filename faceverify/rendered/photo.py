@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 
 from faceverify import images
-from faceverify.datasets.rendered import RenderedConfig
-from faceverify.datasets.rendered.identity import Identity, draw_person
-from faceverify.datasets.rendered.portrait import landmarks_of, paint
-from faceverify.datasets.rendered.scene import Camera, Scene, draw_scene
+from faceverify.rendered import RenderedConfig
+from faceverify.rendered.identity import Identity, draw_person
+from faceverify.rendered.portrait import landmarks_of, paint
+from faceverify.rendered.scene import Camera, Scene, draw_scene
 
 # First word of every random stream after the seed, so that persons, photos and fakes never share one.
 PERSON, REAL, FAKE, LABELS = range(4)

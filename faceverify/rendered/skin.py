@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import enlarged
-from faceverify.datasets.rendered.features import Layout
-from faceverify.datasets.rendered.geometry import surface_depth
-from faceverify.datasets.rendered.identity import Identity, Traits
-from faceverify.datasets.rendered.scene import Light, Scene
+from faceverify.rendered.canvas import enlarged
+from faceverify.rendered.features import Layout
+from faceverify.rendered.geometry import surface_depth
+from faceverify.rendered.identity import Identity, Traits
+from faceverify.rendered.scene import Light, Scene
 
 
 def shaded_skin(person: Identity, layout: Layout, scene: Scene, side: int) -> np.ndarray:

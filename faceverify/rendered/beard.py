@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import Canvas
-from faceverify.datasets.rendered.features import Layout, darker, mouth_gap
-from faceverify.datasets.rendered.geometry import mirrored, spline
-from faceverify.datasets.rendered.identity import Identity
-from faceverify.datasets.rendered.scene import Scene
+from faceverify.rendered.canvas import Canvas
+from faceverify.rendered.features import Layout, darker, mouth_gap
+from faceverify.rendered.geometry import mirrored, spline
+from faceverify.rendered.identity import Identity
+from faceverify.rendered.scene import Scene
 
 
 def paint_beard(canvas: Canvas, person: Identity, layout: Layout, scene: Scene, mask: np.ndarray) -> None:

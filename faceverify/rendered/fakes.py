@@ -9,11 +9,11 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from faceverify.datasets.rendered import RenderedConfig
-from faceverify.datasets.rendered.geometry import Pose, spline
-from faceverify.datasets.rendered.identity import HAIR, SKIN, Identity, Traits, likeness, with_outline_of
-from faceverify.datasets.rendered.photo import FAKE, expose, person_of, scene_of
-from faceverify.datasets.rendered.portrait import landmarks_of, paint
+from faceverify.rendered import RenderedConfig
+from faceverify.rendered.geometry import Pose, spline
+from faceverify.rendered.identity import HAIR, SKIN, Identity, Traits, likeness, with_outline_of
+from faceverify.rendered.photo import FAKE, expose, person_of, scene_of
+from faceverify.rendered.portrait import landmarks_of, paint
 
 GENERATORS = ("swap", "synthesis")
 _HOST_CANDIDATES = 16

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from faceverify.errors import UserError
 
 if TYPE_CHECKING:
-    from faceverify.datasets.rendered.fakes import render_fake
-    from faceverify.datasets.rendered.identity import draw_person
-    from faceverify.datasets.rendered.listing import plan, read, render, row, start, write, write_slot
-    from faceverify.datasets.rendered.photo import render_photo
+    from faceverify.rendered.fakes import render_fake
+    from faceverify.rendered.identity import draw_person
+    from faceverify.rendered.listing import plan, read, render, row, start, write, write_slot
+    from faceverify.rendered.photo import render_photo
 
 __all__ = [
     "RenderedConfig",

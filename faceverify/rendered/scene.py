@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify.datasets.rendered.geometry import Pose
-from faceverify.datasets.rendered.identity import RGB
+from faceverify.rendered.geometry import Pose
+from faceverify.rendered.identity import RGB
 
 CLOTHES: list[RGB] = [
     (52, 66, 92), (120, 52, 58), (60, 92, 84), (214, 206, 190), (92, 84, 112), (196, 142, 74), (44, 46, 52),

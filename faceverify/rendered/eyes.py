@@ -4,11 +4,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import SUPERSAMPLING, Canvas, blend
-from faceverify.datasets.rendered.features import Layout, darker, lay_out, lighter
-from faceverify.datasets.rendered.geometry import Pose, ellipse, spline
-from faceverify.datasets.rendered.identity import RGB, Identity
-from faceverify.datasets.rendered.scene import Expression, Scene
+from faceverify.rendered.canvas import SUPERSAMPLING, Canvas, blend
+from faceverify.rendered.features import Layout, darker, lay_out, lighter
+from faceverify.rendered.geometry import Pose, ellipse, spline
+from faceverify.rendered.identity import RGB, Identity
+from faceverify.rendered.scene import Expression, Scene
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import Canvas
-from faceverify.datasets.rendered.geometry import Pose, ellipse, resample, spline, surface_depth
-from faceverify.datasets.rendered.identity import RGB, Identity, Traits
-from faceverify.datasets.rendered.scene import Expression, Scene
+from faceverify.rendered.canvas import Canvas
+from faceverify.rendered.geometry import Pose, ellipse, resample, spline, surface_depth
+from faceverify.rendered.identity import RGB, Identity, Traits
+from faceverify.rendered.scene import Expression, Scene
 
 NOSE_LIFT = 0.24  # how far the tip of the nose stands out of the head's surface
 

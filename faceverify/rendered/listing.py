@@ -8,10 +8,10 @@ import pyarrow as pa
 
 from faceverify import images, tables
 from faceverify.datasets.listing import Listing
-from faceverify.datasets.rendered import RenderedConfig
-from faceverify.datasets.rendered.fakes import GENERATORS, fake_landmarks, render_fake
-from faceverify.datasets.rendered.photo import LABELS, photo_landmarks, render_photo
 from faceverify.errors import UserError
+from faceverify.rendered import RenderedConfig
+from faceverify.rendered.fakes import GENERATORS, fake_landmarks, render_fake
+from faceverify.rendered.photo import LABELS, photo_landmarks, render_photo
 from faceverify.storage import Location
 
 CONFIG_FILE = "rendered.json"

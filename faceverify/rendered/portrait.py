@@ -3,10 +3,10 @@
 import cv2
 import numpy as np
 
-from faceverify.datasets.rendered import beard, eyes, features, hair, head
-from faceverify.datasets.rendered.canvas import Canvas
-from faceverify.datasets.rendered.identity import Identity, with_haircut
-from faceverify.datasets.rendered.scene import Light, Scene
+from faceverify.rendered import beard, eyes, features, hair, head
+from faceverify.rendered.canvas import Canvas
+from faceverify.rendered.identity import Identity, with_haircut
+from faceverify.rendered.scene import Light, Scene
 
 
 def landmarks_of(person: Identity, scene: Scene) -> np.ndarray:

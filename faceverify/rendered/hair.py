@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import Canvas
-from faceverify.datasets.rendered.features import darker, lighter
-from faceverify.datasets.rendered.geometry import ellipse, resample, spline, surface_depth
-from faceverify.datasets.rendered.identity import RGB, Identity
-from faceverify.datasets.rendered.scene import Scene
+from faceverify.rendered.canvas import Canvas
+from faceverify.rendered.features import darker, lighter
+from faceverify.rendered.geometry import ellipse, resample, spline, surface_depth
+from faceverify.rendered.identity import RGB, Identity
+from faceverify.rendered.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)

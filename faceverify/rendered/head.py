@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from faceverify.datasets.rendered.canvas import Canvas, blend
-from faceverify.datasets.rendered.features import Layout, darker, lighter
-from faceverify.datasets.rendered.geometry import Pose, mirrored, spline
-from faceverify.datasets.rendered.identity import RGB, Identity, Traits
-from faceverify.datasets.rendered.scene import Scene
-from faceverify.datasets.rendered.skin import shaded_skin
+from faceverify.rendered.canvas import Canvas, blend
+from faceverify.rendered.features import Layout, darker, lighter
+from faceverify.rendered.geometry import Pose, mirrored, spline
+from faceverify.rendered.identity import RGB, Identity, Traits
+from faceverify.rendered.scene import Scene
+from faceverify.rendered.skin import shaded_skin
 
 
 def outline(traits: Traits) -> np.ndarray:

@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceverify import tables
-from faceverify.datasets.rendered import (
+from faceverify.errors import UserError
+from faceverify.images import decode
+from faceverify.rendered import (
     RenderedConfig,
     draw_person,
     plan,
@@ -24,11 +26,9 @@ from faceverify.datasets.rendered import (
     render_photo,
     write,
 )
-from faceverify.datasets.rendered.geometry import Pose, spline
-from faceverify.datasets.rendered.photo import REAL, person_of, scene_of
-from faceverify.datasets.rendered.portrait import landmarks_of, paint
-from faceverify.errors import UserError
-from faceverify.images import decode
+from faceverify.rendered.geometry import Pose, spline
+from faceverify.rendered.photo import REAL, person_of, scene_of
+from faceverify.rendered.portrait import landmarks_of, paint
 from faceverify.storage import Location, open_location
 
 SMALL = RenderedConfig(persons=6, photos_per_person=4, fakes_per_person=2, photo_size=96, seed=5)
@@ -45,13 +45,13 @@ def photos(folder: Location) -> pa.Table:
 
 
 def test_import_does_not_load_opencv() -> None:
-    code = "import sys, faceverify.datasets.rendered; print('cv2' in sys.modules)"
+    code = "import sys, faceverify.rendered; print('cv2' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
 
 def test_unknown_name_is_refused() -> None:
-    import faceverify.datasets.rendered as module
+    import faceverify.rendered as module
 
     with pytest.raises(AttributeError, match="nothing"):
         module.nothing  # noqa: B018
@@ -246,8 +246,8 @@ def test_synthesis_leaves_an_upsampling_grid() -> None:
 
 def test_swap_replaces_the_inner_face_only() -> None:
     """A swap shows the victim's eyes: as close to the victim drawn in that scene as the host is not."""
-    from faceverify.datasets.rendered import fakes
-    from faceverify.datasets.rendered.photo import FAKE, expose
+    from faceverify.rendered import fakes
+    from faceverify.rendered.photo import FAKE, expose
 
     scene = scene_of(SMALL, FAKE, 2, 0)
     host = fakes._host(SMALL, 2, 0)
