@@ -41,6 +41,7 @@ PROGRAMS = (
     "submit_all",
     "driver_alone",
     "scale",
+    "two_revisions",
     "tune_rendered",
     "finetune_lfw",
     "detail_lfw",
