@@ -43,10 +43,13 @@ class Alone:
 
 def run(checkout: Path, out: Path, *options: str) -> Alone:
     """Score with the code of a checkout."""
-    found, said = Alone(), tempfile.TemporaryFile()  # noqa: SIM115
+    found = Alone()
     command = [sys.executable, "-m", "ray_jobs.score", *options, "--csv.preset", "none", "--out", str(out)]
     start = time.perf_counter()
-    with said, subprocess.Popen(command, cwd=checkout, stdout=said, stderr=said) as process:
+    with (
+        tempfile.TemporaryFile() as said,
+        subprocess.Popen(command, cwd=checkout, stdout=said, stderr=said) as process,
+    ):
         everything, own = CpuTime(os.getpid(), is_worker), CpuTime(process.pid, lambda pid: pid == process.pid)
         while process.poll() is None:
             time.sleep(SAMPLE_SECONDS)
@@ -99,7 +102,7 @@ def measure(chosen: argparse.Namespace, work: Path, report: Report) -> None:
         write_embeddings(embedded, chosen.embeddings)
     versions = [("this", ROOT, chosen.pairs)]
     if chosen.before:
-        versions.insert(0, (chosen.before.name, chosen.before, chosen.pairs[:1]))
+        versions.append((chosen.before.name, chosen.before, chosen.pairs[:1]))
     for name, checkout, sizes in versions:
         start = started(checkout, work)
         report.add(name, "start", *figures(start, Alone(), 0))
