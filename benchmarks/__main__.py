@@ -38,6 +38,7 @@ PROGRAMS = (
     "strided_depthwise",
     "waiting",
     "submit_all",
+    "driver_alone",
     "scale",
     "tune_rendered",
     "finetune_lfw",

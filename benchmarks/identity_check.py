@@ -15,13 +15,15 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import pyarrow as pa
+
 from benchmarks.harness import CORES, Report, Spread, parser, require
 from faceverify.align import AlignConfig, build
 from faceverify.faces import READ_AHEAD, Stopwatch, crop_photos, embed_crops
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig, load_engine
 from faceverify.provenance import versions_now
-from faceverify.scoring.plan import _bare
+from faceverify.scoring.plan import bare_rows
 from faceverify.storage import Location
 
 PER_FOLDER = 1000
@@ -63,7 +65,7 @@ def embedding_seconds(chosen: argparse.Namespace) -> float:
     photos = sorted((chosen.data / "lfw" / "view1" / "images").rglob("*.jpg"))[: chosen.embedded]
     aligner = build(AlignConfig(weights=str(chosen.detector)))
     engine = load_engine(str(chosen.model), EngineConfig(threads=1, provider="cpu"))
-    rows = _bare([path.name for path in photos], [str(path) for path in photos])
+    rows = bare_rows(pa.array([path.name for path in photos], pa.large_string()), pa.array(map(str, photos)))
     times = []
     for _ in range(chosen.repeats):
         start = time.perf_counter()

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -131,10 +130,10 @@ def write_embeddings(folder: Path, count: int) -> Path:
 def write_pairs(file: Path, photos: int, count: int) -> Path:
     """Random pairs, written in pieces."""
     rng, writer = np.random.default_rng(1), None
+    known = pa.array([f"{photo:08d}.jpg" for photo in range(photos)])
     for first in range(0, count, 1_000_000):
         drawn = rng.integers(0, photos, (2, min(1_000_000, count - first)))
-        names = [pd.Series(row).astype(str).str.zfill(8) + ".jpg" for row in drawn]
-        piece = pa.table({"photo_a": pa.array(names[0]), "photo_b": pa.array(names[1])})
+        piece = pa.table([known.take(pa.array(row)) for row in drawn], names=["photo_a", "photo_b"])
         writer = writer or pq.ParquetWriter(file, piece.schema)
         writer.write_table(piece)
     assert writer is not None

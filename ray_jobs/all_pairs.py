@@ -18,29 +18,30 @@ from faceverify.errors import UserError
 from faceverify.evaluation.calibration import threshold_sentence
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_embeddings, stream_table, table_files
-from faceverify.parts import parquet_bytes
 from faceverify.provenance import NAMES, Identifier, describe_crop, describe_scoring, one_origin
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.all_pairs import ALL_PAIRS_SIDE, SIDE, Tiles
 from faceverify.scoring.photo_sets import PhotoSet, numbered, open_sets
-from faceverify.scoring.photos import STAGE, photo_facts
-from faceverify.scoring.plan import ScorePlan, photo_rows
-from faceverify.scoring.reuse import Reused, Wanted
-from faceverify.scoring.similarity import PhotoIndex
-from faceverify.shards import read_column, write_shards
+from faceverify.scoring.photos import STAGE
+from faceverify.scoring.plan import ScorePlan, plan_photos
+from faceverify.scoring.reuse import GivenTable, Wanted, blocks_of
 from faceverify.storage import Location, check_readable, check_writable, open_location
+from faceverify.units import LocalMapper
 from faceverify.wording import count_of
 from ray_jobs.engine import pair_scores
-from ray_jobs.engine.cluster import Cluster, check_shared, connect
+from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.photo_pipeline import Ran
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
+from ray_jobs.engine.units import mapper_for
 from ray_jobs.engine.wanted_weights import check_fetched, default_model, shared_weights
 from ray_jobs.score import (
+    BLOCKS_ALONE,
     EmbeddingConfig,
     Inputs,
     card_of_model,
+    connected,
     embed_photos,
     publish_photos,
     publish_scores,
@@ -172,63 +173,77 @@ def finish(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder
     if folder.resumed:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
-    with clock("plan"), folder.planning():
-        noted = folder.noted("plan_of_work")
-        plan = ScorePlan(**noted) if noted else plan_work(config, inputs, sets, folder)
-    with clock("connect"):
-        cluster = connect(config, max(plan.photo_shards, plan.pair_shards))
-        check_shared(cluster, folder.work, *inputs.shared)
+    cluster, operators = None, []
+    with folder.planning():
+        if noted := folder.noted("plan_of_work"):
+            plan = ScorePlan(**noted)
+        else:
+            given = given_tables(inputs, sets)
+            if (units := sum(len(blocks_of(table)) for table in given) // BLOCKS_ALONE) > 1:
+                cluster = connected(config, inputs, folder, units, clock)
+            with clock("plan"):
+                plan, operators = plan_work(config, inputs, sets, folder, given, cluster)
+    cluster = cluster or connected(config, inputs, folder, max(plan.photo_shards, plan.pair_shards), clock)
     print(f"Ray: {cluster}")
     with clock("embed"):
         ran = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else Ran()
     with clock("compare"):
-        ran.operators += compare(config, inputs, plan, sets.tiles, folder, cluster)
+        ran.operators += compare(config, inputs, plan, sets, folder, cluster)
     with clock("commit"):
         facts = commit(config, inputs, plan, sets.tiles, folder, cluster)
-    folder.finish({**facts, "seconds": {**clock.seconds, "workers": ran.seconds}, "operators": ran.operators})
+    seconds = {**clock.seconds, "workers": ran.seconds}
+    folder.finish({**facts, "seconds": seconds, "operators": operators + ran.operators})
 
 
-def plan_work(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder) -> ScorePlan:
-    """Cut the photos into shards (again if it was interrupted)."""
-    (folder.work / "photos").delete()
-    index = PhotoIndex()
-    index.encode(sets.rows["photo"])
+def given_tables(inputs: Inputs, sets: Sets) -> list[GivenTable]:
+    """The tables whose embeddings are taken."""
     if inputs.model is None:
-        reused, listed = Reused(index.numbers, None), None
-        for one in sets.sets:
-            reused.add(one.files, one.prefix)
-    else:
-        place = folder.work / "listed.parquet"
-        place.write_bytes(parquet_bytes(sets.rows))
+        return [GivenTable(one.files, one.prefix) for one in sets.sets]
+    return [GivenTable(inputs.embeddings)] if inputs.embeddings else []
+
+
+def plan_work(
+    config: AllPairsConfig,
+    inputs: Inputs,
+    sets: Sets,
+    folder: RunFolder,
+    given: list[GivenTable],
+    cluster: Cluster | None,
+) -> tuple[ScorePlan, list[dict[str, Any]]]:
+    """Cut the photos into shards (again if it was interrupted); also says which of Ray Data's operators ran."""
+    for name in ("photos", "known"):
+        (folder.work / name).delete()
+    mapper = mapper_for(cluster, config.workers) if cluster else LocalMapper()
+    names = sets.rows["photo"].cast(pa.large_string())
+    rows = sets.rows.set_column(0, "photo", names) if inputs.model else pa.table({"photo": names})
+    wanted = None
+    if inputs.model:
         wanted = Wanted(inputs.model.digest, inputs.model.dim, inputs.crop or "", _identifier(config))
-        reused, listed = Reused(index.numbers, wanted), [place]
-        if inputs.embeddings:
-            reused.add(inputs.embeddings)
-    shards = write_shards(folder.work / "photos", photo_rows(index, listed, reused, {}), config.photos_per_shard)
-    cut = (sets.tiles.pairs, sets.rows.num_rows, len(sets.tiles), shards, config.photos_per_shard)
-    plan = ScorePlan(*cut, reused.dim, reused.taken, dict(reused.why_not))
+    cut = sets.tiles.pairs, rows.num_rows, len(sets.tiles)
+    origin, each = inputs.digests["model"], config.photos_per_shard
+    plan = plan_photos(rows, given, wanted, origin, folder.work, each, mapper, cut)
     if inputs.model and (line := reuse_line(plan.reused, plan.not_reused)):
         print(f"Embeddings: {line}")
     folder.note("plan_of_work", plan.as_json())
-    return plan
+    return plan, getattr(mapper, "operators", [])
 
 
 def compare(
-    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, tiles: Tiles, folder: RunFolder, cluster: Cluster
+    config: AllPairsConfig, inputs: Inputs, plan: ScorePlan, sets: Sets, folder: RunFolder, cluster: Cluster
 ) -> list[dict[str, Any]]:
     """Compare the tiles that are not yet compared; returns which of Ray Data's operators ran."""
+    tiles = sets.tiles
     done = folder.done(pair_scores.STAGE)
     todo = [tile for tile in range(len(tiles)) if tile not in done]
     if not todo:
         return []
-    facts = photo_facts(folder.work, plan, folder.parts(f"{STAGE}.rejects"), embedded=inputs.model is not None)
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    common = (folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
-    names = read_column(folder.work / "photos", "photo").combine_chunks()
-    job = pair_scores.TileJob(*common, tiles=tiles, names=names, at_least=config.at_least)
+    common = (folder.work, plan, inputs.dim(plan), inputs.model is not None, threshold, scored_with)
+    job = pair_scores.TileJob(*common, tiles=tiles, names=sets.rows["photo"].combine_chunks(), at_least=config.at_least)
     progress = Progress("pairs", tiles.pairs, done=sum(tiles.pairs_of(tile) for tile in done))
-    operators = pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    shared, rejects = int(config.shared_embeddings_gb * 2**30), folder.parts(f"{STAGE}.rejects")
+    operators = pair_scores.run_pairs(job, todo, cluster, shared, rejects, progress)
     progress.finish()
     return operators
 

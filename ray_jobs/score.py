@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -40,19 +40,14 @@ from faceverify.provenance import (
 )
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.csv_output import CsvConfig, write_csv
-from faceverify.scoring.photos import (
-    STAGE,
-    photo_facts,
-    planned_versions,
-    published_rows,
-    published_versions,
-    rows_to_embed,
-)
+from faceverify.scoring.photos import STAGE, planned_versions, published_versions
 from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
-from faceverify.scoring.reuse import Wanted
+from faceverify.scoring.reuse import GIVEN, GivenTable, Wanted, blocks_of
 from faceverify.scoring.similarity import OK
+from faceverify.shards import read_shard
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
+from faceverify.units import LocalMapper
 from faceverify.wording import count_of
 from ray_jobs.engine import pair_scores
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
@@ -62,9 +57,14 @@ from ray_jobs.engine.photo_pipeline import Chain, EmbeddingSink, PhotoSource, Ra
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import maker
+from ray_jobs.engine.units import mapper_for
 from ray_jobs.engine.wanted_weights import default_model, shared_weights
 
+if TYPE_CHECKING:
+    from faceverify.datasets.pair_units import PairList
+
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
+BLOCKS_ALONE = 4  # of embeddings that this process looks through sooner than a cluster starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,11 +197,11 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     return Inputs(photos, embeddings, model, calibration, crop, digests, shared)
 
 
-def read_pairs(config: ScoreConfig, root: Location | None = None) -> Iterator[pa.Table]:
-    """The list of pairs in pieces (importing what that needs only now); `root` is the folder of the photos."""
+def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
+    """The list of pairs in pieces (importing what that needs only now)."""
     from faceverify.datasets.pair_lists import open_pairs
 
-    pieces = open_pairs(open_location(config.pairs), config.pair_list, root)
+    pieces = open_pairs(open_location(config.pairs), config.pair_list)
     return (pa.Table.from_batches([piece]) for piece in pieces)
 
 
@@ -259,12 +259,20 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
     if folder.resumed:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
-    with clock("plan"), folder.planning():
-        noted = folder.noted("plan_of_work")
-        plan = ScorePlan(**noted) if noted else plan_work(config, inputs, folder)
-    with clock("connect"):
-        cluster = connect(config, max(plan.photo_shards, plan.pair_shards))
-        check_shared(cluster, folder.work, *inputs.shared)
+    cluster, operators = None, []
+    with folder.planning():
+        if noted := folder.noted("plan_of_work"):
+            plan = ScorePlan(**noted)
+        else:
+            with clock("plan"):
+                pairs = pair_list(config, root_of(inputs.photos))
+                given = given_embeddings(config, inputs, folder)
+                units = max(len(pairs.units), blocks_to_search(given) // BLOCKS_ALONE)
+            if units > 1:  # else it is read sooner here than a cluster starts
+                cluster = connected(config, inputs, folder, units, clock)
+            with clock("plan"):
+                plan, operators = plan_work(config, inputs, folder, pairs, given, cluster)
+    cluster = cluster or connected(config, inputs, folder, max(plan.photo_shards, plan.pair_shards), clock)
     print(f"Ray: {cluster}")
     with clock("embed"):
         ran = embed_photos(config, inputs, plan, folder, cluster) if inputs.model else Ran()
@@ -272,25 +280,57 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
         ran.operators += score_pairs(config, inputs, plan, folder, cluster)
     with clock("commit"):
         facts = commit(config, inputs, plan, folder, cluster)
-    folder.finish({**facts, "seconds": {**clock.seconds, "workers": ran.seconds}, "operators": ran.operators})
+    seconds = {**clock.seconds, "workers": ran.seconds}
+    folder.finish({**facts, "seconds": seconds, "operators": operators + ran.operators})
 
 
-def plan_work(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> ScorePlan:
-    """Cut pairs and photos into shards (done again if it was interrupted)."""
-    for name in ("pairs", "photos"):
-        (folder.work / name).delete()
-    cut = config.pairs_per_shard, config.photos_per_shard
-    wanted, given = inputs.wanted(config), [inputs.embeddings]
-    if wanted is not None:  # what this very run made before its photos changed is as good as any
+def connected(config: EmbeddingConfig, inputs: Inputs, folder: RunFolder, units: int, clock: Stopwatch) -> Cluster:
+    """The cluster, all of whose nodes see the run's folder and the inputs."""
+    with clock("connect"):
+        cluster = connect(config, units)
+        check_shared(cluster, folder.work, *inputs.shared)
+    return cluster
+
+
+def pair_list(config: ScoreConfig, root: Location | None) -> "PairList":
+    """The list of pairs, divided (importing what that needs only now)."""
+    from faceverify.datasets.pair_units import divide
+
+    return divide(open_location(config.pairs), config.pair_list, root)
+
+
+def given_embeddings(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> list[list[Location]]:
+    """The tables whose embeddings may be re-used, the first before the others."""
+    given = [inputs.embeddings]
+    if inputs.wanted(config) is not None:  # what this very run made before its photos changed is as good as any
         earlier = folder.out / "embeddings"
         own = [earlier / entry.path for entry in earlier.files(recursive=False) if entry.path.endswith(".parquet")]
         given = [*folder.aside(STAGE), own, inputs.embeddings]
-    pairs, tables = read_pairs(config, root_of(inputs.photos)), list(filter(None, given))
-    plan = make_plan(pairs, inputs.photos, tables, wanted, folder.work, *cut, config.max_failed)
+    return list(filter(None, given))
+
+
+def blocks_to_search(given: list[list[Location]]) -> int:
+    """How many blocks workers look through for embeddings to re-use."""
+    return sum(len(blocks_of(GivenTable(files))) for files in given)
+
+
+def plan_work(
+    config: ScoreConfig,
+    inputs: Inputs,
+    folder: RunFolder,
+    pairs: "PairList",
+    given: list[list[Location]],
+    cluster: Cluster | None,
+) -> tuple[ScorePlan, list[dict[str, Any]]]:
+    """Cut pairs and photos into shards (again if it was interrupted); also says which of Ray Data's operators ran."""
+    mapper = mapper_for(cluster, config.workers) if cluster else LocalMapper()
+    cut = config.pairs_per_shard, config.photos_per_shard
+    wanted, model = inputs.wanted(config), inputs.digests["model"]
+    plan = make_plan(pairs, inputs.photos, given, wanted, folder.work, *cut, mapper, config.max_failed, model)
     if reuse := reuse_line(plan.reused, plan.not_reused):
         print(f"Embeddings: {reuse}")
     folder.note("plan_of_work", plan.as_json())
-    return plan
+    return plan, getattr(mapper, "operators", [])
 
 
 def embed_photos(config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> Ran:
@@ -300,15 +340,20 @@ def embed_photos(config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folde
     engine = engine_for(config.engine, cluster, config.workers)
     crop, digest = inputs.crop or "", inputs.digests["model"]
     source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop)
-    read = partial(rows_to_embed, folder.work)
+    read = partial(read_photos, folder.work)
     chain = Chain(folder.work, read, STAGE, source, EmbeddingSink(config.model, engine, digest))
-    ready = min(len(done) * plan.rows_per_photo_shard, plan.photos)
+    ready = min(len(done) * plan.rows_per_photo_shard, plan.photos - plan.reused)
     watch = Watch(folder, STAGE, plan.photos, config.max_failed, ready)
     progress = Watched("photos", plan.photos - plan.reused, done=ready, watch=watch)
     ran = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
     if todo:
         progress.finish()
     return ran
+
+
+def read_photos(work: Location, shard: int) -> pa.Table:
+    """The photos of a shard, as rows of the photos table."""
+    return read_shard(work / "photos", shard).drop_columns("row")
 
 
 def score_pairs(
@@ -319,13 +364,13 @@ def score_pairs(
     todo = [shard for shard in range(plan.pair_shards) if shard not in done]
     if not todo:
         return []
-    rejects = folder.parts(f"{STAGE}.rejects")
-    facts = photo_facts(folder.work, plan, rejects, embedded=inputs.model is not None)
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
     threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), facts, threshold, scored_with)
-    operators = pair_scores.run_pairs(job, todo, cluster, int(config.shared_embeddings_gb * 2**30), progress)
+    embedded = inputs.model is not None
+    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), embedded, threshold, scored_with)
+    shared, rejects = int(config.shared_embeddings_gb * 2**30), folder.parts(f"{STAGE}.rejects")
+    operators = pair_scores.run_pairs(job, todo, cluster, shared, rejects, progress)
     progress.finish()
     return operators
 
@@ -364,9 +409,9 @@ def publish_photos(
         UserError: too many photos were rejected for one reason.
     """
     refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
-    digest, dim = inputs.digests["model"], inputs.dim(plan)
-    embedded = folder.publish("embeddings", published_rows(folder.work, plan, dim, digest), embeddings_schema(dim))
-    reasons = folder.publish_rejects([STAGE], make=maker(cluster))
+    schema, make = embeddings_schema(inputs.dim(plan)), maker(cluster)
+    embedded = folder.publish_parts("embeddings", schema, [GIVEN, STAGE], make).rows
+    reasons = folder.publish_rejects([STAGE], make=make)
     if inputs.model:
         rejected = sum(reasons.values())
         assert embedded + rejected == plan.photos, f"{plan.photos} photos became {embedded} + {rejected}"

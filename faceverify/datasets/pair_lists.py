@@ -10,6 +10,7 @@ a pair one of whose paths leaves the photos' root. Such a pair keeps its place, 
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,7 +21,7 @@ from faceverify.datasets import PairListConfig
 from faceverify.datasets.lfw import read_pairs
 from faceverify.datasets.pair_columns import PairSource, normalise
 from faceverify.datasets.paths import ways_to_write
-from faceverify.datasets.text_lists import open_list
+from faceverify.datasets.text_lists import TextList, open_list
 from faceverify.errors import UserError
 from faceverify.redaction import first_line
 from faceverify.storage import Location, NotAFileError
@@ -47,12 +48,22 @@ def open_pairs(
     config = config or PairListConfig()
     if not location.exists():
         raise UserError(f"pairs: there is no file or folder '{location}'; check the path.")
-    source = PairSource(location.uri, config.strip_prefix, ways_to_write(root) if root else ())
-    pieces = _checked(_READERS[_format(location, config)](location, config), source)
+    source = source_of(location, config, root)
+    pieces = _checked(_READERS[format_of(location, config)](location, config), source)
     return _of_split(pieces, config.split, source) if config.split else pieces
 
 
-def _format(location: Location, config: PairListConfig) -> str:
+def source_of(location: Location, config: PairListConfig, root: Location | None) -> PairSource:
+    """How a list is called in messages, and what is taken off its paths."""
+    return PairSource(location.uri, config.strip_prefix, ways_to_write(root) if root else ())
+
+
+def format_of(location: Location, config: PairListConfig) -> str:
+    """Which reader a list takes: csv, parquet or lfw.
+
+    Raises:
+        UserError: see `open_list`.
+    """
     if config.format != "auto":
         return config.format
     if location.is_dir() or location.name.endswith(".parquet") or _begins_with(location, b"PAR1"):
@@ -101,37 +112,62 @@ def _of_split(pieces: Iterator[pa.RecordBatch], split: str, source: PairSource) 
 
 def _read_csv(location: Location, config: PairListConfig) -> Iterator[pa.RecordBatch]:
     with open_list(location, "pairs") as text:
-        if not text.header:
-            raise UserError(
-                f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
-            )
-        delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter or text.delimiter(*HEADERS)
-        if len(delimiter) != 1 or delimiter in '"\r\n':
-            raise UserError(f"pair_list.delimiter is '{delimiter}'; give one character, or nothing to have it found.")
-        named = [name for name in text.columns(delimiter) if name]  # spreadsheets end lines with empty columns
-        if len(set(named)) < len(named):
-            raise UserError(f"pairs: '{location}' has a column twice among {', '.join(named)}; keep one of each.")
-        convert = pacsv.ConvertOptions(
-            # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
-            column_types=dict.fromkeys(named, pa.string()),
-            include_columns=named,
-            null_values=[""],
-            strings_can_be_null=True,
+        delimiter, named = columns_of(text, location, config)
+        yield from csv_pieces(text, delimiter, named)
+
+
+def columns_of(text: TextList, location: Location, config: PairListConfig) -> tuple[str, list[str]]:
+    """What stands between the columns of a list, and the names of those that have one.
+
+    Raises:
+        UserError: there is no header, or it has a name twice; or the delimiter asked for cannot be one.
+    """
+    if not text.header:
+        raise UserError(
+            f"pairs: '{location}' is empty; write a first line of column names, photo_a and photo_b at least."
         )
-        parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-        read = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
-        reader = pacsv.open_csv(text, read_options=read, parse_options=parse, convert_options=convert)
-        yield from _at_least_one(reader, reader.schema)
+    delimiter = "\t" if location.name.endswith(".tsv") else config.delimiter or text.delimiter(*HEADERS)
+    if len(delimiter) != 1 or delimiter in '"\r\n':
+        raise UserError(f"pair_list.delimiter is '{delimiter}'; give one character, or nothing to have it found.")
+    named = [name for name in text.columns(delimiter) if name]  # spreadsheets end lines with empty columns
+    if len(set(named)) < len(named):
+        raise UserError(f"pairs: '{location}' has a column twice among {', '.join(named)}; keep one of each.")
+    return delimiter, named
+
+
+def csv_pieces(text: Any, delimiter: str, named: list[str]) -> Iterator[pa.RecordBatch]:
+    """The columns `named` of CSV in UTF-8, as strings; at least one piece."""
+    convert = pacsv.ConvertOptions(
+        # Strings throughout: a type guessed from the first block would break on a later one, and 007 is not 7.
+        column_types=dict.fromkeys(named, pa.string()),
+        include_columns=named,
+        null_values=[""],
+        strings_can_be_null=True,
+    )
+    parse = pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    read = pacsv.ReadOptions(block_size=_BLOCK_BYTES)
+    reader = pacsv.open_csv(text, read_options=read, parse_options=parse, convert_options=convert)
+    yield from _at_least_one(reader, reader.schema)
+
+
+def parquet_parts(location: Location) -> list[Location]:
+    """The files of a list in Parquet, in order.
+
+    Raises:
+        UserError: it is a folder without any.
+    """
+    if not location.is_dir():
+        return [location]
+    entries = [entry.path for entry in location.files() if entry.path.endswith(".parquet")]
+    parts = [location / path for path in entries if not path.startswith((".", "_"))]
+    if not parts:
+        raise UserError(f"pairs: the folder '{location}' holds no *.parquet file; check the path.")
+    return parts
 
 
 def _read_parquet(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:
-    parts = [location]
-    if location.is_dir():
-        entries = [entry.path for entry in location.files() if entry.path.endswith(".parquet")]
-        parts = [location / path for path in entries if not path.startswith((".", "_"))]
-        if not parts:
-            raise UserError(f"pairs: the folder '{location}' holds no *.parquet file; check the path.")
     schema: pa.Schema | None = None
+    parts = parquet_parts(location)
     for part in parts:
         with part.open_input() as stream, pq.ParquetFile(stream) as file:
             schema = schema or file.schema_arrow.remove_metadata()
@@ -139,7 +175,16 @@ def _read_parquet(location: Location, _config: PairListConfig) -> Iterator[pa.Re
                 raise UserError(
                     f"pairs: '{part}' has other columns than '{parts[0]}'; the parts of a list have the same."
                 )
-            yield from _at_least_one(map(with_sound_text, file.iter_batches(batch_size=_PARQUET_ROWS)), schema)
+            yield from _at_least_one(parquet_pieces(file), schema)
+
+
+def parquet_pieces(file: pq.ParquetFile, groups: range | None = None) -> Iterator[pa.RecordBatch]:
+    """The rows of a file, or of some of its row groups, in pieces.
+
+    Raises:
+        ArrowInvalid: some text is not UTF-8.
+    """
+    return map(with_sound_text, file.iter_batches(_PARQUET_ROWS, groups))
 
 
 def _read_lfw(location: Location, _config: PairListConfig) -> Iterator[pa.RecordBatch]:

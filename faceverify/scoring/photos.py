@@ -1,116 +1,137 @@
-"""The distinct photos of a scoring run after embedding: their unit vectors, their states, the rows to publish."""
+"""The distinct photos of a scoring run after embedding: their unit vectors, their states, what they were made of.
 
-from collections.abc import Iterator
+Embeddings lie in parts as they are published: those that were given (`reuse`), and those that were computed, one part
+per shard of `.work/photos`.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from faceverify import tables
 from faceverify.errors import Reason
 from faceverify.inputs import stream_table, table_files
 from faceverify.parts import part, read_part
 from faceverify.provenance import noted_versions
 from faceverify.scoring import named
+from faceverify.scoring.numbering import joined
 from faceverify.scoring.plan import ScorePlan, photo_rows
-from faceverify.scoring.reuse import Reused
-from faceverify.scoring.similarity import STATES, PhotoFacts, PhotoIndex, fill_matrix, mark_states
+from faceverify.scoring.reuse import GIVEN, NUMBERS
+from faceverify.scoring.similarity import STATES, PhotoFacts, mark_states, unit
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
 
 STAGE = "embeddings"
+READ_ROWS = 8_192  # embeddings at a time
 
 
-def load_units(work: Location, plan: ScorePlan, dim: int, shards: range) -> np.ndarray:
-    """Unit embeddings [N,dim] float32 of the photos in `shards`, in the order of their numbers; zeros where none."""
-    first = shards.start * plan.rows_per_photo_shard
-    stop = min(shards.stop * plan.rows_per_photo_shard, plan.photos)
-    units = np.zeros((stop - first, dim), np.float32)
-    for shard in shards:
-        for table in shard_embeddings(work, plan, shard):
-            fill_matrix(units, table["row"].to_numpy() - first, table)
-    return units
+@dataclass(frozen=True)
+class EmbeddedPart:
+    """One part with embeddings. stage: GIVEN or STAGE; shard: its number; size: bytes of the file."""
+
+    stage: str
+    shard: int
+    size: int
+
+    def numbers(self, work: Location) -> np.ndarray:
+        """The numbers of its photos, in order."""
+        if self.stage == GIVEN:
+            return read_part(part(work, NUMBERS, self.shard))["number"].to_numpy()
+        photos = read_shard(work / "photos", self.shard)
+        names = (chunk for table in self._read(work, "photo") for chunk in table["photo"].chunks)
+        at = pc.index_in(joined(names), value_set=joined(photos["photo"].chunks))
+        return photos["row"].to_numpy()[at.to_numpy()]
+
+    def units(self, work: Location) -> Iterator[np.ndarray]:
+        """Its unit vectors [R,D] float32, some at a time."""
+        for table in self._read(work, "embedding"):
+            column = table["embedding"].combine_chunks()
+            yield unit(column.flatten().to_numpy().reshape(len(column), -1))
+
+    def _read(self, work: Location, column: str) -> Iterator[pa.Table]:
+        return stream_table([part(work, self.stage, self.shard)], [column], READ_ROWS)
 
 
-def shard_embeddings(work: Location, plan: ScorePlan, shard: int) -> Iterator[pa.Table]:
-    """The embeddings of one shard of photos, with their `row` numbers: those given, then those computed."""
-    if plan.reused:
-        rows = read_shard(work / "photos", shard)
-        yield rows.filter(rows["embedding"].is_valid()).select(["photo", "embedding", "photo_version", "crop", "row"])
-    computed = part(work, STAGE, shard)
-    if computed.is_file():
-        yield read_part(computed)
+def embedded_parts(work: Location) -> list[EmbeddedPart]:
+    """All parts with embeddings."""
+    listed = ((stage, file) for stage in (GIVEN, STAGE) for file in (work / stage).files(recursive=False))
+    return [
+        EmbeddedPart(stage, int(file.path[:8]), file.size)
+        for stage, file in listed
+        if file.path.endswith(".parquet") and not file.path.startswith(".")
+    ]
 
 
-def rows_to_embed(work: Location, shard: int) -> pa.Table:
-    """The photos of a shard but for those whose embedding is given, as rows of the photos table, with `row`."""
-    rows = read_shard(work / "photos", shard)
-    if "embedding" not in rows.column_names:
-        return rows
-    return rows.filter(rows["embedding"].is_null()).drop_columns("embedding")
+def load_units(work: Location, dim: int, parts: Sequence[EmbeddedPart]) -> tuple[np.ndarray, np.ndarray]:
+    """Unit embeddings [N,dim] float32 of some parts, and the numbers [N] int64 of their photos."""
+    numbers = np.concatenate([np.zeros(0, np.int64), *(one.numbers(work) for one in parts)])
+    units = np.empty((len(numbers), dim), np.float32)
+    at = 0
+    for rows in chain.from_iterable(one.units(work) for one in parts):
+        units[at : at + len(rows)] = rows
+        at += len(rows)
+    return units, numbers
 
 
 def planned_versions(work: Location, plan: ScorePlan, done: set[int]) -> Iterator[tuple[pa.Table, list[str | None]]]:
     """The photos that an unfinished run has dealt with: their rows, and the versions of which embeddings were made or
     taken, or that were rejected."""
-    for shard in range(plan.photo_shards):
+    given = [one for one in embedded_parts(work) if one.stage == GIVEN]
+    known = _all_rows(work / "known") if given else None
+    for one in given:
+        versions = stream_table([part(work, GIVEN, one.shard)], ["photo_version"])
+        assert known is not None
+        yield (
+            known.take(pa.array(one.numbers(work))),
+            [version for rows in versions for version in rows["photo_version"].to_pylist()],
+        )
+    for shard in sorted(done):
         rows = read_shard(work / "photos", shard)
-        given = [rows.filter(rows["embedding"].is_valid())] if plan.dim else []
-        places = [part(work, stage, shard) for stage in (STAGE, f"{STAGE}.rejects")] if shard in done else []
-        seen = noted_versions([*given, *(read_part(place) for place in places if place.is_file())])
-        known = rows.filter(pa.array([photo in seen for photo in rows["photo"].to_pylist()], pa.bool_()))
-        yield known, [seen[photo] for photo in known["photo"].to_pylist()]
+        places = [part(work, stage, shard) for stage in (STAGE, f"{STAGE}.rejects")]
+        seen = noted_versions(read_part(place) for place in places if place.is_file())
+        dealt = rows.filter(pa.array([photo in seen for photo in rows["photo"].to_pylist()], pa.bool_()))
+        yield dealt, [seen[photo] for photo in dealt["photo"].to_pylist()]
+
+
+def _all_rows(folder: Location) -> pa.Table:
+    return pa.concat_tables(stream_table([folder / entry.path for entry in folder.files(recursive=False)]))
 
 
 def published_versions(out: Location, photos: list[Location] | Location) -> Iterator[tuple[pa.Table, list[str | None]]]:
     """The same of a finished run."""
     made = (stream_table(table_files(out / name, name), ["photo", "photo_version"]) for name in (STAGE, "rejects"))
     seen = noted_versions(chain.from_iterable(made))
-    index = PhotoIndex()
-    index.encode(pa.array(list(seen), pa.string()))
-    others = named.look_up(index.numbers, photos, [], np.zeros(len(index.numbers), bool)).others
-    for rows in photo_rows(index, photos, Reused(index.numbers, None), others):
-        yield rows, [seen[photo] for photo in rows["photo"].to_pylist()]
+    others = named.look_up(list(seen), photos, []).others
+    yield photo_rows(pa.array(list(seen), pa.large_string()), photos, others), list(seen.values())
 
 
-def published_rows(work: Location, plan: ScorePlan, dim: int, digest: str) -> Iterator[pa.Table]:
-    """The rows of the output table `embeddings`, in the order of the photo numbers."""
-    schema = tables.embeddings(dim)
-    numbered = schema.append(pa.field("row", pa.int64()))
-    for shard in range(plan.photo_shards):
-        pieces = [_complete(table, dim, digest).cast(numbered) for table in shard_embeddings(work, plan, shard)]
-        joined = pa.concat_tables([numbered.empty_table(), *pieces])
-        yield joined.sort_by("row").select(schema.names)
-
-
-def _complete(table: pa.Table, dim: int, digest: str) -> pa.Table:
-    """Give re-used rows the columns that computed ones have."""
-    if "norm" in table.column_names:
-        return table
-    vectors = table["embedding"].combine_chunks().flatten().to_numpy().reshape(-1, dim)
-    norms = pa.array(np.linalg.norm(vectors, axis=1), pa.float32())
-    table = table.append_column("norm", norms).append_column("model", pa.repeat(digest, len(vectors)))
-    return table.select(["photo", "embedding", "norm", "model", "photo_version", "crop", "row"])
-
-
-def photo_facts(work: Location, plan: ScorePlan, rejects: list[Location], embedded: bool) -> PhotoFacts:
+def photo_facts(work: Location, plan: ScorePlan, rejects: list[Location], unknown: np.ndarray) -> PhotoFacts:
     """States and labels of all photos.
 
     Args:
         work: the run's working folder.
         plan: the plan.
         rejects: parts with the photos that failed.
-        embedded: whether photos without an embedding were embedded; if not (no photos were given), they are unknown.
+        unknown: photos [N] bool that nothing is known of, because no photos were given and they have no embedding.
     """
-    folder = work / "photos"
-    names = read_column(folder, "photo").to_pylist()
     states = np.zeros(plan.photos, np.uint8)
-    if not embedded:
-        states[read_column(folder, "embedding").is_null().to_numpy()] = STATES.index(Reason.UNKNOWN_PHOTO.value)
-    mark_states(states, {name: i for i, name in enumerate(names)}, map(read_part, rejects))
+    states[unknown] = STATES.index(Reason.UNKNOWN_PHOTO.value)
+    folder = work / "known"
+    if not folder.exists():
+        return PhotoFacts(states)
+    if rejects:
+        mark_states(states, names_of_photos(work), map(read_part, rejects))
     labels = {name: _combined(read_column(folder, name)) for name in ("person", "is_fake", "generator")}
     known = {name: None if values.null_count == len(values) else values for name, values in labels.items()}
     return PhotoFacts(states, **known)
+
+
+def names_of_photos(work: Location) -> pa.Array:
+    """The names of all photos, in the order of their numbers."""
+    return joined(read_column(work / "known", "photo").chunks)
 
 
 def _combined(column: pa.ChunkedArray) -> pa.Array:

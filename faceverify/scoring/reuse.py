@@ -1,19 +1,48 @@
-"""Which embeddings of earlier runs can be taken, row by row: those made of the same photo, crop and model."""
+"""Which embeddings of earlier runs can be taken, row by row: those made of the same photo, crop and model.
+
+Blocks of the given tables are looked through by workers. What is taken is written at once as it will be published:
+
+    .work/given/00000017.parquet           rows of `tables.embeddings`, of block 17 of all tables
+    .work/given.numbers/00000017.parquet   the numbers of their photos
+"""
 
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceverify import tables
 from faceverify.errors import UserError
-from faceverify.inputs import read_schema, stream_table
+from faceverify.inputs import read_schema
+from faceverify.parts import parquet_bytes, part, write_file
 from faceverify.provenance import Identifier, column_or_null, why_not, why_photo
+from faceverify.scoring.numbering import joined
 from faceverify.storage import Location
+from faceverify.units import RowGroups, UnitMapper, row_groups
 
-# Why a row is not taken, apart from its photo; "" is none.
-OTHER = ("", "of unknown origin", "other model", "other aligner", "other options of the aligner")
+GIVEN, NUMBERS = "given", "given.numbers"
+BLOCK_ROWS = 1 << 16  # of a table that one task looks through: a part of a good size
+READ_ROWS = 8_192  # at a time
+
+# What became of a row: taken; not looked for, because it points nowhere or an earlier table has the photo; or why it
+# does not fit, apart from its photo; or what is wrong with its photo.
+TAKEN, PASSED = "", "passed"
+OTHER = ("of unknown origin", "other model", "other aligner", "other options of the aligner")
+OF_PHOTO = (
+    "photo gone",
+    "photo there now",
+    "other landmarks",
+    "photo identified in another way",
+    "photo elsewhere",
+    "photo changed",
+)
+OUTCOMES = (TAKEN, PASSED, *OTHER, *OF_PHOTO)
+_CODE = {outcome: code for code, outcome in enumerate(OUTCOMES)}
+_NOTHING = pa.scalar("", pa.large_string())
+_FOUND = pa.schema([("number", pa.int64()), ("outcome", pa.uint8())])
 
 
 @dataclass(frozen=True)
@@ -26,120 +55,185 @@ class Wanted:
     photos: Identifier
 
 
-class Reused:
-    """The rows of existing embeddings tables that the pairs need, that point somewhere, and that fit.
+@dataclass(frozen=True)
+class GivenTable:
+    """One table of embeddings. prefix: put before the names of its photos."""
 
-    dim: of the embeddings, 0 if there are none; taken: how many photos get theirs; why_not: of the photos that have a
-    row and do not. The embeddings are held in memory until the plan is written.
+    files: list[Location]
+    prefix: str = ""
 
-    Args:
-        numbers: of the photos, by name.
-        wanted: what a row must be made of; None takes every row.
+
+@dataclass
+class Reuse:
+    """What was taken.
+
+    dim: numbers of an embedding, 0 if no table was given; given: which photos have theirs, [N] bool; why_not: of the
+    photos that have a row and do not.
     """
 
-    def __init__(self, numbers: dict[str, int], wanted: Wanted | None) -> None:
-        self.dim = self.taken = 0
-        self.why_not: Counter[str] = Counter()
-        self._numbers, self._wanted = numbers, wanted
-        self._position = np.full(len(numbers), -1, np.int64)
-        self._other = np.zeros(len(numbers), np.uint8)  # why a row of another model or aligner does not fit: OTHER
-        self._held = 0
-        self._vectors = np.empty((0, 0), np.float32)
-        self._versions: list[str | None] = []
-        self._crop = wanted.crop if wanted else None
+    dim: int
+    given: np.ndarray
+    why_not: Counter[str]
 
-    @property
-    def given(self) -> np.ndarray:
-        """Which photos have a row that fits, [N] bool."""
-        return self._position >= 0
 
-    def add(self, files: list[Location], prefix: str = "") -> None:
-        """Look through one table, whose photos are known under their names with `prefix` before them.
+@dataclass(frozen=True)
+class _Search:
+    """What every task knows. lacking: which photos have no embedding yet, [N] bool; first_part: number of the part of
+    the table's first block; model: the digest to be noted."""
 
-        Raises:
-            UserError: it names a photo twice.
-        """
-        dim = read_schema(files[0]).field("embedding").type.list_size
-        self.dim = self._wanted.dim if self._wanted else dim
-        if self._vectors.shape[1] != self.dim:  # room for all; the system gives only what is written to
-            self._vectors = np.empty((len(self._numbers), self.dim), np.float32)
-        named = np.zeros(len(self._numbers), bool)
-        for table in stream_table(files, ["photo", "embedding", "model", "photo_version", "crop"]):
-            found = np.array([self._numbers.get(prefix + name, -1) for name in table["photo"].to_pylist()], np.int64)
-            here = np.flatnonzero(found >= 0)
-            distinct = np.unique(found[here])
-            if len(distinct) < len(here) or named[distinct].any():
-                raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
-            named[distinct] = True
-            self._take(table.take(pa.array(here)), found[here], dim)
+    work: Location
+    wanted: Wanted | None
+    model: str
+    lacking: np.ndarray
+    prefix: str = ""
+    first_part: int = 0
 
-    def _take(self, rows: pa.Table, numbers: np.ndarray, dim: int) -> None:
-        column = rows["embedding"].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):  # of no rows
-            return
-        vectors = np.zeros((len(numbers), dim), np.float32)
+
+def blocks_of(table: GivenTable) -> list[RowGroups]:
+    """What the tasks look through."""
+    return row_groups(table.files, BLOCK_ROWS)
+
+
+def take_given(
+    photos: pa.Table, given: Sequence[GivenTable], wanted: Wanted | None, model: str, work: Location, mapper: UnitMapper
+) -> Reuse:
+    """Write the parts of the embeddings that can be taken; of several rows that fit, the first table's.
+
+    Args:
+        photos: what is known of the photos, in the order of their numbers: `photo` (large_string) and, unless all rows
+            are wanted, `uri` and `landmarks`.
+        given: the tables.
+        wanted: what a row must be made of; None takes every row that points somewhere.
+        model: digest of the model.
+        work: the run's working folder.
+        mapper: runs the work on blocks.
+
+    Raises:
+        UserError: a table names one of the photos twice.
+    """
+    for stage in (GIVEN, NUMBERS):
+        (work / stage).delete()
+    outcome = np.full(photos.num_rows, _CODE[PASSED], np.uint8)
+    search = _Search(work, wanted, model, outcome != _CODE[TAKEN])
+    for table in given:
+        units = blocks_of(table)
+        search = replace(search, prefix=table.prefix, lacking=outcome != _CODE[TAKEN])
+        found = mapper.rows(_take_block, units, (search, photos), _FOUND)
+        numbers, new = found["number"].to_numpy(), found["outcome"].to_numpy()
+        if (np.bincount(numbers) > 1).any():
+            raise UserError("embeddings: the table names a photo twice; its key `photo` must be unique.")
+        # What was wrong with its photo says more of a row than that another table's is of another model.
+        weaker = (new > _CODE[PASSED]) & (new < _CODE[OF_PHOTO[0]]) & (outcome[numbers] >= _CODE[OF_PHOTO[0]])
+        use = (new != _CODE[PASSED]) & (outcome[numbers] != _CODE[TAKEN]) & ~weaker
+        outcome[numbers[use]] = new[use]
+        search = replace(search, first_part=search.first_part + len(units))
+    counts = np.bincount(outcome, minlength=len(OUTCOMES)).tolist()
+    why_not = Counter({why: n for why, n in zip(OUTCOMES, counts, strict=True) if n and why not in (TAKEN, PASSED)})
+    dim = wanted.dim if wanted else dim_of(given[0]) if given else 0
+    return Reuse(dim if given else 0, outcome == _CODE[TAKEN], why_not)
+
+
+def dim_of(table: GivenTable) -> int:
+    """Numbers in an embedding of a table."""
+    return read_schema(table.files[0]).field("embedding").type.list_size
+
+
+def _take_block(search: _Search, photos: pa.Table, block: RowGroups) -> pa.Table:
+    """Look through one block: the numbers of the photos that are in it, and what became of their rows."""
+    names = joined(chunk for table in block.read(["photo"]) for chunk in table["photo"].chunks)
+    if search.prefix:
+        names = pc.binary_join_element_wise(pa.scalar(search.prefix, pa.large_string()), names, _NOTHING)
+    number = pc.fill_null(pc.index_in(names, value_set=photos["photo"].combine_chunks()), -1).to_numpy()
+    outcome = np.full(len(number), _CODE[PASSED], np.uint8)
+    taken: list[np.ndarray] = []
+    target = part(search.work, GIVEN, search.first_part + block.number)
+    dim = search.wanted.dim if search.wanted else dim_of(GivenTable([block.file]))
+    schema = tables.embeddings(dim)
+
+    def kept() -> Iterator[pa.Table]:
+        yield schema.empty_table()
+        start = 0
+        for rows in block.read(["photo", "embedding", "model", "photo_version", "crop"], READ_ROWS):
+            here = np.flatnonzero(number[start : start + len(rows)] >= 0)
+            some, numbers = rows.take(pa.array(here)), number[start + here]
+            vectors, found = _judge(search, photos, some, numbers)
+            outcome[start + here] = found
+            use = np.flatnonzero(found == _CODE[TAKEN])
+            taken.append(numbers[use])
+            named = pa.chunked_array([photos["photo"].combine_chunks().take(pa.array(numbers[use])).cast(pa.string())])
+            yield _as_published(some.take(pa.array(use)), named, vectors[use], search, schema)
+            start += len(rows)
+
+    if not (number >= 0).any():
+        return _FOUND.empty_table()
+    rows = write_file(target, kept())
+    if rows:
+        numbers = pa.table({"number": np.concatenate(taken).astype(np.int64)})
+        part(search.work, NUMBERS, search.first_part + block.number).write_bytes(parquet_bytes(numbers))
+    else:
+        target.delete()
+    there = np.flatnonzero(number >= 0)
+    return pa.table([number[there].astype(np.int64), outcome[there]], schema=_FOUND)
+
+
+def _as_published(
+    rows: pa.Table, names: pa.ChunkedArray, vectors: np.ndarray, search: _Search, schema: pa.Schema
+) -> pa.Table:
+    columns = {
+        "photo": names,
+        "embedding": pa.FixedSizeListArray.from_arrays(
+            pa.array(vectors.reshape(-1)), schema.field("embedding").type.list_size
+        ),
+        "norm": np.linalg.norm(vectors, axis=1),
+        "model": pa.repeat(search.model, len(vectors)),
+        "photo_version": column_or_null(rows, "photo_version"),
+        "crop": column_or_null(rows, "crop"),
+    }
+    return pa.table(columns).select(schema.names).cast(schema)
+
+
+def _judge(search: _Search, photos: pa.Table, rows: pa.Table, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors [R,D] of rows, and what is to become of these, [R] uint8."""
+    column = rows["embedding"].combine_chunks()
+    dim = rows.schema.field("embedding").type.list_size
+    vectors = np.zeros((len(numbers), dim), np.float32)
+    if rows.num_rows:
         valid = column.is_valid().to_numpy(zero_copy_only=False)
         vectors[valid] = column.drop_null().flatten().to_numpy().reshape(-1, dim)
-        norms = np.linalg.norm(vectors, axis=1)
-        use = np.isfinite(norms) & (norms > 0) & (self._position[numbers] < 0)
-        if self._wanted is not None:
-            use &= self._fitting(rows, numbers, dim)
-        elif rows.num_rows:
-            self._crop = column_or_null(rows, "crop")[0].as_py()  # of all rows: see `provenance.one_origin`
-        if not use.any():
-            return
-        end = self._held + int(use.sum())
-        self._vectors[self._held : end] = vectors[use]
-        self._position[numbers[use]] = np.arange(self._held, end)
-        self._versions += column_or_null(rows, "photo_version").filter(pa.array(use)).to_pylist()
-        self._held = end
+    norms = np.linalg.norm(vectors, axis=1)
+    outcome = np.zeros(len(numbers), np.uint8)
+    if search.wanted is not None and rows.num_rows:
+        outcome = _origins(search.wanted, rows, dim)
+    pointing = np.isfinite(norms) & (norms > 0)
+    outcome[(outcome == _CODE[TAKEN]) & ~pointing] = _CODE[PASSED]
+    outcome[~search.lacking[numbers]] = _CODE[PASSED]
+    if search.wanted is not None:
+        _check_photos(search.wanted, photos, rows, numbers, outcome)
+    return vectors, outcome
 
-    def _fitting(self, rows: pa.Table, numbers: np.ndarray, dim: int) -> np.ndarray:
-        """Which rows are of the wanted model and crop, and of a known photo; notes why the others are not."""
-        assert self._wanted is not None
-        want = {"photo_version": "any", "crop": self._wanted.crop, "model": self._wanted.model}
-        columns = {name: column_or_null(rows, name) for name in want}
-        kinds = pa.table({"model": columns["model"], "crop": columns["crop"]})
-        known = columns["photo_version"].is_valid().to_numpy()
-        reasons = np.full(len(numbers), OTHER.index("of unknown origin"), np.uint8)
-        for kind in kinds.group_by(["model", "crop"]).aggregate([]).to_pylist():
-            same = pc.and_(_equal(columns["model"], kind["model"]), _equal(columns["crop"], kind["crop"])).to_numpy()
-            why = why_not({"photo_version": "any", **kind}, want)
-            reasons[same & known] = OTHER.index(why)
-        if dim != self._wanted.dim:
-            reasons[reasons == 0] = OTHER.index("other model")
-        self._other[numbers] = reasons
-        return reasons == 0
 
-    def columns(self, rows: pa.Table, start: int) -> dict[str, pa.Array]:
-        """Embedding, photo_version and crop of the photos numbered from `start` on, whose rows of the photos table
-        are `rows`; null where none is taken."""
-        stop = start + rows.num_rows
-        position = self._position[start:stop]
-        versions: list[str | None] = [self._versions[at] if at >= 0 else None for at in position.tolist()]
-        if self._wanted is not None:
-            self.why_not.update(OTHER[code] for code in self._other[start:stop][position < 0].tolist() if code)
-            position = self._still_so(rows, position, versions)
-        none = position < 0
-        self.taken += int(np.count_nonzero(~none))
-        values = self._vectors[np.maximum(position, 0)]  # of those without one whatever lies there: the mask hides it
-        return {
-            "embedding": pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), self.dim, mask=pa.array(none)),
-            "photo_version": pa.array(versions, pa.string(), mask=none),
-            "crop": pa.array([self._crop] * rows.num_rows, pa.string(), mask=none),
-        }
+def _origins(wanted: Wanted, rows: pa.Table, dim: int) -> np.ndarray:
+    """Which rows are of the wanted model and crop, and of a known photo, and why the others are not."""
+    want = {"photo_version": "any", "crop": wanted.crop, "model": wanted.model}
+    columns = {name: column_or_null(rows, name) for name in want}
+    kinds = pa.table({"model": columns["model"], "crop": columns["crop"]})
+    known = columns["photo_version"].is_valid().to_numpy()
+    outcome = np.full(rows.num_rows, _CODE["of unknown origin"], np.uint8)
+    for kind in kinds.group_by(["model", "crop"]).aggregate([]).to_pylist():
+        same = pc.and_(_equal(columns["model"], kind["model"]), _equal(columns["crop"], kind["crop"])).to_numpy()
+        outcome[same & known] = _CODE[why_not({"photo_version": "any", **kind}, want)]
+    if dim != wanted.dim:
+        outcome[outcome == _CODE[TAKEN]] = _CODE["other model"]
+    return outcome
 
-    def _still_so(self, rows: pa.Table, position: np.ndarray, versions: list[str | None]) -> np.ndarray:
-        """The positions without those of photos that are no longer what they were."""
-        assert self._wanted is not None
-        candidates = np.flatnonzero(position >= 0)
-        now = self._wanted.photos.versions(rows.take(pa.array(candidates, pa.int64()))).to_pylist()
-        kept = position.copy()
-        for i, version in zip(candidates.tolist(), now, strict=True):
-            if why := why_photo(versions[i], version):
-                self.why_not[why] += 1
-                kept[i] = -1
-        return kept
+
+def _check_photos(wanted: Wanted, photos: pa.Table, rows: pa.Table, numbers: np.ndarray, outcome: np.ndarray) -> None:
+    """Enter of rows to be taken whose photos are no longer what they were why that is so, in place."""
+    candidates = np.flatnonzero(outcome == _CODE[TAKEN])
+    now = wanted.photos.versions(photos.take(pa.array(numbers[candidates]))).to_pylist()
+    then = column_or_null(rows, "photo_version").take(pa.array(candidates)).to_pylist()
+    for row, have, is_now in zip(candidates.tolist(), then, now, strict=True):
+        outcome[row] = _CODE[why_photo(have, is_now)]
 
 
 def _equal(column: pa.ChunkedArray, value: str | None) -> pa.ChunkedArray:

@@ -22,24 +22,6 @@ CHUNK = 2048
 Take = Callable[[np.ndarray], np.ndarray]  # indices [P] -> unit vectors [P,D]
 
 
-class PhotoIndex:
-    """Numbers the distinct photos that a stream of pairs names, in order of first appearance."""
-
-    def __init__(self) -> None:
-        self.numbers: dict[str, int] = {}
-
-    def encode(self, names: pa.ChunkedArray | pa.Array) -> np.ndarray:
-        """Numbers [N] int64 of the names; new names get new numbers; null becomes -1."""
-        encoded = names.dictionary_encode()
-        if isinstance(encoded, pa.ChunkedArray):
-            encoded = encoded.unify_dictionaries().combine_chunks()
-            encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-        numbers = self.numbers
-        known = [numbers.setdefault(name, len(numbers)) for name in encoded.dictionary.to_pylist()]
-        table = np.array([*known, -1], np.int64)
-        return table[pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)]
-
-
 @dataclass
 class PhotoFacts:
     """What scoring needs to know of each distinct photo besides its embedding; arrays of length N (photos).
@@ -70,6 +52,7 @@ def cosines(take: Take, a: np.ndarray, b: np.ndarray, chunk: int = CHUNK) -> np.
 
 def score_rows(
     pairs: pa.Table,
+    numbers: tuple[np.ndarray, np.ndarray],
     take: Take,
     facts: PhotoFacts,
     threshold: float | None,
@@ -79,8 +62,8 @@ def score_rows(
     """Rows of `scores` for rows of `pairs`, one for one and in the same order.
 
     Args:
-        pairs: tables.PAIRS + extra columns + `a`, `b` (int64 photo numbers) + `fault` (the Reason that forbids
-            a pair, whose numbers are -1, or null).
+        pairs: tables.PAIRS + extra columns + `fault` (the Reason that forbids a pair, or null).
+        numbers: of both photos of each, int64; -1 where a pair is forbidden.
         take: unit vectors of photo numbers.
         facts: states and labels of the photos.
         threshold: accepted = similarity >= threshold; None decides nothing.
@@ -88,9 +71,9 @@ def score_rows(
         scored_with: model and crop of the embeddings, see `faceverify.provenance`.
 
     Returns:
-        The pairs' columns without a, b, fault; then similarity, accepted, status, scored_with.
+        The pairs' columns without fault; then similarity, accepted, status, scored_with.
     """
-    a, b = (pairs[name].to_numpy() for name in ("a", "b"))
+    a, b = numbers
     state = np.zeros(len(a), np.uint8)
     sound = pairs["fault"].is_null().to_numpy()  # the others have no photo numbers
     state_a, state_b = facts.states[a[sound]], facts.states[b[sound]]
@@ -101,7 +84,7 @@ def score_rows(
     blank = ~usable
     status = pc.coalesce(pairs["fault"], pa.array(STATES).take(pa.array(state)))
     accepted = pa.nulls(len(a), pa.bool_()) if threshold is None else pa.array(similarity >= threshold, mask=blank)
-    out = _labelled(pairs.drop_columns(["a", "b", "fault"]), a, b, facts)
+    out = _labelled(pairs.drop_columns("fault"), a, b, facts)
     out = out.append_column("similarity", pa.array(similarity, mask=blank))
     out = out.append_column("accepted", accepted).append_column("status", status)
     return out.append_column("scored_with", pa.array([scored_with] * len(a), pa.string()))
@@ -131,16 +114,9 @@ def _labelled(pairs: pa.Table, a: np.ndarray, b: np.ndarray, facts: PhotoFacts) 
     return pairs
 
 
-def fill_matrix(matrix: np.ndarray, rows: np.ndarray, table: pa.Table) -> None:
-    """Put the unit embeddings of an embeddings table at `rows` of `matrix` [N,D], in place."""
-    column = table["embedding"].combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    matrix[rows] = unit(column.flatten().to_numpy().reshape(len(rows), matrix.shape[1]))
-
-
-def mark_states(states: np.ndarray, numbers: dict[str, int], rejects: Iterable[pa.Table]) -> None:
-    """Enter the reasons of rejected photos into `states`, in place."""
-    code = {name: i for i, name in enumerate(STATES)}
-    for table in rejects:
-        for photo, reason in zip(table["photo"].to_pylist(), table["reason"].to_pylist(), strict=True):
-            states[numbers[photo]] = code[reason]
+def mark_states(states: np.ndarray, names: pa.Array, rejects: Iterable[pa.Table]) -> None:
+    """Enter the reasons of rejected photos into `states` [N] uint8, in place; `names` [N] are large strings."""
+    joined = pa.concat_tables(rejects)
+    photo, reason = (joined[name].combine_chunks() for name in ("photo", "reason"))
+    at = pc.index_in(photo.cast(pa.large_string()), value_set=names).to_numpy()
+    states[at] = pc.index_in(reason, value_set=pa.array(STATES)).to_numpy()

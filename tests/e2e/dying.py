@@ -32,7 +32,8 @@ CHANGES: list[tuple[Any, str]] = [
     (Location, "open_output"),
     (Location, "make_parent"),
     (os, "replace"),
-    (run_folder, "_write_file"),
+    (run_folder, "write_file"),
+    (os, "link"),
     (pq.ParquetWriter, "write_table"),
     (pq.ParquetWriter, "close"),
     (score, "read_part"),  # between two pieces of the CSV
@@ -73,11 +74,11 @@ def in_fork(work: Callable[[], None]) -> int:
 def keep_the_plan(embed: Callable[..., Any]) -> Callable[..., Any]:
     """`embed` with a copy of the plan made before it."""
 
-    def wrapper(config: Any, plan: Any, folder: Any, cluster: Any) -> Any:
+    def wrapper(config: Any, inputs: Any, plan: Any, folder: Any, cluster: Any) -> Any:
         kept = Path(f"{folder.out}.plan")
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(folder.work.path, kept)
-        return embed(config, plan, folder, cluster)
+        return embed(config, inputs, plan, folder, cluster)
 
     return wrapper
 
@@ -85,7 +86,7 @@ def keep_the_plan(embed: Callable[..., Any]) -> Callable[..., Any]:
 def main() -> int:
     """Die once per change, each time in a new folder, and start again there."""
     done, target, options = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
-    score.connect = lambda config: Cluster(2, 0, 1, 1 << 30, 1 << 30)
+    score.connect = lambda *_: Cluster(2, 0, 1, 1 << 30, 1 << 30)
     score.embed_photos = keep_the_plan(score.embed_photos)
     for number in range(1000):
         out = target / f"{number:03d}"

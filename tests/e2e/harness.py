@@ -80,6 +80,7 @@ def pair_up(photos: list[str], step: int = 1) -> pa.Table:
 def without_work(out: Path) -> dict[str, Any]:
     """Everything that a scoring run published, ready to be compared with `==`."""
     made: dict[str, Any] = {name: pq.read_table(out / name).to_pylist() for name in ("scores", "embeddings", "rejects")}
+    made["embeddings"].sort(key=lambda row: row["photo"])  # re-used ones come first
     return made | {"csv": (out / "scores.csv").read_bytes()}
 
 

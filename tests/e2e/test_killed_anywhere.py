@@ -25,11 +25,11 @@ def test_every_change_of_planning_and_committing_may_be_the_last(
     whole, done, target = tmp_path / "whole", tmp_path / "done", tmp_path / "killed"
     commit, plan = score.commit, {}
 
-    def keep_the_parts(*args: Any) -> None:
+    def keep_the_parts(*args: Any) -> dict[str, Any]:
         for stage in ("embeddings", "scores"):
             shutil.copytree(whole / ".work" / stage, done / stage)
         plan.update(planned(whole / ".work"))
-        commit(*args)
+        return commit(*args)
 
     monkeypatch.setattr(score, "commit", keep_the_parts)
     options = [*people.args(tiny, whole), "--photos-per-shard", "50", "--pairs-per-shard", "70"]

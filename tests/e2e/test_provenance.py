@@ -160,7 +160,7 @@ def test_the_content_is_compared_if_asked_for(run: Run, tiny: Path, home: Path) 
     shutil.copytree(home / "photos", home / "copy")
     given = {"embeddings": home / "first", "photos": home / "copy", **by_content}
     ended = run("score", *options(home, tiny, "second", **given))
-    assert ended.code == 0 and "re-used 8" in ended.out and "photos: 0/0" in ended.err
+    assert ended.code == 0 and "re-used 8" in ended.out and "photos:" not in ended.err
     assert "SHA-256" in json.loads((home / "second" / "manifest.json").read_text())["photo_identity"]
 
 
@@ -200,7 +200,7 @@ def test_a_photo_that_changes_during_an_unfinished_run_is_made_again(run: Run, t
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder, "publish", killed)
+        patch.setattr(RunFolder, "publish_parts", killed)
         assert run("score", *options(home, tiny, "out")).code == 130
     rewritten(home / "photos" / "5.jpg", home / "photos" / "0.jpg")
     ended = run("score", *options(home, tiny, "out"))

@@ -12,14 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from faceverify import tables
+from faceverify.datasets import PairListConfig
 from faceverify.datasets.pair_lists import open_pairs
+from faceverify.datasets.pair_units import divide
 from faceverify.errors import UserError
 from faceverify.run_folder import RunFolder
 from faceverify.scoring.csv_output import CsvConfig, left_out, write_csv
+from faceverify.scoring.numbering import Numbering, read_pairs_shard
 from faceverify.scoring.plan import check_pairs, make_plan
 from faceverify.scoring.similarity import PhotoFacts, score_rows
-from faceverify.shards import read_shard
 from faceverify.storage import Location, open_location
+from faceverify.units import LocalMapper
 
 NOON = datetime.datetime(2026, 5, 4, 12)
 # Name -> the column, and what a CSV says of its first value; None where it leaves the column out.
@@ -67,9 +70,11 @@ def pieces(place: Location) -> list[pa.Table]:
 def scored(folder: Path, place: Location) -> pa.Table:
     """The scores as a job publishes them: planned, scored and published."""
     run = RunFolder(open_location(str(folder / "out")), {}, ("scores",))
-    make_plan(pieces(place), None, [], None, run.work, 100, 100)
-    units = np.eye(3, dtype=np.float32)
-    rows = score_rows(read_shard(run.work / "pairs", 0), units.__getitem__, PhotoFacts(np.zeros(3, np.uint8)), None)
+    plan = make_plan(divide(place, PairListConfig()), None, [], None, run.work, 100, 100, LocalMapper())
+    planned = read_pairs_shard(run.work, plan.shards_of_units, 0)
+    numbers = Numbering.read(run.work / "numbers").of(planned)
+    units, facts = np.eye(3, dtype=np.float32), PhotoFacts(np.zeros(3, np.uint8))
+    rows = score_rows(planned.drop_columns(["a", "b"]), numbers, units.__getitem__, facts, None)
     run.publish("scores", [rows], rows.schema)
     return rows
 

@@ -16,10 +16,12 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.errors import UserError
+from faceverify.parts import read_part
 from faceverify.provenance import Identifier, one_origin, outdated, photo_versions, versions_now
-from faceverify.scoring.plan import _bare
-from faceverify.scoring.reuse import Reused, Wanted
+from faceverify.scoring.plan import bare_rows
+from faceverify.scoring.reuse import GIVEN, NUMBERS, GivenTable, Reuse, Wanted, take_given
 from faceverify.storage import Location
+from faceverify.units import LocalMapper
 
 DIM = 3
 MIB = 1 << 20
@@ -33,7 +35,7 @@ def photos(folder: Path, count: int) -> pa.Table:
     names = [f"{number}.jpg" for number in range(count)]
     for name in names:
         (folder / name).write_bytes(name.encode())
-    return _bare(names, [str(folder / name) for name in names])
+    return bare_rows(pa.array(names, pa.large_string()), pa.array([str(folder / name) for name in names]))
 
 
 def table_of(folder: Path, rows: pa.Table, **changed: dict[int, Any]) -> list[Location]:
@@ -54,12 +56,19 @@ def table_of(folder: Path, rows: pa.Table, **changed: dict[int, Any]) -> list[Lo
     return [Location(str(place))]
 
 
-def reused(rows: pa.Table, *given: list[Location], wanted: Wanted | None = WANTED) -> tuple[list[bool], Reused]:
-    """Which photos get an embedding."""
-    one = Reused({name: i for i, name in enumerate(rows["photo"].to_pylist())}, wanted)
-    for files in given:
-        one.add(files)
-    return one.columns(rows, 0)["embedding"].is_valid().to_pylist(), one
+def reused(
+    folder: Path, rows: pa.Table, *given: list[Location], wanted: Wanted | None = WANTED
+) -> tuple[list[bool], Reuse, pa.Table]:
+    """Which photos get an embedding, what else was found, and the parts that were written."""
+    work = Location(str(folder / "work"))
+    found = take_given(rows, [GivenTable(files) for files in given], wanted, "m", work, LocalMapper())
+    parts = [read_part(work / GIVEN / entry.path) for entry in (work / GIVEN).files()]
+    numbers = [read_part(work / NUMBERS / entry.path)["number"].to_pylist() for entry in (work / NUMBERS).files()]
+    written = pa.concat_tables([tables.embeddings(found.dim).empty_table(), *parts])
+    names = rows["photo"].to_pylist()
+    assert written["photo"].to_pylist() == [names[number] for some in numbers for number in some]
+    assert sorted(written["photo"].to_pylist()) == sorted(n for n, has in zip(names, found.given, strict=True) if has)
+    return found.given.tolist(), found, written.sort_by("photo")
 
 
 def test_rows_that_agree_in_everything_are_taken_and_the_others_counted(tmp_path: Path) -> None:
@@ -71,8 +80,8 @@ def test_rows_that_agree_in_everything_are_taken_and_the_others_counted(tmp_path
     )
     (tmp_path / "5.jpg").write_bytes(b"other bytes")
     (tmp_path / "6.jpg").unlink()
-    taken, found = reused(rows, given)
-    assert taken == [False] * 7 + [True] and found.taken == 1
+    taken, found, _ = reused(tmp_path, rows, given)
+    assert taken == [False] * 7 + [True]
     assert found.why_not == {
         "other model": 1,
         "other aligner": 1,
@@ -90,11 +99,11 @@ def test_an_embedding_of_another_folder_with_the_same_names_sizes_and_times_is_n
         sides.append(photos(tmp_path / side, 2))
         for path in (tmp_path / side).iterdir():
             os.utime(path, ns=(0, 1_700_000_000_000_000_000))
-    taken, found = reused(sides[1], table_of(tmp_path, sides[0]))
+    taken, found, _ = reused(tmp_path, sides[1], table_of(tmp_path, sides[0]))
     assert taken == [False, False] and found.why_not == {"photo elsewhere": 2}
     by_content = Wanted("m", DIM, CROP, Identifier("content", False, MIB))
     versions = dict(enumerate(by_content.photos.versions(sides[0]).to_pylist()))
-    taken, _ = reused(sides[1], table_of(tmp_path, sides[0], photo_version=versions), wanted=by_content)
+    taken, *_ = reused(tmp_path, sides[1], table_of(tmp_path, sides[0], photo_version=versions), wanted=by_content)
     assert taken == [True, True]
 
 
@@ -104,7 +113,7 @@ def test_a_photo_with_the_same_size_and_another_content_is_seen_by_its_time(tmp_
     before = (tmp_path / "0.jpg").stat()
     (tmp_path / "0.jpg").write_bytes(b"1.jpg")
     os.utime(tmp_path / "0.jpg", ns=(before.st_atime_ns, before.st_mtime_ns + 1))
-    assert reused(rows, given)[0] == [False]
+    assert reused(tmp_path, rows, given)[0] == [False]
 
 
 def test_other_landmarks_are_another_crop(tmp_path: Path) -> None:
@@ -115,7 +124,7 @@ def test_other_landmarks_are_another_crop(tmp_path: Path) -> None:
     versions = dict(enumerate(by_landmarks.photos.versions(rows).to_pylist()))
     moved = pa.array([[float(x) for x in range(10)], [9.0] * 10], tables.LANDMARKS)
     now = rows.set_column(rows.schema.get_field_index("landmarks"), "landmarks", moved)
-    taken, found = reused(now, table_of(tmp_path, rows, photo_version=versions), wanted=by_landmarks)
+    taken, found, _ = reused(tmp_path, now, table_of(tmp_path, rows, photo_version=versions), wanted=by_landmarks)
     assert taken == [True, False] and found.why_not == {"other landmarks": 1}
 
 
@@ -125,26 +134,22 @@ def test_of_several_tables_the_first_row_that_fits_is_taken(tmp_path: Path) -> N
         (tmp_path / name).mkdir()
     first = table_of(tmp_path / "first", rows, model={0: "x"})
     second = table_of(tmp_path / "second", rows, embedding={0: [7.0, 0, 0], 1: [8.0, 0, 0]})
-    one = Reused({"0.jpg": 0, "1.jpg": 1}, WANTED)
-    one.add(first)
-    one.add(second)
-    assert one.columns(rows, 0)["embedding"].to_pylist() == [[7, 0, 0], [1, 1, 0]]
-    assert one.taken == 2 and not one.why_not
+    taken, found, written = reused(tmp_path, rows, first, second)
+    assert written["embedding"].to_pylist() == [[7, 0, 0], [1, 1, 0]]
+    assert taken == [True, True] and not found.why_not
 
 
 def test_a_table_of_another_length_of_embeddings_is_of_another_model(tmp_path: Path) -> None:
     rows = photos(tmp_path, 2)
-    taken, found = reused(rows, table_of(tmp_path, rows), wanted=Wanted("m", DIM + 1, CROP, BY_STAT))
+    taken, found, _ = reused(tmp_path, rows, table_of(tmp_path, rows), wanted=Wanted("m", DIM + 1, CROP, BY_STAT))
     assert taken == [False, False] and found.why_not == {"other model": 2}
 
 
 def test_without_photos_every_row_is_taken_with_what_it_was_made_of(tmp_path: Path) -> None:
     rows = photos(tmp_path, 2)
-    one = Reused({"0.jpg": 0, "1.jpg": 1}, None)
-    one.add(table_of(tmp_path, rows))
-    columns = one.columns(rows, 0)
-    assert one.taken == 2 and columns["crop"].to_pylist() == [CROP] * 2
-    assert columns["photo_version"].to_pylist() == WANTED.photos.versions(rows).to_pylist()
+    taken, _, written = reused(tmp_path, rows, table_of(tmp_path, rows), wanted=None)
+    assert taken == [True, True] and written["crop"].to_pylist() == [CROP] * 2
+    assert written["photo_version"].to_pylist() == WANTED.photos.versions(rows).to_pylist()
 
 
 @pytest.mark.parametrize(

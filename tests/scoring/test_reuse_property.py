@@ -23,10 +23,12 @@ from faceverify.models.card import build as build_card
 from faceverify.models.card import card_path
 from faceverify.models.checkpoints import build as build_network
 from faceverify.models.checkpoints import save
+from faceverify.parts import read_part
 from faceverify.provenance import Identifier, Origin, describe_crop
-from faceverify.scoring.plan import _bare
-from faceverify.scoring.reuse import Reused, Wanted
+from faceverify.scoring.plan import bare_rows
+from faceverify.scoring.reuse import GIVEN, GivenTable, Wanted, take_given
 from faceverify.storage import Location
+from faceverify.units import LocalMapper
 
 DIM, PHOTOS, MIB = 8, 3, 1 << 20
 POINTS = [38.3, 51.7, 73.5, 51.5, 56.0, 71.7, 41.5, 92.4, 70.7, 92.2]
@@ -59,7 +61,7 @@ class World:
 
     def rows(self) -> pa.Table:
         names = [f"{number}.jpg" for number in range(PHOTOS)]
-        rows = _bare(names, [str(self.folder / name) for name in names])
+        rows = bare_rows(pa.array(names, pa.large_string()), pa.array([str(self.folder / n) for n in names]))
         points = pa.array(
             [[x + (self.shift if i == 0 else 0) for x in POINTS] for i in range(PHOTOS)], tables.LANDMARKS
         )
@@ -74,27 +76,17 @@ class World:
             Identifier("stat", self.align.method == "annotated", MIB),
         )
         wanted = Wanted(engine.card.digest, engine.card.dim, crop, photos)
-        reused = Reused({name: i for i, name in enumerate(rows["photo"].to_pylist())}, wanted)
-        if given:
-            reused.add([Location(str(given))])
-        taken = [pa.nulls(PHOTOS)] if given is None else [*reused.columns(rows, 0).values()]
-        known = taken[0].is_valid()
-        old = tables.embeddings(DIM).empty_table()
-        if given and reused.taken:
-            kept = rows.select(["photo"])
-            for name, values in zip(("embedding", "photo_version", "crop"), taken, strict=True):
-                kept = kept.append_column(name, values)
-            kept = kept.filter(known)
-            kept = kept.append_column("norm", pa.array([1.0] * kept.num_rows, pa.float32()))
-            old = kept.append_column("model", pa.repeat(engine.card.digest, kept.num_rows)).select(old.column_names)
-        crops = crop_photos(
-            rows.filter(pa.compute.invert(known)), aligner, ImageLimits(), Stopwatch(), 32, Origin(crop)
-        )
+        earlier = [GivenTable([Location(str(given))])] if given else []
+        work = Location(str(self.folder / "work"))
+        known = take_given(rows, earlier, wanted, engine.card.digest, work, LocalMapper()).given
+        parts = [read_part(work / GIVEN / entry.path) for entry in (work / GIVEN).files()]
+        crops = crop_photos(rows.filter(pa.array(~known)), aligner, ImageLimits(), Stopwatch(), 32, Origin(crop))
         new, rejects = embed_crops(crops, engine, Stopwatch())
-        new = new.set_column(2, "norm", pa.array([1.0] * new.num_rows, pa.float32()))
-        assert new.num_rows + old.num_rows + rejects.num_rows == PHOTOS
-        pq.write_table(pa.concat_tables([old.cast(new.schema), new]).sort_by("photo"), out)
-        return reused.taken
+        made = [one.set_column(2, "norm", pa.array([1.0] * len(one), pa.float32())) for one in (*parts, new)]
+        joined = pa.concat_tables(one.cast(made[-1].schema) for one in made)
+        assert joined.num_rows + rejects.num_rows == PHOTOS and known.sum() == joined.num_rows - new.num_rows
+        pq.write_table(joined.sort_by("photo"), out)
+        return int(known.sum())
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.errors import Reason
-from faceverify.scoring.similarity import OK, STATES, PhotoFacts, PhotoIndex, cosines, score_rows, unit
+from faceverify.scoring.similarity import OK, STATES, PhotoFacts, cosines, score_rows, unit
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(20, 16)).astype(np.float32) * 30
@@ -41,14 +41,9 @@ def test_unit_keeps_zero_and_extremes_finite() -> None:
     assert unit(rows) == pytest.approx(np.array([[0, 0], [0.6, 0.8], [0.6, 0.8]]), abs=1e-6)
 
 
-@given(st.lists(st.lists(st.sampled_from([*"abcdefgh", None]), max_size=10), max_size=6))
-def test_photo_numbers_are_first_appearance(chunks: list[list[str | None]]) -> None:
-    index = PhotoIndex()
-    got = [n for chunk in chunks for n in index.encode(pa.chunked_array([pa.array(chunk, pa.string())])).tolist()]
-    flat = [name for chunk in chunks for name in chunk]
-    names = list(index.numbers)
-    assert sorted(names) == sorted({name for name in flat if name is not None})
-    assert [None if n == -1 else names[n] for n in got] == flat
+def score(pairs: pa.Table, facts: PhotoFacts, threshold: float | None) -> pa.Table:
+    numbers = pairs["a"].to_numpy(), pairs["b"].to_numpy()
+    return score_rows(pairs.drop_columns(["a", "b"]), numbers, UNITS.__getitem__, facts, threshold)
 
 
 def test_failed_photos_and_forbidden_pairs_come_out_with_their_reason() -> None:
@@ -56,7 +51,7 @@ def test_failed_photos_and_forbidden_pairs_come_out_with_their_reason() -> None:
     states[3] = STATES.index(Reason.NO_FACE.value)
     states[4] = STATES.index(Reason.TRUNCATED.value)
     table = pair_table([0, 3, 1, 3, -1], [1, 0, 4, 4, -1], [None, None, None, None, "outside_root"])
-    got = score_rows(table, UNITS.__getitem__, PhotoFacts(states), 0.1)
+    got = score(table, PhotoFacts(states), 0.1)
     assert got["status"].to_pylist() == [OK, "no_face", "truncated", "no_face", "outside_root"]
     assert [v is None for v in got["similarity"].to_pylist()] == [False, True, True, True, True]
     assert [v is None for v in got["accepted"].to_pylist()] == [False, True, True, True, True]
@@ -66,10 +61,10 @@ def test_failed_photos_and_forbidden_pairs_come_out_with_their_reason() -> None:
 
 def test_accepted_is_at_or_above_the_threshold_and_null_without_one() -> None:
     table = pair_table([0, 1, 2], [1, 2, 2])
-    similarity = score_rows(table, UNITS.__getitem__, PhotoFacts(np.zeros(20, np.uint8)), None)
+    similarity = score(table, PhotoFacts(np.zeros(20, np.uint8)), None)
     assert similarity["accepted"].null_count == 3
     at = similarity["similarity"][1].as_py()
-    decided = score_rows(table, UNITS.__getitem__, PhotoFacts(np.zeros(20, np.uint8)), at)
+    decided = score(table, PhotoFacts(np.zeros(20, np.uint8)), at)
     assert decided["accepted"].to_pylist() == [s >= at for s in similarity["similarity"].to_pylist()]
 
 
@@ -80,7 +75,7 @@ def test_labels_are_taken_from_the_photos_where_the_list_has_none() -> None:
         is_fake=pa.array([False, False, False, True] + [None] * 16),
         generator=pa.array([None, None, None, "swap"] + [None] * 16, pa.string()),
     )
-    got = score_rows(pair_table([0, 0, 0], [1, 2, 3]), UNITS.__getitem__, facts, None)
+    got = score(pair_table([0, 0, 0], [1, 2, 3]), facts, None)
     assert got["kind"].to_pylist() == ["genuine", "impostor", "deepfake"]
     assert got["label"].to_pylist() == [1, 0, 0]
     assert got["generator"].to_pylist() == [None, None, "swap"]
@@ -90,5 +85,5 @@ def test_labels_are_taken_from_the_photos_where_the_list_has_none() -> None:
 def test_labels_of_the_list_win() -> None:
     facts = PhotoFacts(np.zeros(20, np.uint8), person=pa.array(["ann"] * 20), is_fake=pa.array([False] * 20))
     table = pair_table([0, 0], [1, 2], label=[0, 1], kind=["impostor", "genuine"])
-    got = score_rows(table, UNITS.__getitem__, facts, None)
+    got = score(table, facts, None)
     assert got["label"].to_pylist() == [0, 1] and got["kind"].to_pylist() == ["impostor", "genuine"]
