@@ -182,7 +182,7 @@ def _output(name: str, numbers: int) -> onnx.ValueInfoProto:
 
 
 def _read_graph(data: bytes, _: Path) -> None:
-    """What the child of `faceverify.models.trial` does: its exceptions are sentences."""
+    """What the child of `faceverify.models.trial_child` does: its exceptions are sentences."""
     model = onnx_file.parse(data)
     try:
         session = open_session(model, 1, [("CPUExecutionProvider", {})], True)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import run_job
-from faceverify.models.engine_torch import load_module
 from faceverify.models.export import export_onnx
+from faceverify.models.loading import load_module
 
 
 @dataclass(frozen=True)

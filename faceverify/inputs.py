@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from faceverify import tables
 from faceverify.config import digest
 from faceverify.errors import UserError
+from faceverify.matching import is_side_file
 from faceverify.redaction import first_line
 from faceverify.run_folder import MANIFEST, WORK, read_manifest
 from faceverify.storage import Location, NotAFileError, open_location
@@ -144,8 +145,6 @@ def photo_table_files(location: Location) -> list[Location]:
 
 def _holds_more_than_tables(folder: Location) -> bool:
     """Whether photos may lie in `folder`: something that is no side file, or a sub-folder with a file in it."""
-    from faceverify.datasets.listing import is_side_file
-
     return any(not is_side_file(entry.path) for entry in folder.listing(hidden=False)[0])
 
 

@@ -23,6 +23,21 @@ from dataclasses import dataclass, field
 NORMAL_FORM, CASE, EXTENSION = "in another Unicode form", "in another case", "under another extension"
 _WAYS = (NORMAL_FORM, CASE, EXTENSION)
 _PICTURE = re.compile(r"(?<=[^/])\.(?:jpe?g|jpe|jfif|png|webp|bmp|tiff?|gif|hei[cf]|avif|jp2|p[bgnp]m)$")
+_SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
+_SIDE_SUFFIXES = (
+    ".txt",
+    ".csv",
+    ".tsv",
+    ".json",
+    ".jsonl",
+    ".md",
+    ".parquet",
+    ".xml",
+    ".yaml",
+    ".yml",
+    ".html",
+    ".log",
+)
 SAMPLE = 1000  # names of a list that are looked at to find out what is wrong with all of them
 POOL = 5000  # names that exist among which the nearest one is searched
 
@@ -199,3 +214,11 @@ def nearest(names: Iterable[str], existing: Iterable[str]) -> dict[str, str]:
         if near:
             found[name] = near[0]
     return found
+
+
+def is_side_file(path: str) -> bool:
+    """Whether a file of this path (relative to the photos' root) is hidden, or none that photos are looked for in."""
+    if path.startswith(".") or "/." in path:
+        return True
+    name = path.rpartition("/")[2].lower()
+    return name in _SIDE_FILES or name.endswith(_SIDE_SUFFIXES)

@@ -36,8 +36,8 @@ class EmbedConfig(JobConfig):
 
 def run(config: EmbedConfig) -> None:
     """Check the input and run."""
-    from faceverify.models.engines import resolve
     from faceverify.models.folders import weights_file
+    from faceverify.models.loading import resolve
 
     config = replace(config, model=weights_file(config.model or default_model()))  # the same file for all workers
     place = open_location(config.faces)

@@ -114,7 +114,7 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
 
 def decisive(generator: Description) -> dict[str, Any]:
     """What of a generator decides which fakes come out: its weights and its recogniser, wherever they are."""
-    from faceverify.models.engines import resolve
+    from faceverify.models.loading import resolve
 
     facts: dict[str, Any] = {"weights": {file.name: file.sha256 for file in generator.weights}}
     if generator.identity:

@@ -134,7 +134,7 @@ def _size(count: int) -> str:
 
 
 def _fetch(args: argparse.Namespace) -> None:
-    from faceverify.models import cache, registry
+    from faceverify.models import cache, fetching, registry
     from ray_jobs.engine.fetch_weights import Line, named_by
 
     names = list(dict.fromkeys([*args.names, *(named_by(args.job) if args.job is not None else [])]))
@@ -146,7 +146,7 @@ def _fetch(args: argparse.Namespace) -> None:
         print("This configuration needs no published network.")
     for entry in [registry.get(name) for name in names]:  # an unknown name is refused before the first download
         with Line(entry.name) as line:
-            path = cache.fetch(entry.name, args.from_file, line.watch, print)
+            path = fetching.fetch(entry.name, args.from_file, line.watch, print)
         use = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
         print(f"{entry.name}: {path}")
         print(f"  licence: {entry.licence} ({use[entry.commercial]}); source: {entry.source}")
@@ -158,7 +158,7 @@ def _fetch(args: argparse.Namespace) -> None:
 
 
 def _card(args: argparse.Namespace) -> None:
-    from faceverify.models import files, registry
+    from faceverify.models import files, loading, registry
     from faceverify.models.card import build, card_path, check_scale
     from faceverify.storage import open_location
 
@@ -183,7 +183,7 @@ def _card(args: argparse.Namespace) -> None:
     truth = registry.known(card.sha256 or "")
     if truth is not None:
         files.check_agreement(card, truth, "given", path)
-    if taken_off := files.check_network(path, card):
+    if taken_off := loading.check_network(path, card):
         print(f"Weights: taken off: {taken_off}")
     open_location(str(card_path(path))).write_bytes(card.to_json().encode())
     print(f"{card_path(path)}: digest {files.card_of(path).digest}")
@@ -220,7 +220,7 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     from faceverify.models import cache, registry
-    from faceverify.models.engines import resolve
+    from faceverify.models.loading import resolve
 
     entry = registry.entries().get(args.model)
     there = cache.find(args.model) if entry else None

@@ -206,7 +206,7 @@ def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
 
 def card_of_model(model: str) -> ModelCard:
     """The card of a model named by the user (importing what that needs only now)."""
-    from faceverify.models.engines import resolve
+    from faceverify.models.loading import resolve
 
     return resolve(model)[1]
 

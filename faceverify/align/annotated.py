@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from faceverify.align import AlignedFace
 from faceverify.align.cropping import Found, cut
+from faceverify.align.interface import AlignedFace
 from faceverify.errors import BadData, Reason
 
 

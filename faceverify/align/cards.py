@@ -6,7 +6,7 @@ The preprocessing of `retinaface`, `mtcnn` and `dfa` reads its numbers here; YuN
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from faceverify.align import AlignConfig, Method
+from faceverify.align.interface import AlignConfig, Method
 
 Triple = tuple[float, float, float]
 

@@ -4,9 +4,9 @@ from typing import Protocol
 
 import numpy as np
 
-from faceverify.align import AlignedFace, Policy
 from faceverify.align.detections import Detections, choose
 from faceverify.align.geometry import fit_similarity, warp
+from faceverify.align.interface import AlignedFace, Policy
 from faceverify.errors import BadData, Reason
 
 # (photo's index, landmarks [5, 2], score, faces found)

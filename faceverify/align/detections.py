@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from faceverify.align import Policy
+from faceverify.align.interface import Policy
 from faceverify.errors import BadData, Reason
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from faceverify.align import AlignConfig
+from faceverify.align.interface import AlignConfig
 from faceverify.errors import UserError
 
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceverify.align import AlignConfig, AlignedFace
 from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import unfit
 from faceverify.align.device import torch_device
@@ -19,6 +18,7 @@ from faceverify.align.dfa_network import DfaNetwork
 from faceverify.align.dfa_square import Square
 from faceverify.align.dfa_warp import fit_thetas, sample
 from faceverify.align.geometry import warp
+from faceverify.align.interface import AlignConfig, AlignedFace
 from faceverify.align.retinaface_network import architecture_of
 from faceverify.align.weights import load_strictly, not_weights_of, read_weights, state_dict
 from faceverify.errors import BadData, Reason, UserError

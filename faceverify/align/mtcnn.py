@@ -17,11 +17,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from faceverify.align import AlignConfig
 from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections
 from faceverify.align.device import torch_device
+from faceverify.align.interface import AlignConfig
 from faceverify.align.mtcnn_boxes import corrected, pixels, squared
 from faceverify.align.mtcnn_networks import (
     CELL,

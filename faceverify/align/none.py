@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from faceverify.align import AlignedFace
+from faceverify.align.interface import AlignedFace
 from faceverify.errors import BadData, Reason
 
 _SIDE = 112

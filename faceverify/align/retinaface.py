@@ -15,11 +15,11 @@ import cv2
 import numpy as np
 import torch
 
-from faceverify.align import AlignConfig, Variant
 from faceverify.align.cards import OWN, card, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections
 from faceverify.align.device import torch_device
+from faceverify.align.interface import AlignConfig, Variant
 from faceverify.align.retinaface_network import RetinaFaceNetwork, architecture_of
 from faceverify.align.retinaface_priors import Sizes, decode_boxes, decode_landmarks, priors
 from faceverify.align.suppression import suppress

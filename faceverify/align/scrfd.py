@@ -14,10 +14,10 @@ import cv2
 import numpy as np
 import onnxruntime
 
-from faceverify.align import AlignConfig
 from faceverify.align.cards import OWN, settings
 from faceverify.align.cropping import DetectingAligner
 from faceverify.align.detections import Detections, no_detections
+from faceverify.align.interface import AlignConfig
 from faceverify.align.weights import not_weights_of, read_graph
 
 SECOND_SIDE = 128

@@ -4,8 +4,8 @@ import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from faceverify.align import AlignConfig
 from faceverify.align.cards import card
+from faceverify.align.interface import AlignConfig
 from faceverify.errors import BadData, UserError
 from faceverify.models import cache, registry
 from faceverify.storage import Location, open_location

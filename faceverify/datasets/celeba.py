@@ -17,8 +17,8 @@ from collections.abc import Iterator
 import numpy as np
 import pyarrow as pa
 
-from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import Listing, NothingFound, as_listed, list_photos, photos_table, rejects_table
+from faceverify.datasets.options import DatasetConfig
 from faceverify.datasets.text_lists import read_lines
 from faceverify.errors import Reason, UserError
 from faceverify.storage import FileEntry, Location

@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
-from faceverify.datasets import DatasetConfig, FoldersConfig
 from faceverify.datasets.folder_levels import Folders, Meaning, find_levels, parse_levels, read_folders
 from faceverify.datasets.listing import Listing, Rejected, as_listed, list_photos, photos_table, rejects_table
+from faceverify.datasets.options import DatasetConfig, FoldersConfig
 from faceverify.datasets.paths import normalise_paths
 from faceverify.datasets.text_lists import open_list
 from faceverify.errors import Reason, UserError

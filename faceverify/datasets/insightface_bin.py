@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify import images
-from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import Listing, pairs_table, photos_table, rejects_table
+from faceverify.datasets.options import DatasetConfig
 from faceverify.datasets.restricted_pickle import load_arrays
 from faceverify.errors import BadData, UserError
 from faceverify.storage import FileEntry, Location, open_location

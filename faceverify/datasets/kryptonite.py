@@ -6,7 +6,6 @@ Test set: `images/<pair>/0.jpg` and `images/<pair>/1.jpg`, without `meta.json`: 
 
 import pyarrow as pa
 
-from faceverify.datasets import DatasetConfig
 from faceverify.datasets.listing import (
     Listing,
     Rejected,
@@ -17,6 +16,7 @@ from faceverify.datasets.listing import (
     photos_table,
     rejects_table,
 )
+from faceverify.datasets.options import DatasetConfig
 from faceverify.datasets.paths import normalise_path
 from faceverify.datasets.text_lists import read_text
 from faceverify.errors import Reason, UserError

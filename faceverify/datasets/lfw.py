@@ -8,8 +8,8 @@ View 2 starts with `10<TAB>300`: ten folds, in each 300 genuine and then 300 imp
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from faceverify.datasets import DatasetConfig, LfwConfig
 from faceverify.datasets.listing import Listing, list_photos, pairs_table, persons, photos_table, rejects_table
+from faceverify.datasets.options import DatasetConfig, LfwConfig
 from faceverify.datasets.text_lists import read_lines
 from faceverify.errors import UserError
 from faceverify.storage import Location

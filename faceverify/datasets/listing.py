@@ -8,26 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.errors import Reason, UserError
+from faceverify.matching import is_side_file
 from faceverify.naming import resolve
 from faceverify.storage import FileEntry, Location
 from faceverify.tables import PAIRS, PHOTOS, REJECTS
 
 SHOWN = 3  # names in a message
-_SIDE_FILES = frozenset({"thumbs.db", "desktop.ini"})
-_SIDE_SUFFIXES = (
-    ".txt",
-    ".csv",
-    ".tsv",
-    ".json",
-    ".jsonl",
-    ".md",
-    ".parquet",
-    ".xml",
-    ".yaml",
-    ".yml",
-    ".html",
-    ".log",
-)
 
 
 @dataclass(frozen=True)
@@ -101,14 +87,6 @@ def as_listed(
         photo = naming.others.get(name, name)
         renamed[name if photo in labels or photo in renamed else photo] = value  # one photo, one line
     return renamed, naming.ways
-
-
-def is_side_file(path: str) -> bool:
-    """Whether a file of this path (relative to the photos' root) is hidden, or none that photos are looked for in."""
-    if path.startswith(".") or "/." in path:
-        return True
-    name = path.rpartition("/")[2].lower()
-    return name in _SIDE_FILES or name.endswith(_SIDE_SUFFIXES)
 
 
 def persons(paths: Sequence[str]) -> pa.Array:

@@ -17,8 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
-from faceverify.datasets import PairListConfig
 from faceverify.datasets.lfw import read_pairs
+from faceverify.datasets.options import PairListConfig
 from faceverify.datasets.pair_columns import PairSource, normalise
 from faceverify.datasets.paths import ways_to_write
 from faceverify.datasets.text_lists import TextList, open_list

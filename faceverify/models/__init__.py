@@ -1,7 +1,8 @@
 """Face embedders: networks, published weights, model cards, and one `embed` call over PyTorch and ONNX Runtime."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
+
+from faceverify.models.engine_config import EngineConfig
 
 if TYPE_CHECKING:
     from faceverify.models.engines import Engine
@@ -9,22 +10,17 @@ if TYPE_CHECKING:
 __all__ = ["EngineConfig", "load_engine"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EngineConfig:
-    """How an embedder is run. Nothing here changes the embeddings beyond rounding."""
-
-    engine: Literal["auto", "torch", "onnx"] = "auto"
-    """Runtime; `auto` takes ONNX Runtime for .onnx files and PyTorch for all others."""
-    provider: Literal["auto", "cpu", "cuda", "tensorrt"] = "auto"
-    """Hardware; `auto` takes the best that is there: TensorRT (ONNX only), CUDA, CPU."""
-    threads: int = 0
-    """CPU threads of one embedder; 0 = all cores that this process may use (OMP_NUM_THREADS, else its affinity)."""
-    batch_size: int = 64
-    """Most faces per call of the network; on a CPU never more than 8 are taken, which is faster there."""
-
-
 def load_engine(model: str, config: EngineConfig | None = None) -> "Engine":
-    """Load an embedder by registered name, local file or s3:// address. See `faceverify.models.engines.load_engine`."""
-    from faceverify.models import engines
+    """Load an embedder that turns aligned faces into embeddings.
 
-    return engines.load_engine(model, config or EngineConfig())
+    Args:
+        model: a registered name (it must be in the cache), a local weights file with its card, the s3:// address of
+            one, or a folder that holds one (a checkpoint, the output of train, tune, export or pipeline).
+        config: runtime, hardware, threads, batch size; the defaults if None.
+
+    Raises:
+        UserError: no such model, no card, contradicting card, wrong network, or a runtime or provider not there.
+    """
+    from faceverify.models import loading  # with numpy and more, which the options of a job do not need
+
+    return loading.load_engine(model, config or EngineConfig())

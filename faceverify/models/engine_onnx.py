@@ -10,8 +10,9 @@ import onnxruntime as ort
 from onnx import ModelProto
 
 from faceverify.errors import UserError
-from faceverify.models import EngineConfig, cache, onnx_file, registry, trial
+from faceverify.models import cache, onnx_file, registry, trial
 from faceverify.models.card import ModelCard
+from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engines import CPU_BATCH, Engine, threads_of
 from faceverify.models.prelu import without_prelu
 from faceverify.wording import count_of

@@ -8,9 +8,10 @@ from torch import nn
 from torch.nn.utils.memory_format import convert_conv2d_weight_memory_format
 
 from faceverify.errors import UserError
-from faceverify.models import EngineConfig, checkpoints
+from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard
-from faceverify.models.engines import CPU_BATCH, Engine, resolve, threads_of
+from faceverify.models.engine_config import EngineConfig
+from faceverify.models.engines import CPU_BATCH, Engine, threads_of
 from faceverify.wording import count_of
 
 
@@ -41,19 +42,6 @@ class TorchEngine(Engine):
         """Run the network on [n, 3, H, W] float32; return [n, dim] float32."""
         picture = torch.from_numpy(x).to(self._device).to(memory_format=self._format)
         return self._module(picture).float().cpu().numpy()
-
-
-def load_module(model: str) -> tuple[nn.Module, ModelCard]:
-    """Load a network for training or export, by registered name or file.
-
-    Returns:
-        The network on the CPU in eval mode, float32, all parameters trainable; and its card.
-
-    Raises:
-        UserError: as `engines.load_engine`; or the file is an ONNX graph, which cannot be trained.
-    """
-    path, card = resolve(model)
-    return load_network(path, card), card
 
 
 def load_network(path: Path, card: ModelCard) -> nn.Module:

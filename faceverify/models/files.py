@@ -81,22 +81,6 @@ def onnx_metadata(path: Path) -> dict[str, str]:
     return {entry.key: entry.value for entry in model.metadata_props}
 
 
-def check_network(path: Path, card: ModelCard) -> str:
-    """Check that a weights file holds the network of a card, as far as that can be seen without running it.
-
-    Returns:
-        What is taken off the weights when they are loaded, for people; empty if nothing is.
-
-    Raises:
-        UserError: if not.
-    """
-    if path.suffix.lower() == ".onnx":
-        from faceverify.models.engine_onnx import check
-    else:
-        from faceverify.models.engine_torch import check
-    return check(path, card)
-
-
 def _check_sha256(card: ModelCard, sha256: str, where: str) -> None:
     if card.sha256 not in (None, sha256):
         raise UserError(

@@ -13,8 +13,8 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
+from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engine_onnx import OnnxEngine
 
 INPUT, EMBEDDING = "input", "embedding"

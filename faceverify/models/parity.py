@@ -10,9 +10,9 @@ import numpy as np
 
 from faceverify.errors import PlatformError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
-from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.models.checkpoints import WITH_DETAIL
+from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engines import Engine
 
 CPU = EngineConfig(provider="cpu")

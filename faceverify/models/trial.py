@@ -11,10 +11,11 @@ import sys
 from importlib.metadata import PackageNotFoundError, version
 from typing import Literal
 
+from faceverify.models import cache
+
 Kind = Literal["embedder", "scrfd", "yunet"]
 SECONDS = 120  # of computing; of waiting ten times as much, for machines that do other things too
 _ROOM, _TIMES = 700 << 20, 6  # bytes of memory, plus this multiple of the size of the file
-_MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
 _LIBRARIES = {"yunet": ("opencv-python-headless",)}
 
 
@@ -30,13 +31,11 @@ def require_tried(kind: Kind, data: bytes, sha256: str) -> None:
         ValueError: it cannot be loaded, takes more than six times its size and 700 MB, or two minutes, or ends the
             child; the text says which.
     """
-    from faceverify.models import cache
-
     note = cache.cache_dir() / "tried" / f"{kind}-{sha256}-{_library(kind)}"
     if note.exists():
         return
     limit = _ROOM + _TIMES * len(data)
-    command = [sys.executable, "-m", "faceverify.models.trial", kind, str(limit)]
+    command = [sys.executable, "-m", "faceverify.models.trial_child", kind, str(limit)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}  # as this process finds its modules
     try:
         done = subprocess.run(  # noqa: S603
@@ -66,46 +65,3 @@ def _library(kind: Kind) -> str:
         except PackageNotFoundError:
             continue
     return ""
-
-
-def attempt(kind: Kind, data: bytes) -> None:
-    """Load and run a graph; what it gives is not looked at. Raises whatever the library raises."""
-    import numpy as np
-
-    from faceverify.models import onnx_file
-
-    model = onnx_file.parse(data)
-    rng = np.random.default_rng(0)
-    if kind == "yunet":
-        from faceverify.align.yunet import YuNet
-
-        YuNet(data, "").detect([rng.integers(0, 256, (192, 192, 3), dtype=np.uint8)])
-        return
-    from faceverify.models.engine_onnx import open_session
-
-    session = open_session(model, 1, [("CPUExecutionProvider", {})], kind == "embedder")
-    for one in session.get_inputs():
-        shape = [side if isinstance(side, int) else 2 for side in one.shape]
-        if kind == "scrfd" and len(shape) == 4:
-            shape = [1, 3, 160, 160]
-        if one.type == "tensor(float)" and max(shape, default=1) <= _MAX_SIDE and len(shape) == 4:
-            session.run(None, {one.name: rng.random(shape, np.float32)})
-
-
-def _main() -> int:
-    import resource
-
-    kind, limit = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
-    try:
-        attempt(kind, sys.stdin.buffer.read())  # pyrefly: ignore[bad-argument-type]
-    except Exception as error:
-        print(" ".join(str(error).split()) or type(error).__name__, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(_main())

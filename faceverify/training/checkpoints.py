@@ -26,9 +26,9 @@ from torch import Tensor, nn
 from faceverify.errors import BadData, UserError
 from faceverify.models import registry
 from faceverify.models.card import ModelCard
-from faceverify.models.engine_torch import load_module
 from faceverify.models.files import SUFFIXES
 from faceverify.models.folders import DONE, WEIGHTS, checkpoint_in
+from faceverify.models.loading import load_module
 from faceverify.spreadsheet import escaped_cell
 from faceverify.storage import Location, check_readable, open_location
 

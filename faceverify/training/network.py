@@ -15,8 +15,8 @@ from faceverify.models import card as cards
 from faceverify.models import checkpoints
 from faceverify.models.card import ModelCard
 from faceverify.models.checkpoints import WITH_ATTENTION, WITH_DETAIL
-from faceverify.models.engine_torch import load_module
 from faceverify.models.iresnet import IResNet, Unit
+from faceverify.models.loading import load_module
 from faceverify.models.mobilefacenet import STAGES, Bottleneck, MobileFaceNet
 from faceverify.training.checkpoints import best_checkpoint, read_network
 from faceverify.training.config import NetworkConfig

@@ -160,9 +160,9 @@ def _check_set(name: str, config: IngestConfig) -> None:
 
 def _check_network(name: str) -> None:
     from faceverify.models import registry
-    from faceverify.models.engines import resolve
     from faceverify.models.files import SUFFIXES
     from faceverify.models.folders import weights_file
+    from faceverify.models.loading import resolve
 
     if name and (name in registry.entries() or name.endswith(SUFFIXES)):
         resolve(name)

@@ -7,8 +7,9 @@ import torch
 from faceverify.errors import UserError
 from faceverify.models import EngineConfig, checkpoints
 from faceverify.models.card import card_path
-from faceverify.models.engine_torch import TorchEngine, load_module
+from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import preprocess
+from faceverify.models.loading import load_module
 
 
 def test_equals_the_plain_network(tiny, make_card, faces):

@@ -7,7 +7,7 @@ import pytest
 from safetensors.torch import save_file
 
 from faceverify.errors import UserError
-from faceverify.models import EngineConfig, engines, load_engine
+from faceverify.models import EngineConfig, load_engine, loading
 from faceverify.models.folders import checkpoint_in, weights_file
 from faceverify.storage import Location
 
@@ -29,7 +29,7 @@ def training(tmp_path: Path, tiny, make_card) -> Path:
 def test_the_best_checkpoint_of_a_training_is_its_network(training: Path) -> None:
     best = training / "checkpoints" / "step-00000020"
     assert weights_file(str(training)) == weights_file(str(best)) == str(best / "model.safetensors")
-    path, card = engines.resolve(str(training))
+    path, card = loading.resolve(str(training))
     assert (path, card.dim) == (best / "model.safetensors", 32)
     assert load_engine(str(training), EngineConfig(threads=1)).card.digest == card.digest
 

@@ -10,8 +10,8 @@ import torch
 from faceverify.errors import BadData, PlatformError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.models import checkpoints, engines
-from faceverify.models.engine_torch import load_module
 from faceverify.models.export import export_half, export_onnx, prove_eer
+from faceverify.models.loading import load_module
 from faceverify.models.parity import (
     FLOAT16,
     FLOAT16_DETAIL,

@@ -61,7 +61,7 @@ def test_it_is_refused(
         options += ["--align.method", "none"]
     if job == "embed" or (job == "score" and empty == "photos"):
         options += ["--model", str(tmp_path / "model.onnx")]
-        monkeypatch.setattr("faceverify.models.engines.resolve", lambda *_: pytest.fail("the table comes first"))
+        monkeypatch.setattr("faceverify.models.loading.resolve", lambda *_: pytest.fail("the table comes first"))
     if job == "score" and empty == "photos":
         monkeypatch.setattr(module, "card_of_model", lambda _: None)
     config = load(getattr(module, JOBS[job][0]), options, prog=job, description="")

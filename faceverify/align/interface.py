@@ -1,0 +1,102 @@
+"""What every alignment method is given and gives: its options, the aligned face, the protocol `Aligner`."""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+
+from faceverify.config import Input
+from faceverify.errors import BadData, UserError
+
+Method = Literal["yunet", "scrfd", "retinaface", "mtcnn", "dfa", "annotated", "none"]
+Policy = Literal["largest", "most_central", "refuse"]
+Variant = Literal["auto", "pytorch_retinaface", "face_detector_1mb"]
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AlignConfig:
+    """How faces are found in photos and which one is taken."""
+
+    method: Method = "yunet"
+    """Where the five landmarks come from: yunet, scrfd, retinaface or mtcnn (detectors), dfa (a network that gives one
+    face per photo), annotated (the photos table), none (the photos are aligned faces already)."""
+
+    weights: Input = ""
+    """A name of `faceverify models list`, or a local path or s3://: an ONNX file for yunet and scrfd, a state dict for
+    retinaface and dfa, a folder with *pnet.pt, *rnet.pt and *onet.pt for mtcnn. Empty = the method's own: yunet,
+    scrfd_2.5g, retinaface_mobilenet0.25, mtcnn, dfa_mobilenet. Not read by annotated and none."""
+
+    variant: Variant = "auto"
+    """Which RetinaFace mobilenet0.25 the weights are: two networks were published with the same keys. auto knows the
+    published files by their SHA-256; weights of your own need this said. Read by retinaface only."""
+
+    policy: Policy = "most_central"
+    """Which face is taken where a detector finds several: largest (by box area), most_central (large and near the
+    middle), refuse (the photo becomes a reject). dfa gives one face by itself, and cannot refuse."""
+
+    min_score: float = -1.0
+    """Detections scoring less are dropped, 0 to 1; -1 = the method's own (yunet and retinaface 0.6, mtcnn 0.7, scrfd
+    and dfa 0.5)."""
+
+    nms_iou: float = -1.0
+    """Of two boxes overlapping by more than this share, 0 to 1, the weaker is dropped; -1 = the detector's own
+    (yunet 0.3, scrfd and retinaface 0.4, mtcnn 0.7 of the smaller box)."""
+
+    detect_side: int = 0
+    """Longer side in pixels of the copy in which faces are looked for (the crop is always cut from the original);
+    0 = the detector's own (640). dfa always looks at 160 pixels."""
+
+    crop_from: Literal["original", "network"] = "original"
+    """Where dfa reads the crop: original = from the photo at full resolution; network = from the copy of 160x160
+    pixels that the network saw, as published, which loses detail. The others always cut from the original."""
+
+    device: Device = "auto"
+    """Where retinaface, mtcnn and dfa run: auto = on the GPU if there is one; yunet and scrfd run on the CPU."""
+
+    def __post_init__(self) -> None:
+        for field in ("min_score", "nms_iou"):
+            value = getattr(self, field)
+            if value != -1 and not 0 <= value <= 1:
+                raise UserError(f"align.{field} is {value}: give a number from 0 to 1, or -1 for the detector's own.")
+        if self.detect_side != 0 and (self.detect_side < 32 or self.detect_side % 32):
+            raise UserError(f"align.detect_side is {self.detect_side}: give a multiple of 32 from 32 up, or 0.")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """One aligned face.
+
+    Args:
+        image: [112, 112, 3] uint8 RGB.
+        landmarks: [5, 2] float32 (x, y) in pixels of the photo: image-left eye, image-right eye, nose, image-left
+            mouth corner, image-right mouth corner; None where nothing was looked for.
+        score: the detector's confidence in [0, 1]; None where nothing was detected.
+        faces_found: how many faces the detector found in the photo; None where none were counted.
+    """
+
+    image: np.ndarray
+    landmarks: np.ndarray | None
+    score: float | None
+    faces_found: int | None
+
+
+class Aligner(Protocol):
+    """What `build` returns, and what a new method implements."""
+
+    @property
+    def name(self) -> str:
+        """Method, and for detectors the first 12 hexadecimal digits of the weights' SHA-256: `yunet-ebafce4e3c11`."""
+        ...
+
+    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+        """Align one face per photo.
+
+        Args:
+            images: photos [H, W, 3] uint8 RGB, of any sizes.
+            landmarks: for each photo the annotated [5, 2] (x, y) in its pixels, or None; only `annotated` reads them.
+
+        Returns:
+            One result per photo, in the same order. An unusable photo gives a `BadData` instance; nothing is raised.
+        """
+        ...
