@@ -23,7 +23,7 @@ COPY --chown=ray:users ray_jobs ray_jobs
 RUN pip install --no-cache-dir --no-deps --force-reinstall . \
     && python -m ray_jobs --help
 
-# Threads that wait leave the cores to others: a node runs many workers (benchmarks/waiting.py).
+# Threads that wait leave the cores to others: a node runs many workers (benchmarks/results/2026-11-28_waiting.md).
 ENV OMP_WAIT_POLICY=PASSIVE
 # Where actors fill a node, Ray would end idle workers after 1 s and start new ones for the next tasks.
 ENV RAY_idle_worker_killing_time_threshold_ms=20000

@@ -2,6 +2,7 @@
 # make test    sets up .venv and runs the tests
 # make thorough  the long tests: jobs killed again and again, lost machines, long searches
 # make lint    ruff, ruff format, pyrefly
+# make options  docs/options.md again, after a change of options
 # make bench   measures every claim; results in benchmarks/results/
 PYTHON ?= python3
 EXTRA ?= $(if $(shell command -v nvidia-smi),gpu,cpu)
@@ -10,7 +11,7 @@ READY := .venv/.ready-$(EXTRA)
 # They share one Ray head, and wait for it now and then: a third keeps two cores at work.
 TEST_PROCESSES ?= 3
 
-.PHONY: demo test thorough lint bench setup clean
+.PHONY: demo test thorough lint options bench setup clean
 
 demo: $(READY)
 	$(BIN)/python -m ray_jobs.demo configs/demo/demo.yaml
@@ -25,6 +26,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyrefly check
+
+options: $(READY)
+	$(BIN)/python -m ray_jobs.engine.options_page docs/options.md
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

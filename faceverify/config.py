@@ -74,7 +74,7 @@ def load(config_class: type[T], argv: Sequence[str], *, prog: str, description: 
     if arguments in (["--help"], ["-h"]) and (sections := _sections(config_class)):
         steps = ", ".join(sections)
         usage += f"\n\nSteps that have the options of their jobs, as in --{sections[-1]}.OPTION: {steps}."
-        usage += f" `faceverify config {prog.split()[-1].rpartition('.')[2]}` shows them all."
+        usage += f" `faceverify {sections[-1]} --help` lists those of {sections[-1]}."
         config_class, defaults = _without(config_class, sections)
     config = tyro.cli(config_class, default=defaults, args=arguments, prog=prog, description=usage)
     return _checked(config_class, dataclasses.asdict(typing.cast(Any, config)), "command line")

@@ -49,7 +49,9 @@ def main() -> int:
 def _usage(job: str) -> int:
     print("usage: faceverify JOB [CONFIG.yaml] [--option value ...]\n")
     print("\n".join(f"  {name:<10}{what}" for name, what in JOBS.items()))
-    print("\n`faceverify JOB --help` lists all options, `faceverify config JOB > JOB.yaml` writes them to a file.")
+    print(
+        "\n`faceverify JOB --help` lists all options, `faceverify config JOB > JOB.yaml` writes a file to begin with."
+    )
     return 0 if job in ("", "-h", "--help") else 2
 
 

@@ -18,7 +18,7 @@ STAGES = ((2, 64, 5, 2), (4, 128, 1, 2), (2, 128, 6, 1), (4, 128, 1, 2), (2, 128
 
 class StridedDepthwise(nn.Conv2d):
     """In float32 on CPUs also inside autocast: there PyTorch 2.13 is several times slower at its bfloat16 gradient
-    (`benchmarks.strided_depthwise`)."""
+    (benchmarks/results/2026-11-28_strided_depthwise.md)."""
 
     def forward(self, input: Tensor) -> Tensor:
         """The convolution, in the type of `input`."""

@@ -72,7 +72,7 @@ def connect(config: JobConfig | None = None, units: int | None = None) -> Cluste
     # A cluster that runs already has its own environment, see Dockerfile.
     os.environ.setdefault("RAY_task_retry_delay_ms", RETRY_PAUSE_MS)
     os.environ.setdefault("RAY_idle_worker_killing_time_threshold_ms", KEEP_IDLE_MS)
-    # Threads that spin while they wait take the cores from other workers (benchmarks/waiting.py).
+    # Threads that spin while they wait take the cores from other workers (benchmarks/results/2026-11-28_waiting.md).
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     if not verbose:

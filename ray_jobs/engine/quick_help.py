@@ -29,8 +29,7 @@ def asked_for(arguments: Sequence[str]) -> bool:
 def answer(job: str, arguments: Sequence[str]) -> int | None:
     """Show the help of `ray_jobs.JOB`; returns the exit code, or None if the module has no such options."""
     name = f"ray_jobs.{job}"
-    path = _place(name)
-    found = _main_of(_source(path)) if path else None
+    path, found = _place(name), options_class(name)
     if path is None or found is None:
         return None
 
@@ -43,6 +42,12 @@ def answer(job: str, arguments: Sequence[str]) -> int | None:
         return 0
 
     return quiet_when_unread(show)
+
+
+def options_class(module: str) -> str | None:
+    """The name of the class of options that a job's module (`ray_jobs.score`) gives to `run_job`; None if none."""
+    path = _place(module)
+    return _main_of(_source(path)) if path else None
 
 
 def _place(name: str) -> Path | None:

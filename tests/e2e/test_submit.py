@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 from e2e.harness import People, parts, repeated
+from e2e.job_server import ROOT, JobServer
 
-from benchmarks.job_server import ROOT, JobServer
 from faceverify.run_folder import MANIFEST
 
 
@@ -63,6 +63,47 @@ def test_stopped_and_gone_on(server: JobServer, people: People, tmp_path: Path) 
     assert pq.read_table(out / "faces")["photo"].to_pylist() == photos["photo"].to_pylist()
     written = [path for path in server.folder.glob("ray/session_2*/logs/job-driver-*")]
     assert written and not any(server.token in path.read_text() for path in written)
+
+
+SMALL = ("--batches.max-steps", 10, "--batches.epochs", 100, "--batches.size", 16, "--validation.every", 5)
+SMALL += ("--validation.replicates", 0, "--network.architecture", "tiny", "--network.dim", 64, "--network.bn", "batch")
+
+
+def commands(at: Path) -> list[tuple[str, tuple[object, ...]]]:
+    """Every job and its options, each with what those before it made."""
+    photos, faces, clean, fakes, pairs = (at / name for name in ("photos", "faces", "clean", "fakes", "pairs"))
+    trained, model = at / "train", at / "onnx" / "model.onnx"
+    drawn = ("--layout", "rendered", "--source", at / "people", "--rendered.persons", 20, "--rendered.val-share", 0.2)
+    given = ("--faces", faces, "--pairs", pairs)
+    return [
+        ("ingest", (*drawn, "--out", photos)),
+        ("align", ("--photos", photos, "--align.method", "annotated", "--out", faces)),
+        ("pairs", ("--photos", photos, "--faces", faces, "--validation-share", 0.3, "--out", pairs)),
+        ("train", (*given, *SMALL, "--out", trained)),
+        ("export", ("--checkpoint", trained, "--out", at / "onnx")),
+        ("embed", ("--faces", faces, "--model", model, "--out", at / "embeddings")),
+        ("clean", ("--photos", photos, "--embeddings", at / "embeddings", "--out", clean)),
+        ("review", (clean, "--html", at / "review.html")),
+        ("fakes", ("--photos", clean, "--faces", faces, "--out", fakes)),
+        ("score", ("--photos", photos, "--pairs", pairs / "pairs", "--model", model, "--align.method", "annotated",
+                   "--out", at / "score")),
+        ("all_pairs", ("--photos", at / "embeddings", "--at-least", 0.9, "--out", at / "alike")),
+        ("evaluate", ("--scores", at / "score", "--out", at / "report")),
+        ("tune", ("configs/tune.yaml", *given, *SMALL, "--search.trials", 2, "--out", at / "tune")),
+        ("models", ("list",)),
+        ("pipeline", ("--ingest.source", at / "people", "--ingest.layout", "rendered", "--ingest.rendered.persons", 20,
+                      "--ingest.rendered.val-share", 0.2, "--align.align.method", "annotated", "--finetune.start",
+                      trained, "--finetune.batches.max-steps", 10, "--out", at / "pipeline")),
+        ("demo", ("configs/demo/demo.yaml", "--out", at / "demo")),
+    ]  # fmt: skip
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(3600)  # nine minutes on two idle cores
+def test_every_job_is_submitted(server: JobServer, tmp_path: Path) -> None:
+    for job, options in commands(tmp_path):
+        server.submit(job, *options, name=f"every-{job}")
+        assert server.details(f"every-{job}")["driver_exit_code"] == 0, server.logs(f"every-{job}")[-2000:]
 
 
 def test_a_working_directory_needs_no_secret_and_no_data() -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 import requests
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
 
 
