@@ -180,7 +180,7 @@ def finish(config: AllPairsConfig, inputs: Inputs, sets: Sets, folder: RunFolder
         else:
             given = given_tables(inputs, sets)
             if (units := sum(len(blocks_of(table)) for table in given) // BLOCKS_ALONE) > 1:
-                cluster = connected(config, inputs, folder, units, clock)
+                cluster = connected(config, inputs, folder, units, clock, *inputs.embeddings)
             with clock("plan"):
                 plan, operators = plan_work(config, inputs, sets, folder, given, cluster)
     cluster = cluster or connected(config, inputs, folder, max(plan.photo_shards, plan.pair_shards), clock)

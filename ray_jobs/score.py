@@ -268,7 +268,7 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
                 given = given_embeddings(config, inputs, folder)
                 units = max(len(pairs.units), blocks_to_search(given) // BLOCKS_ALONE)
             if units > 1:  # else it is read sooner here than a cluster starts
-                cluster = connected(config, inputs, folder, units, clock)
+                cluster = connected(config, inputs, folder, units, clock, *tables_of(config, inputs))
             with clock("plan"):
                 plan, operators = plan_work(config, inputs, folder, pairs, given, cluster)
     cluster = cluster or connected(config, inputs, folder, max(plan.photo_shards, plan.pair_shards), clock)
@@ -283,12 +283,20 @@ def finish(config: ScoreConfig, inputs: Inputs, folder: RunFolder) -> None:
     folder.finish({**facts, "seconds": seconds, "operators": operators + ran.operators})
 
 
-def connected(config: EmbeddingConfig, inputs: Inputs, folder: RunFolder, units: int, clock: Stopwatch) -> Cluster:
-    """The cluster, all of whose nodes see the run's folder and the inputs."""
+def connected(
+    config: EmbeddingConfig, inputs: Inputs, folder: RunFolder, units: int, clock: Stopwatch, *planned_from: Location
+) -> Cluster:
+    """The cluster, all of whose nodes see the run's folder and the inputs, those that workers plan from among them."""
     with clock("connect"):
         cluster = connect(config, units)
-        check_shared(cluster, folder.work, *inputs.shared)
+        check_shared(cluster, folder.work, *inputs.shared, *planned_from)
     return cluster
+
+
+def tables_of(config: ScoreConfig, inputs: Inputs) -> list[Location]:
+    """The list of pairs, and the tables that are given."""
+    named = [config.pairs, config.embeddings, config.photos if isinstance(inputs.photos, list) else ""]
+    return [open_location(uri) for uri in named if uri]
 
 
 def pair_list(config: ScoreConfig, root: Location | None) -> "PairList":

@@ -1,5 +1,6 @@
 """The plan of a scoring run: photos numbered, found in tables, given embeddings re-used."""
 
+import pickle
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -235,6 +236,31 @@ def test_the_same_input_gives_the_same_plan(tmp_path: Path) -> None:
     piece = pairs_of(*((f"p{i * 7 % 50}", f"p{i * 3 % 50}") for i in range(200)))
     first = planned(tmp_path / "1", [piece], Location("/r"), pairs=30, each=7)
     assert planned(tmp_path / "2", [piece], Location("/r"), pairs=30, each=7) == first
+
+
+class Elsewhere(LocalMapper):
+    """As a cluster does it: shared values and units are copies, the last unit comes first, and one is done twice."""
+
+    def rows(self, work: Any, units: Any, shared: Any, schema: pa.Schema) -> pa.Table:
+        sent = pickle.loads(pickle.dumps((list(units)[::-1], shared)))
+        super().rows(work, sent[0][:1], sent[1], schema)
+        return super().rows(work, *sent, schema)
+
+
+@pytest.mark.parametrize("kind", ["folder", "table", "embeddings"])
+def test_the_plan_does_not_depend_on_who_makes_it(tmp_path: Path, kind: str) -> None:
+    named = [(f"{i * 7 % 50}.jpg", f"{i * 3 % 60}.jpg") for i in range(200)]
+    pairs = list_of(*([pairs_of(*named[at : at + 30])] for at in range(0, 200, 30)))
+    names = [f"{i}.jpg" for i in range(55)]
+    given = [embeddings_table(tmp_path, {name: [float(i + 1)] * DIM for i, name in enumerate(names[:40])})]
+    photos = {"folder": folder_of(tmp_path, *names), "table": photos_table(tmp_path, names), "embeddings": None}[kind]
+    made = []
+    for mapper in (LocalMapper(), Elsewhere()):
+        work = Location(str(tmp_path / type(mapper).__name__))
+        plan = make_plan(pairs, photos, given, None, work, 9, 10, mapper)
+        places = sorted(path for path in Path(work.path).rglob("*.parquet"))
+        made.append((plan, {str(path.relative_to(work.path)): path.read_bytes() for path in places}))
+    assert made[0] == made[1] and made[0][0].reused == 40 and len(made[0][0].shards_of_units) == 7
 
 
 def csv_of(folder: Path, lines: list[str], monkeypatch: pytest.MonkeyPatch) -> PairList:
