@@ -137,12 +137,14 @@ def _values(lists: pa.ChunkedArray) -> Iterator[pa.Array]:
 
 
 def repeated(names: pa.Array) -> np.ndarray:
-    """Which names occur more than once, [N] bool."""
+    """Which names occur more than once, [N] bool; a null is no name."""
     encoded = names.dictionary_encode()
     if len(encoded.dictionary) == len(names):
         return np.zeros(len(names), bool)
-    indices = encoded.indices.to_numpy()
-    return np.bincount(indices)[indices] > 1
+    indices = encoded.indices.fill_null(len(encoded.dictionary)).to_numpy()
+    counts = np.bincount(indices, minlength=len(encoded.dictionary) + 1)
+    counts[-1] = 0
+    return counts[indices] > 1
 
 
 # -- pairs -------------------------------------------------------------------------------------------------------------
