@@ -118,7 +118,7 @@ def maker(cluster: Cluster) -> Callable[[Sequence[NewFile]], None]:
         if cluster.here or len(joined) < 2:
             return make_files(files)
         make_files(alone)
-        source = Shards(partial(_number, "file"), range(len(joined)), "Files")
+        source = Shards(partial(number_row, "file"), range(len(joined)), "Files")
         map_shards(source, _make_one, (joined,), cluster, Progress("files", len(joined)))
 
     return make
@@ -130,13 +130,14 @@ def joiner(cluster: Cluster) -> Callable[[Join], None]:
     def put(join: Join) -> None:
         if cluster.here or len(join.chunks) < 2:
             return put_here(join)
-        source = Shards(partial(_number, "chunk"), range(len(join.chunks)), "Chunks")
+        source = Shards(partial(number_row, "chunk"), range(len(join.chunks)), "Chunks")
         map_shards(source, _put_one, (join,), cluster, Progress("chunks", len(join.chunks)))
 
     return put
 
 
-def _number(name: str, number: int) -> pa.Table:
+def number_row(name: str, number: int) -> pa.Table:
+    """A row that is no more than the number of a unit of work."""
     return pa.table({name: [number]})
 
 
@@ -226,8 +227,8 @@ def pool(dataset: Any, stage: type, arguments: tuple[Any, ...], workers: int, re
         )
 
 
-def tasks(dataset: Any, function: Any, common: dict[str, Any], most: int, resources: dict[str, float]) -> Any:
-    """The dataset that tasks make of it: `function(batch, **common)`, at most so many at a time."""
+def tasks(dataset: Any, function: Any, common: dict[str, Any], most: int | None, resources: dict[str, float]) -> Any:
+    """The dataset that tasks make of it: `function(batch, **common)`, `most` at a time if that is given."""
     import ray
 
     strategy = ray.data.TaskPoolStrategy(size=most)

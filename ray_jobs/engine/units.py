@@ -1,9 +1,8 @@
 """Functions mapped over units of work by the operators of Ray Data, or in this process where there is no cluster."""
 
-import pickle
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -12,7 +11,7 @@ from faceverify.units import Blocks, LocalBlocks, LocalMapper
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.operators import operators_of
 from ray_jobs.engine.progress import Progress
-from ray_jobs.engine.shards import OF_TASKS, guarded, ours
+from ray_jobs.engine.shards import OF_TASKS, Shards, guarded, number_row, ours, read, shards_per_task, tasks
 
 COUNTS = pa.schema([("rows", pa.int64()), ("rejected", pa.int64())])
 
@@ -44,7 +43,7 @@ def mapper_for(cluster: Cluster, workers: int = 0) -> "LocalMapper | RayMapper":
         cluster: what Ray offers.
         workers: how many tasks run at a time at most; 0 = as many as there are CPUs.
     """
-    return LocalMapper() if cluster.here else RayMapper(workers)
+    return LocalMapper() if cluster.here else RayMapper(workers or cluster.cpus)
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class RayMapper:
     operators: what Ray Data says of the operators that ran, see `operators_of`.
     """
 
-    def __init__(self, workers: int = 0) -> None:
+    def __init__(self, workers: int) -> None:
         self.operators: list[dict[str, Any]] = []
         self._workers = workers
 
@@ -111,19 +110,15 @@ class RayMapper:
 
     def _mapped(self, work: Callable[..., Any], units: Any, shared: tuple[Any, ...], table: Any = None) -> Any:
         """The dataset of what `work` returns; `table` makes a table of that, if it is none."""
-        import ray
-
         if isinstance(units, RayBlocks):
-            dataset = units.dataset
+            dataset, listed, most = units.dataset, None, None
         else:
-            dataset = ray.data.from_arrow([pa.table({"unit": [pickle.dumps(unit)]}) for unit in units])
-        call = _on_batches(work, [_kept(one) for one in shared], not isinstance(units, RayBlocks), table)
-        pool = ray.data.TaskPoolStrategy(size=self._workers or None)
-        options = {"batch_size": None, "batch_format": "pyarrow", **OF_TASKS}
-        with warnings.catch_warnings():
-            # Ray 2.60 announces another way to say this for 2.64, and does not have it yet.
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-            return dataset.map_batches(call, compute=pool, **options)
+            listed = list(units)
+            most = min(self._workers, len(listed))
+            source = Shards(partial(number_row, "unit"), range(len(listed)), "Units")
+            dataset = read(source, shards_per_task(len(listed), most), most, OF_TASKS)
+        call = _on_batches(work, [_kept(one) for one in shared], _kept(listed), table)
+        return tasks(dataset, call, {}, most, OF_TASKS)
 
     def _taken(self, dataset: Any, units: Any) -> Iterator[pa.Table]:
         import ray
@@ -151,14 +146,14 @@ def _kept(shared: Any) -> Any:
     return ray.put(shared)
 
 
-def _on_batches(work: Callable[..., Any], shared: list[Any], packed: bool, table: Any) -> Callable[..., Iterator[Any]]:
-    """`work` as a function of Ray Data's batches, under its own name."""
+def _on_batches(work: Callable[..., Any], shared: list[Any], units: Any, table: Any) -> Callable[..., Iterator[Any]]:
+    """`work` as a function of Ray Data's batches, under its own name; `units` refers to a list, or None for blocks."""
 
     def call(batch: pa.Table) -> Iterator[pa.Table]:
         import ray
 
-        given = [ray.get(one) for one in shared]
-        for unit in map(pickle.loads, batch["unit"].to_pylist()) if packed else [batch]:
+        given, listed = [ray.get(one) for one in shared], ray.get(units)
+        for unit in [batch] if listed is None else [listed[number] for number in batch["unit"].to_pylist()]:
             made = guarded(lambda one: work(*given, one), unit)
             yield table(*made) if table else made
 

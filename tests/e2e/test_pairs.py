@@ -87,8 +87,10 @@ def test_a_large_table_is_read_by_the_workers(
     assert ended.code == 0, ended.err
     assert drawn(out) == expected
     ran = {one["operator"]: one for one in json.loads((out / "manifest.json").read_text())["operators"]}
-    assert ran["MapBatches(classify)"]["rows"] == 3900 and ran["MapBatches(classify)"]["tasks"] == 8
-    assert ran["MapBatches(draw_shard)"]["tasks"] == 5
+    assert (
+        ran["ReadUnits->MapBatches(classify)"]["rows"] == 3900 and ran["ReadUnits->MapBatches(classify)"]["tasks"] == 8
+    )
+    assert ran["ReadUnits->MapBatches(draw_shard)"]["tasks"] == 5
 
 
 @pytest.mark.thorough

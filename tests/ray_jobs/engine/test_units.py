@@ -18,7 +18,7 @@ from ray_jobs.engine.units import RayMapper, count_units
 
 @pytest.fixture
 def mapper(cluster: object) -> RayMapper:
-    return RayMapper()
+    return RayMapper(2)
 
 
 def photos(place: Path, count: int = 400, **changed: list) -> list[Location]:
@@ -58,7 +58,7 @@ def test_people_are_the_same_whoever_reads_the_table(
     blocks = [block.cast(held.tables[0].schema) for block in held_by_ray.dataset.iter_batches(batch_format="pyarrow")]
     assert with_photos(people, blocks).photos.to_pylist() == held.tables[0]["photo"].to_pylist()
     ran = [one["operator"] for one in mapper.operators]
-    assert "MapBatches(count_photos)" in ran and any("Sort" in name for name in ran)
+    assert any("count_photos" in name for name in ran) and any("Sort" in name for name in ran)
 
 
 @pytest.mark.parametrize("kind", ["local", "ray"])
