@@ -11,6 +11,7 @@ from benchmarks.harness import ROOT
 PROGRAMS = (
     "help_time",
     "verify",
+    "house",
     "suite_time",
     "mutations",
     "identity_check",

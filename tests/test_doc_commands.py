@@ -210,6 +210,23 @@ def test_every_configuration_and_file_of_the_pages_exists() -> None:
             assert "://" in link or (home / link).exists(), f"{page} links to {link}"
 
 
+def test_every_piece_of_code_that_a_page_names_exists() -> None:
+    """Paths from the root, programs of benchmarks (`benchmarks.scale`); files called `mine` are the reader's."""
+    named = re.compile(r"`((?:faceverify|ray_jobs|tests|benchmarks|configs)/[\w./-]+)`")
+    for page in [*PAGES, "benchmarks/README.md"]:
+        text = (ROOT / page).read_text()
+        paths = named.findall(text) + [f"benchmarks/{name}.py" for name in re.findall(r"\bbenchmarks\.(\w+)`", text)]
+        assert not [path for path in paths if not (ROOT / path).exists() and "mine." not in path], page
+
+
+def test_the_index_has_every_page() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    links = re.findall(r"\]\(([^)#]+)", index)
+    pages = {page.removeprefix("docs/") for page in PAGES if page.startswith("docs/")} - {"README.md"}
+    assert pages <= set(links) and "docs/README.md" in (ROOT / "README.md").read_text()
+    assert len(links) == len(set(links))
+
+
 def test_run_options_are_of_every_job() -> None:
     """What the pages say of all jobs (`--dry-run`, `--overwrite`, `--workers`) is true of each that makes a table."""
     common = set(options_of(JobConfig))

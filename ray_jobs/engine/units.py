@@ -88,6 +88,8 @@ class RayMapper:
         """See `UnitMapper`."""
         import ray
 
+        if not isinstance(units, RayBlocks) and not units:
+            return RayBlocks(ray.data.from_arrow([pa.table({})]).materialize())
         dataset = self._mapped(work, units, shared)
         dataset = dataset.sort(list(sort_by)) if sort_by else dataset
         if not hold:
