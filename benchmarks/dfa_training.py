@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from benchmarks.dfa_pictures import Picture
 from faceverify.align.cards import card
-from faceverify.align.dfa_network import SIDE, DfaNetwork, Face
+from faceverify.align.dfa_network import SIDE, DfaFace, DfaNetwork
 
 BATCH = 64
 LEARNING_RATE = 1e-3
@@ -27,7 +27,7 @@ def network_input(pictures: Sequence[Picture]) -> Tensor:
     return ((rgb.flip(3) - torch.tensor(needs.mean)) / torch.tensor(needs.std)).permute(0, 3, 1, 2)
 
 
-def loss_of(face: Face, pictures: Sequence[Picture]) -> Tensor:
+def loss_of(face: DfaFace, pictures: Sequence[Picture]) -> Tensor:
     """Cross-entropy of the class, and smooth L1 of landmarks and box where there is a face (as in CVLface)."""
     seen = torch.tensor([picture.is_face for picture in pictures])
     landmarks, boxes = (
