@@ -9,14 +9,14 @@ from faceverify.fakes import FaceInput, Fake, Request
 from faceverify.fakes.blending import blend, match_colours, poisson, to_bytes
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import Variation, bounding_box, draw_variation, feathered, filled, outline, polygon_area
-from faceverify.fakes.one_by_one import OneByOne
+from faceverify.fakes.single_fake import SingleFakeGenerator
 from faceverify.fakes.warping import face_warp, sample
 
 
-class CrudeSwap(OneByOne):
+class CrudeSwap(SingleFakeGenerator):
     """See the module."""
 
-    def one(self, request: Request) -> Fake:
+    def make_one(self, request: Request) -> Fake:
         """See `crude_swap`."""
         assert request.target is not None
         return crude_swap(request.sources[0], request.target, request.rng)

@@ -51,7 +51,7 @@ class Beside(IterableDataset[np.ndarray]):
     def __iter__(self) -> Iterator[np.ndarray]:
         cv2.setNumThreads(1)
         ours: list[Generator] = generators()
-        makers = [*ours, CrudeSwap(Description(name="crude_swap", home="", target=True))]
+        makers = [*ours, CrudeSwap(Description(name="crude_swap", class_path="", target=True))]
         rng, crowd = np.random.default_rng(self.seed), len(self.photos.crowd.names)
         while True:
             person, index, kind = int(rng.integers(crowd)), int(rng.integers(1 << 30)), rng.random()

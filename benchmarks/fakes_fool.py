@@ -18,8 +18,8 @@ from benchmarks.harness import Report, parser, require, run_job, seconds_of
 from benchmarks.verification import aligners, embedders, verify
 from faceverify.faces import Stopwatch
 from faceverify.fakes import GENERATORS
-from faceverify.fakes.crowd import gather, with_landmarks
 from faceverify.fakes.making import Maker, Order
+from faceverify.fakes.photo_pool import gather, with_landmarks
 from faceverify.fakes.rows import extra_columns
 from faceverify.images import ImageLimits
 from faceverify.inputs import stream_table, table_files

@@ -139,7 +139,7 @@ def listed(chosen: argparse.Namespace) -> None:
 
 
 def people(work: Path, split: str) -> pa.Table:
-    """The real photos of the people whom `finetune_lfw` has in a split, with the columns of `Crowd`."""
+    """The real photos of the people whom `finetune_lfw` has in a split, with the columns of `PhotoPool`."""
     made = work / "true_labels"
     columns = ["photo", "person", "is_fake", "generator", "landmarks"]
     faces = pq.read_table(made / "real_faces" / "faces", columns=columns)

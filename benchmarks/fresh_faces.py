@@ -22,8 +22,8 @@ from faceverify.align.geometry import ARCFACE_112, fit_similarity, warp
 from faceverify.errors import BadData
 from faceverify.faces import SIDE
 from faceverify.fakes import GENERATORS, FaceInput, Fake, Generator, Request, build
-from faceverify.fakes.choosing import Wanted, choose, seed_of
-from faceverify.fakes.crowd import Crowd, gather
+from faceverify.fakes.choosing import FakeId, choose, seed_of
+from faceverify.fakes.photo_pool import PhotoPool, gather
 from faceverify.fakes.self_blend import altered_copy
 from faceverify.images import decode
 from faceverify.training.augment import AugmentConfig, augment
@@ -53,12 +53,12 @@ VARIED = AugmentConfig(
 class Photos:
     """The photos of some people in the order of `crowd`: its facts, and the pictures [R] of uint8 RGB [H,W,3]."""
 
-    crowd: Crowd
+    crowd: PhotoPool
     pictures: Sequence[np.ndarray]
 
     @classmethod
     def read(cls, rows: pa.Table, seed: int) -> "Photos":
-        """Of rows with the columns of `Crowd`, whose `uri` are local files."""
+        """Of rows with the columns of `PhotoPool`, whose `uri` are local files."""
         crowd = gather(rows, seed)
         return cls(crowd, [decode(Path(uri).read_bytes()) for uri in crowd.uris.to_pylist()])
 
@@ -75,7 +75,7 @@ class Photos:
         """The photo that was changed, and the fake with this number of a person that it became, by the generator whose
         turn it is; the next one if it fails."""
         for again in range(TRIES):
-            wanted = Wanted(person, index + again * 1_000_003)
+            wanted = FakeId(person, index + again * 1_000_003)
             needs = generators[turn].description
             choice = choose(self.crowd, wanted, needs, CANDIDATES)
             target = None if choice.target is None else self.face(choice.target)

@@ -61,7 +61,7 @@ def examples(names: Iterable[str], near: dict[str, str]) -> str:
     return ", ".join(f"'{name}'" + (f" (there is '{near[name]}')" if name in near else "") for name in some)
 
 
-def told(ways: dict[str, Any]) -> list[str]:
+def describe_renames(ways: dict[str, Any]) -> list[str]:
     """A line for each way in which names were found under another."""
     return [_FOUND.format(count, way, name, other) for way, (count, name, other) in ways.items()]
 

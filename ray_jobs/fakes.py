@@ -31,8 +31,8 @@ from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import Shards, maker, map_shards
 
 if TYPE_CHECKING:
-    from faceverify.fakes.crowd import Crowd
     from faceverify.fakes.making import Maker, Order
+    from faceverify.fakes.photo_pool import PhotoPool
 
 PICTURES = "pictures"
 GIVEN = "given"  # stage of the photos that go on into the output
@@ -149,13 +149,13 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     folder.finish({**shown, "seconds": clock.seconds, "operators": operators})
 
 
-def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...]) -> tuple["Crowd", int]:
+def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...]) -> tuple["PhotoPool", int]:
     """The people, and how many photos there are.
 
     Raises:
-        UserError: a photo has the name of a fake to come, or see `faceverify.fakes.crowd.gather`.
+        UserError: a photo has the name of a fake to come, or see `faceverify.fakes.photo_pool.gather`.
     """
-    from faceverify.fakes.crowd import COLUMNS, gather, with_landmarks
+    from faceverify.fakes.photo_pool import COLUMNS, gather, with_landmarks
     from faceverify.fakes.rows import check_names
 
     rows = pa.concat_tables(stream_table(inputs.photos, list(COLUMNS)))
@@ -177,7 +177,7 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
 
 
 def make(
-    config: FakesConfig, cluster: Cluster, folder: RunFolder, order: "Order", crowd: "Crowd", cut: list[range]
+    config: FakesConfig, cluster: Cluster, folder: RunFolder, order: "Order", crowd: "PhotoPool", cut: list[range]
 ) -> list[dict[str, Any]]:
     """Make the fakes that are not yet made: generators that need a GPU on workers with one, the others on CPUs.
 
@@ -204,7 +204,7 @@ def make(
     return operators
 
 
-def people_of(order: "Order", crowd: "Crowd", cut: list[range], number: int) -> pa.Table:
+def people_of(order: "Order", crowd: "PhotoPool", cut: list[range], number: int) -> pa.Table:
     """The rows of a unit of work: for whom fakes are made, and by which generator."""
     turn, shard = divmod(number, len(cut))
     generator = order.generators[turn].name
@@ -217,7 +217,7 @@ class FakeMaker:
     Calls take the number of a unit of work (generator x shard of people) and the people of it.
     """
 
-    def __init__(self, folder: Location, order: "Order", crowd: "Crowd", cut: list[range]) -> None:
+    def __init__(self, folder: Location, order: "Order", crowd: "PhotoPool", cut: list[range]) -> None:
         limit_threads(1)
         self.folder, self.order, self.crowd, self.cut = folder, order, crowd, cut
         self.makers: dict[int, Maker] = {}

@@ -17,7 +17,7 @@ from faceverify.datasets.listing import NothingFound
 from faceverify.errors import UserError
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint
-from faceverify.naming import told
+from faceverify.naming import describe_renames
 from faceverify.parts import facts_of
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
@@ -157,7 +157,7 @@ def summarise(folder: RunFolder) -> None:
     print(f"{count_of(counts['photos'], 'photo')} ({fakes}) of {people}.")
     if "pairs" in counts:
         print(f"{count_of(counts['pairs'], 'pair')}.")
-    for line in told(facts.get("found", {})):
+    for line in describe_renames(facts.get("found", {})):
         print(line)
     for note in facts.get("notes", ()):
         print(f"{note}.")

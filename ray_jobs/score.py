@@ -26,7 +26,7 @@ from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, root_of
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
-from faceverify.naming import told
+from faceverify.naming import describe_renames
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -449,7 +449,7 @@ def summarise(folder: RunFolder, threshold: str) -> None:
     pairs, failed = facts["rows_in"]["pairs"], {k: n for k, n in facts["statuses"].items() if k != OK}
     scored = pairs - sum(failed.values())
     print(f"{scored:,} of {count_of(pairs, 'pair')} scored over {count_of(facts['rows_in']['photos'], 'photo')}.")
-    for line in told(facts.get("found", {})):
+    for line in describe_renames(facts.get("found", {})):
         print(line)
     if reuse := reuse_line(facts["reused"], facts["not_reused"], facts["rows_out"]["embeddings"]):
         print(f"Embeddings: {reuse}")

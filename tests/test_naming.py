@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from faceverify import naming, tables
 from faceverify.errors import PlatformError
 from faceverify.matching import CASE, EXTENSION, NORMAL_FORM, Shift
-from faceverify.naming import FURTHER_DOWN, OWN_NAME, Naming, in_folder, in_table, told
+from faceverify.naming import FURTHER_DOWN, OWN_NAME, Naming, describe_renames, in_folder, in_table
 from faceverify.storage import Location
 
 PEOPLE = [f"{name}/{name}_{i}.jpg" for name in ("ana", "bo", "Ñandú") for i in range(3)]
@@ -69,7 +69,7 @@ def test_what_is_found(made: Any, where: str, case: str) -> None:
     found = in_folder(names, made(where, files))
     assert found.others == others and not found.missing and found.shift is None
     assert {name: count for name, (count, _, _) in found.ways.items()} == ({way: len(others)} if way else {})
-    for line, (_, name, other) in zip(told(found.ways), found.ways.values(), strict=True):
+    for line, (_, name, other) in zip(describe_renames(found.ways), found.ways.values(), strict=True):
         assert line == f"{len(others)} names found {way}: '{name}' -> '{other}'"
         assert others[name] == other
 

@@ -18,11 +18,11 @@ from faceverify.align.retinaface_priors import Sizes, decode_boxes, decode_landm
 SIDE = 160  # pixels of the square input; the aggregator's weights fix it
 MIN_SIZES: Sizes = ((64, 80), (96, 112), (128, 144))
 _BOX, _LOGITS, _LANDMARKS = 4, 2, 10
-_SAID = _BOX + _LOGITS + _LANDMARKS
+_PER_PRIOR = _BOX + _LOGITS + _LANDMARKS
 _BLOCKS = 3
 
 
-class Face(NamedTuple):
+class DfaFace(NamedTuple):
     """One face per picture, in shares of the input's side: box [B,4] x1 y1 x2 y2, logits [B,2], landmarks [B,5,2]."""
 
     box: Tensor
@@ -72,21 +72,21 @@ class DfaNetwork(RetinaFaceNetwork):
     def __init__(self, architecture: Architecture) -> None:
         super().__init__(architecture)
         self.register_buffer("priors", priors(SIDE, SIDE, MIN_SIZES), persistent=False)
-        blocks = (MixerBlock(len(self.priors), _SAID) for _ in range(_BLOCKS))
-        self.aggregator = nn.Sequential(*blocks, nn.Linear(_SAID, 1))
+        blocks = (MixerBlock(len(self.priors), _PER_PRIOR) for _ in range(_BLOCKS))
+        self.aggregator = nn.Sequential(*blocks, nn.Linear(_PER_PRIOR, 1))
 
-    def face(self, x_B3HW: Tensor) -> Face:
+    def face(self, x_B3HW: Tensor) -> DfaFace:
         """The one face of each picture."""
-        return self.aggregated(self.said(x_B3HW))
+        return self.aggregated(self.per_prior(x_B3HW))
 
-    def said(self, x_B3HW: Tensor) -> Tensor:
+    def per_prior(self, x_B3HW: Tensor) -> Tensor:
         """[B,P,C]: what every prior says, boxes and landmarks in shares of the side."""
         raw = self(x_B3HW)
         boxes, landmarks = decode_boxes(raw.boxes, self.priors), decode_landmarks(raw.landmarks, self.priors)
         return torch.cat([boxes, raw.logits, landmarks], dim=-1)
 
-    def aggregated(self, said_BPC: Tensor) -> Face:
+    def aggregated(self, per_prior_BPC: Tensor) -> DfaFace:
         """The mean of what the priors say, weighed by the aggregator."""
-        weights_BP1 = self.aggregator(said_BPC).softmax(dim=1)
-        box, logits, landmarks = (weights_BP1 * said_BPC).sum(dim=1).split((_BOX, _LOGITS, _LANDMARKS), dim=1)
-        return Face(box, logits, landmarks.unflatten(1, (5, 2)))
+        weights_BP1 = self.aggregator(per_prior_BPC).softmax(dim=1)
+        box, logits, landmarks = (weights_BP1 * per_prior_BPC).sum(dim=1).split((_BOX, _LOGITS, _LANDMARKS), dim=1)
+        return DfaFace(box, logits, landmarks.unflatten(1, (5, 2)))

@@ -64,7 +64,7 @@ class MobileBody(nn.Module):
         return first, second, self.stage3(second)
 
 
-class Bottleneck(nn.Module):
+class ResNetBottleneck(nn.Module):
     """Block of ResNet-50 (He et al., CVPR 2016), stride on its 3x3 convolution, as torchvision has it."""
 
     def __init__(self, inside: int, width: int, stride: int) -> None:
@@ -103,8 +103,8 @@ class ResNetBody(nn.Module):
 
 
 def _blocks(inside: int, width: int, count: int, stride: int) -> nn.Sequential:
-    later = [Bottleneck(4 * width, width, 1) for _ in range(count - 1)]
-    return nn.Sequential(Bottleneck(inside, width, stride), *later)
+    later = [ResNetBottleneck(4 * width, width, 1) for _ in range(count - 1)]
+    return nn.Sequential(ResNetBottleneck(inside, width, stride), *later)
 
 
 class Pyramid(nn.Module):

@@ -54,7 +54,7 @@ class Description:
 
     Args:
         name: as in the table's column `generator` and in the pictures' names.
-        home: where its class is, `module:Class`; it is called with the description and is then a `Generator`.
+        class_path: where its class is, `module:Class`; it is called with the description and is then a `Generator`.
         target: whether it needs a photo of another person to put the face into.
         source_photos: how many photos of the person it takes at most.
         identity: the embedding it is fed for each source; the job computes it from the 112x112 crop.
@@ -64,7 +64,7 @@ class Description:
     """
 
     name: str
-    home: str
+    class_path: str
     target: bool
     source_photos: int = 1
     identity: IdentityVector | None = None
@@ -140,8 +140,10 @@ class Generator(Protocol):
 
 
 GENERATORS: dict[str, Description] = {
-    "landmark_swap": Description(name="landmark_swap", home="faceverify.fakes.landmark_swap:LandmarkSwap", target=True),
-    "self_blend": Description(name="self_blend", home="faceverify.fakes.self_blend:SelfBlend", target=False),
+    "landmark_swap": Description(
+        name="landmark_swap", class_path="faceverify.fakes.landmark_swap:LandmarkSwap", target=True
+    ),
+    "self_blend": Description(name="self_blend", class_path="faceverify.fakes.self_blend:SelfBlend", target=False),
 }
 
 
@@ -168,5 +170,5 @@ def build(description: Description) -> Generator:
     Raises:
         UserError: its weights are not there, or are not those that the description names.
     """
-    module, _, name = description.home.partition(":")
+    module, _, name = description.class_path.partition(":")
     return getattr(import_module(module), name)(description)

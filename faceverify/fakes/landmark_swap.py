@@ -6,14 +6,14 @@ from faceverify.fakes import FaceInput, Fake, Request
 from faceverify.fakes.blending import blend, match_colours, match_light, poisson
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import bounding_box, draw_variation, feathered, filled, outline, polygon_area
-from faceverify.fakes.one_by_one import OneByOne
+from faceverify.fakes.single_fake import SingleFakeGenerator
 from faceverify.fakes.warping import face_warp, sample
 
 
-class LandmarkSwap(OneByOne):
+class LandmarkSwap(SingleFakeGenerator):
     """See the module."""
 
-    def one(self, request: Request) -> Fake:
+    def make_one(self, request: Request) -> Fake:
         """See `swap`."""
         assert request.target is not None
         return swap(request.sources[0], request.target, request.rng)

@@ -12,8 +12,8 @@ from faceverify.align.geometry import fit_similarity, warp
 from faceverify.errors import BadData
 from faceverify.faces import Rejects, Stopwatch, decode_photos
 from faceverify.fakes import Description, FaceInput, Fake, IdentityVector, Request, build
-from faceverify.fakes.choosing import Choice, Wanted, choose, seed_of, wanted_of
-from faceverify.fakes.crowd import Crowd
+from faceverify.fakes.choosing import Choice, FakeId, choose, seed_of, wanted_of
+from faceverify.fakes.photo_pool import PhotoPool
 from faceverify.fakes.rows import STAGE, as_row, as_table, name_of
 from faceverify.images import ImageLimits, encode_png
 from faceverify.models import EngineConfig, load_engine
@@ -54,7 +54,7 @@ class Maker:
         identity = self.needs.identity
         self.embed = Embedding(identity, engine) if identity else None
 
-    def make(self, crowd: Crowd, persons: range, watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
+    def make(self, pool: PhotoPool, persons: range, watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
         """The fakes of some persons that fall to this generator: rows of `photos`, and of `rejects`.
 
         Raises:
@@ -62,8 +62,8 @@ class Maker:
         """
         rows: list[dict[str, Any]] = []
         rejects = Rejects()
-        for wanted, made in self._made(crowd, persons, watch):
-            name = name_of(crowd.names[wanted.person].as_py(), self.needs.name, self.order.seed, wanted.index)
+        for wanted, made in self._made(pool, persons, watch):
+            name = name_of(pool.names[wanted.person].as_py(), self.needs.name, self.order.seed, wanted.index)
             if isinstance(made, BadData):
                 rejects.add(name, STAGE, made)
                 continue
@@ -72,14 +72,14 @@ class Maker:
                 data = encode_png(fake.image)
                 (self.order.pictures / name).write_bytes(data)
             place = {"photo": name, "uri": (self.order.pictures / name).uri, "bytes_size": len(data)}
-            rows.append(place | as_row(crowd, wanted, choice, fake, self.needs))
+            rows.append(place | as_row(pool, wanted, choice, fake, self.needs))
         return as_table(rows, self.order.extra), rejects.table()
 
     def _made(
-        self, crowd: Crowd, persons: range, watch: Stopwatch
-    ) -> Iterator[tuple[Wanted, tuple[Choice, Fake] | BadData]]:
+        self, pool: PhotoPool, persons: range, watch: Stopwatch
+    ) -> Iterator[tuple[FakeId, tuple[Choice, Fake] | BadData]]:
         """Each fake with what it was made of, or why there is none; in order."""
-        prepared = self._prepared(crowd, persons, watch)
+        prepared = self._prepared(pool, persons, watch)
         while some := list(islice(prepared, self.needs.batch)):
             good = [ready[1] for _, ready in some if not isinstance(ready, BadData)]
             with watch("make"):
@@ -92,11 +92,11 @@ class Maker:
                 yield wanted, result if isinstance(result, BadData) else (ready[0], result)
 
     def _prepared(
-        self, crowd: Crowd, persons: range, watch: Stopwatch
-    ) -> Iterator[tuple[Wanted, tuple[Choice, Request] | BadData]]:
-        wishes = wanted_of(crowd, persons, self.order.per_person, self.turn, len(self.order.generators))
-        chosen = [self._choose(crowd, wanted) for wanted in wishes]
-        faces = self._faces(crowd, [photo for choice in chosen for photo in photos_of(choice)], watch)
+        self, pool: PhotoPool, persons: range, watch: Stopwatch
+    ) -> Iterator[tuple[FakeId, tuple[Choice, Request] | BadData]]:
+        wishes = wanted_of(pool, persons, self.order.per_person, self.turn, len(self.order.generators))
+        chosen = [self._choose(pool, wanted) for wanted in wishes]
+        faces = self._faces(pool, [photo for choice in chosen for photo in photos_of(choice)], watch)
         for wanted, choice in zip(wishes, chosen, strict=True):
             if isinstance(choice, BadData):
                 yield wanted, choice
@@ -108,28 +108,28 @@ class Maker:
                 continue
             sources = [self.embed(face) if self.embed else face for face in good[: len(choice.sources)]]
             target = None if choice.target is None else good[-1]
-            rng = np.random.default_rng(seed_of(crowd, wanted))
+            rng = np.random.default_rng(seed_of(pool, wanted))
             yield wanted, (choice, Request(tuple(sources), target, rng))
         next(faces, None)  # to its end, where it tells an outage of the storage from bad photos
 
-    def _choose(self, crowd: Crowd, wanted: Wanted) -> Choice | BadData:
+    def _choose(self, pool: PhotoPool, wanted: FakeId) -> Choice | BadData:
         try:
-            return choose(crowd, wanted, self.needs, self.order.candidates)
+            return choose(pool, wanted, self.needs, self.order.candidates)
         except BadData as fault:
             return fault
 
-    def _faces(self, crowd: Crowd, photos: list[int], watch: Stopwatch) -> Iterator[FaceInput | BadData]:
+    def _faces(self, pool: PhotoPool, photos: list[int], watch: Stopwatch) -> Iterator[FaceInput | BadData]:
         """The photos with these numbers, in order."""
         at = pa.array(photos, pa.int64())
-        rows = pa.table({"photo": crowd.photos.take(at), "uri": crowd.uris.take(at)})
+        rows = pa.table({"photo": pool.photos.take(at), "uri": pool.uris.take(at)})
         numbers = iter(photos)
         for group in decode_photos(rows, self.order.limits, watch, AHEAD):
             for picture, number in zip(group.pixels, numbers, strict=False):
-                name = crowd.photos[number].as_py()
+                name = pool.photos[number].as_py()
                 if isinstance(picture, BadData):
                     yield BadData(picture.reason, f"{name}: {picture.detail}")
                 else:
-                    yield FaceInput(picture, crowd.landmarks[number])
+                    yield FaceInput(picture, pool.landmarks[number])
 
 
 class Embedding:

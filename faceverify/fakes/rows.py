@@ -10,8 +10,8 @@ from faceverify import tables
 from faceverify.cleaning.materialise import safe_name
 from faceverify.errors import UserError
 from faceverify.fakes import Description, Fake
-from faceverify.fakes.choosing import Choice, Wanted, seed_of
-from faceverify.fakes.crowd import Crowd
+from faceverify.fakes.choosing import Choice, FakeId, seed_of
+from faceverify.fakes.photo_pool import PhotoPool
 
 STAGE = "fake"  # in rejects
 ADDED = pa.schema(
@@ -76,21 +76,21 @@ def check_names(photos: pa.ChunkedArray, generators: Iterable[Description], seed
             )
 
 
-def as_row(crowd: Crowd, wanted: Wanted, choice: Choice, fake: Fake, made_by: Description) -> dict[str, Any]:
+def as_row(pool: PhotoPool, wanted: FakeId, choice: Choice, fake: Fake, made_by: Description) -> dict[str, Any]:
     """What is known of a fake, but for its file."""
-    first, *further = (crowd.photos[photo].as_py() for photo in choice.sources)
+    first, *further = (pool.photos[photo].as_py() for photo in choice.sources)
     target = choice.target
     return {
-        "person": crowd.names[wanted.person].as_py(),
+        "person": pool.names[wanted.person].as_py(),
         "is_fake": True,
         "generator": made_by.name,
-        "split": crowd.splits[wanted.person].as_py(),
+        "split": pool.splits[wanted.person].as_py(),
         "landmarks": None if fake.landmarks is None else fake.landmarks.reshape(10).tolist(),
         "source_photo": first,
         "further_sources": further or None,
-        "target_photo": None if target is None else crowd.photos[target].as_py(),
-        "target_person": None if target is None else crowd.person_of(target),
-        "seed": seed_of(crowd, wanted),
+        "target_photo": None if target is None else pool.photos[target].as_py(),
+        "target_person": None if target is None else pool.person_of(target),
+        "seed": seed_of(pool, wanted),
         "pasted_box": fake.box,
         "how": fake.how,
         "weights": [f"{file.name} {file.sha256}" for file in made_by.weights] or None,

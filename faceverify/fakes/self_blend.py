@@ -15,7 +15,7 @@ from faceverify.fakes import FaceInput, Fake, Request
 from faceverify.fakes.blending import blend, to_bytes
 from faceverify.fakes.checks import check_cover, check_face
 from faceverify.fakes.masks import bounding_box, draw_variation, elastic, feathered, filled, outline, polygon_area
-from faceverify.fakes.one_by_one import OneByOne
+from faceverify.fakes.single_fake import SingleFakeGenerator
 
 _STRENGTHS = (0.25, 0.5, 0.75, 1.0, 1.0, 1.0)  # the recipe's
 _BEND = 0.05  # of the mask, per size of the face
@@ -24,10 +24,10 @@ _VISIBLE = 8.0  # levels of 255, mean change of the face
 _DRAWS = 8
 
 
-class SelfBlend(OneByOne):
+class SelfBlend(SingleFakeGenerator):
     """See the module."""
 
-    def one(self, request: Request) -> Fake:
+    def make_one(self, request: Request) -> Fake:
         """See `self_blend`."""
         return self_blend(request.sources[0], request.rng)
 

@@ -48,7 +48,7 @@ MAX_HEADER = 4 << 20  # bytes of the header of a safetensors file; 100 thousand 
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class WeightsFile:
     """What a weights file holds: dictionaries with tensors in them, under the names that they have there."""
 
     content: Mapping[str, Any]
@@ -71,7 +71,7 @@ def build(architecture: str, dim: int) -> nn.Module:
     return iresnet(plain, dim, attention, detail)
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path) -> WeightsFile:
     """Read a weights file (.pt, .pth, .ckpt, .safetensors), never running code that is in it.
 
     Memory: twice the size of the file while it is read, and some 300 MB for what describes the tensors.
@@ -82,7 +82,7 @@ def read(path: Path) -> Checkpoint:
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if not sets_of_tensors(content):
         raise UserError(f"{path} holds no state dict; give a file with the weights of a network.")
-    return Checkpoint(content, path)
+    return WeightsFile(content, path)
 
 
 def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
@@ -123,7 +123,7 @@ def _read_torch(path: Path) -> Any:
     return found.content
 
 
-def identify(checkpoint: Checkpoint) -> tuple[str, int] | None:
+def identify(checkpoint: WeightsFile) -> tuple[str, int] | None:
     """Return (architecture, dim) of the network whose keys and shapes are in the file, None if there is none.
 
     Raises:
@@ -141,7 +141,7 @@ def identify(checkpoint: Checkpoint) -> tuple[str, int] | None:
     return None
 
 
-def load(checkpoint: Checkpoint, card: ModelCard) -> nn.Module:
+def load(checkpoint: WeightsFile, card: ModelCard) -> nn.Module:
     """Build the card's network and load the tensors strictly, as float32 on the CPU, in eval mode.
 
     Raises:
@@ -158,7 +158,7 @@ def load(checkpoint: Checkpoint, card: ModelCard) -> nn.Module:
     return module.eval()
 
 
-def check(checkpoint: Checkpoint, card: ModelCard) -> Fit:
+def check(checkpoint: WeightsFile, card: ModelCard) -> Fit:
     """Find the tensors of a card's network in a checkpoint, without loading them into one.
 
     Raises:
@@ -180,7 +180,7 @@ def check(checkpoint: Checkpoint, card: ModelCard) -> Fit:
     return found
 
 
-def _fit(checkpoint: Checkpoint, architecture: str, dim: int) -> Fit:
+def _fit(checkpoint: WeightsFile, architecture: str, dim: int) -> Fit:
     with torch.device("meta"):
         want = {key: tuple(value.shape) for key, value in build(architecture, dim).state_dict().items()}
     try:
@@ -199,7 +199,7 @@ def _container(found: Fit) -> Container:
     return next((container for container, prefix in PREFIXES.items() if found.prefix == prefix), "bare")
 
 
-def _misfit(checkpoint: Checkpoint, card: ModelCard, error: Misfit) -> str:
+def _misfit(checkpoint: WeightsFile, card: ModelCard, error: Misfit) -> str:
     other = identify(checkpoint)
     if other:
         advice = f"its tensors are those of {other[0]} with {other[1]} dimensions"

@@ -3,13 +3,13 @@
 import numpy as np
 
 from faceverify.rendered.canvas import Canvas
-from faceverify.rendered.features import Layout, darker, mouth_gap
+from faceverify.rendered.features import FaceLayout, darker, mouth_gap
 from faceverify.rendered.geometry import mirrored, spline
 from faceverify.rendered.identity import Identity
 from faceverify.rendered.scene import Scene
 
 
-def paint_beard(canvas: Canvas, person: Identity, layout: Layout, scene: Scene, mask: np.ndarray) -> None:
+def paint_beard(canvas: Canvas, person: Identity, layout: FaceLayout, scene: Scene, mask: np.ndarray) -> None:
     """Moustache, goatee or full beard in the colour of the hair, inside the head's mask."""
     unit, tone = scene.pose.scale, darker(person.hair, 0.82)
     if person.beard in ("full", "goatee"):
@@ -22,7 +22,7 @@ def paint_beard(canvas: Canvas, person: Identity, layout: Layout, scene: Scene, 
         canvas.fill(scene.pose.project(lip), tone, 0.88, 0.02 * unit, mask)
 
 
-def _around_chin(layout: Layout, gap: float, full: bool) -> np.ndarray:
+def _around_chin(layout: FaceLayout, gap: float, full: bool) -> np.ndarray:
     """The polygon of a goatee, or of a full beard up to the ears, in face units."""
     (wide, _), y = layout.corner, layout.mouth[1]
     top, side = (0.42, 1.02) if full else (y - 0.02, wide + 0.06)

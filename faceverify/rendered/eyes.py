@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from faceverify.rendered.canvas import SUPERSAMPLING, Canvas, blend
-from faceverify.rendered.features import Layout, darker, lay_out, lighter
+from faceverify.rendered.features import FaceLayout, darker, lay_out, lighter
 from faceverify.rendered.geometry import Pose, ellipse, spline
 from faceverify.rendered.identity import RGB, Identity
 from faceverify.rendered.scene import Expression, Scene
@@ -103,7 +103,7 @@ def paint_brows(canvas: Canvas, person: Identity, scene: Scene) -> None:
         canvas.fill(pose.project(shape * [side, 1]), tone, 0.86, 0.016 * pose.scale)
 
 
-def paint_glasses(canvas: Canvas, pose: Pose, layout: Layout, frame: RGB) -> None:
+def paint_glasses(canvas: Canvas, pose: Pose, layout: FaceLayout, frame: RGB) -> None:
     """Rounded frames with a faint glare; they stand before the face at one depth."""
     lift, x, y = 0.9, max(layout.eye[0], 0.42), layout.eye[1]
     angle = np.linspace(0, 2 * np.pi, 33)

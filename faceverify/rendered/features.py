@@ -13,7 +13,7 @@ NOSE_LIFT = 0.24  # how far the tip of the nose stands out of the head's surface
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class FaceLayout:
     """Where the features are, in face units; derived from traits and expression."""
 
     eye: tuple[float, float]  # of the image-right eye; the other is its mirror image
@@ -24,11 +24,11 @@ class Layout:
     corner: tuple[float, float]  # of the mouth, image-right
 
 
-def lay_out(traits: Traits, expression: Expression) -> Layout:
+def lay_out(traits: Traits, expression: Expression) -> FaceLayout:
     """Positions of the features of this person with this expression."""
     mouth_y = 1.0 + 0.06 * traits.mouth_level + 0.03 * traits.nose_length
     half = 0.385 * (1 + 0.2 * traits.mouth_width) * (1 + 0.13 * expression.smile - 0.08 * expression.mouth)
-    return Layout(
+    return FaceLayout(
         eye=(0.45 * (1 + 0.13 * traits.eye_distance), 0.04 * traits.eye_level),
         eye_half=0.228 * (1 + 0.15 * traits.eye_width),
         nose=(0.0, 0.57 + 0.09 * traits.nose_length),
@@ -38,7 +38,7 @@ def lay_out(traits: Traits, expression: Expression) -> Layout:
     )
 
 
-def landmarks(layout: Layout, pose: Pose) -> np.ndarray:
+def landmarks(layout: FaceLayout, pose: Pose) -> np.ndarray:
     """The five points [5, 2] float32 px: image-left and -right eye, nose tip, image-left and -right mouth corner."""
     (ex, ey), (cx, cy) = layout.eye, layout.corner
     flat = pose.project(np.array([[-ex, ey], [ex, ey], [-cx, cy], [cx, cy]]))
@@ -57,7 +57,7 @@ def lighter(colour: RGB, factor: float, lift: float) -> RGB:
     return r, g, b
 
 
-def paint_nose(canvas: Canvas, person: Identity, layout: Layout, pose: Pose) -> None:
+def paint_nose(canvas: Canvas, person: Identity, layout: FaceLayout, pose: Pose) -> None:
     """Nostrils, wings and the lit tip; bridge and sides come from the head's shading."""
     y, half, unit = layout.nose[1], layout.nose_half, pose.scale
     depth, low = _nose_depth(layout), _nose_depth(layout) - 0.1
@@ -74,7 +74,7 @@ def paint_nose(canvas: Canvas, person: Identity, layout: Layout, pose: Pose) -> 
     canvas.fill(pose.project(tip, depth), (255, 246, 236), 0.3, 0.03 * unit)
 
 
-def _nose_depth(layout: Layout) -> float:
+def _nose_depth(layout: FaceLayout) -> float:
     x, y = layout.nose
     return float(surface_depth(np.array(x), np.array(y))) + NOSE_LIFT
 
@@ -115,7 +115,7 @@ def _sag(expression: Expression) -> float:
     return 0.03 * expression.smile  # a smile pulls the middle of the lips down, relative to the corners
 
 
-def _lips(person: Identity, layout: Layout, scene: Scene, low: float) -> _Lips:
+def _lips(person: Identity, layout: FaceLayout, scene: Scene, low: float) -> _Lips:
     (_, y), (cx, cy) = layout.mouth, layout.corner
     gap, sag = mouth_gap(scene.expression), _sag(scene.expression)
     up = 0.085 * (1 + 0.5 * person.traits.lip_upper) * (1 - 0.2 * max(0.0, scene.expression.smile))
@@ -133,7 +133,7 @@ def _across(half: np.ndarray) -> np.ndarray:
     return resample(spline(np.concatenate([left, half])), 33)
 
 
-def _paint_around_mouth(canvas: Canvas, person: Identity, layout: Layout, scene: Scene, low: float) -> None:
+def _paint_around_mouth(canvas: Canvas, person: Identity, layout: FaceLayout, scene: Scene, low: float) -> None:
     """Shine on the lower lip, the shadow below it, and the dents at the corners."""
     (cx, cy), pose, unit = layout.corner, scene.pose, scene.pose.scale
     bottom = layout.mouth[1] + _sag(scene.expression) + mouth_gap(scene.expression)

@@ -3,7 +3,7 @@
 import numpy as np
 
 from faceverify.rendered.canvas import Canvas, blend
-from faceverify.rendered.features import Layout, darker, lighter
+from faceverify.rendered.features import FaceLayout, darker, lighter
 from faceverify.rendered.geometry import Pose, mirrored, spline
 from faceverify.rendered.identity import RGB, Identity, Traits
 from faceverify.rendered.scene import Scene
@@ -94,7 +94,7 @@ def paint_ears(canvas: Canvas, pose: Pose, person: Identity) -> None:
         )
 
 
-def paint_head(canvas: Canvas, person: Identity, layout: Layout, scene: Scene) -> np.ndarray:
+def paint_head(canvas: Canvas, person: Identity, layout: FaceLayout, scene: Scene) -> np.ndarray:
     """The head with shaded skin; returns its mask (as `Canvas.mask`)."""
     shape = outline(person.traits)
     px = scene.pose.project(shape, outline_depth(shape))

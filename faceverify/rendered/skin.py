@@ -3,13 +3,13 @@
 import numpy as np
 
 from faceverify.rendered.canvas import enlarged
-from faceverify.rendered.features import Layout
+from faceverify.rendered.features import FaceLayout
 from faceverify.rendered.geometry import surface_depth
 from faceverify.rendered.identity import Identity, Traits
 from faceverify.rendered.scene import Light, Scene
 
 
-def shaded_skin(person: Identity, layout: Layout, scene: Scene, side: int) -> np.ndarray:
+def shaded_skin(person: Identity, layout: FaceLayout, scene: Scene, side: int) -> np.ndarray:
     """Skin colour for every canvas pixel: planes [3, side, side], enlarged from a map of a quarter of that side."""
     count = side // 4
     step = scene.size / count
@@ -31,7 +31,7 @@ def _blob(x: np.ndarray, y: np.ndarray, cx: float, cy: float, rx: float, ry: flo
     return np.exp(-(((x - cx) / rx) ** 2) - ((y - cy) / ry) ** 2)
 
 
-def _relief(x: np.ndarray, y: np.ndarray, traits: Traits, layout: Layout) -> np.ndarray:
+def _relief(x: np.ndarray, y: np.ndarray, traits: Traits, layout: FaceLayout) -> np.ndarray:
     """Height of the face above the picture plane, in face units."""
     (ex, ey), nose_y, away = layout.eye, layout.nose[1], np.abs(x)
     ridge = np.clip((y + 0.15) / (nose_y + 0.15), 0, 1)
@@ -55,7 +55,7 @@ def _light(height: np.ndarray, step: float, light: Light) -> np.ndarray:
     return 1 + light.strength * 0.75 * np.clip(facing - lz, -0.75, 0.16)
 
 
-def _beard_map(x: np.ndarray, y: np.ndarray, layout: Layout) -> np.ndarray:
+def _beard_map(x: np.ndarray, y: np.ndarray, layout: FaceLayout) -> np.ndarray:
     """Where a beard grows, 0..1: jaw, chin and upper lip."""
     away, mouth = np.abs(x), layout.mouth[1]
     jaw = 1 / (1 + np.exp(-(y - 0.72 - 0.25 * (0.9 - away)) / 0.06))

@@ -30,7 +30,7 @@ SCHEDULERS = {
 
 
 @dataclass(frozen=True)
-class Row:
+class TrialRow:
     """A trial in the table of the best."""
 
     trial: Trial
@@ -120,12 +120,12 @@ def _cards(trials: Sequence[Trial], best: Trial, values: Values) -> list[Card]:
     ]
 
 
-def _row(trial: Trial, rank: int, dimensions: Sequence[Dimension], front: Sequence[Trial]) -> Row:
+def _row(trial: Trial, rank: int, dimensions: Sequence[Dimension], front: Sequence[Trial]) -> TrialRow:
     values = tuple(shown(trial.values[one.name]) for one in dimensions)
     best = trial.best or {}
     low, high = best.get("eer_low"), best.get("eer_high")
     bounds = None if low is None or high is None else (low, high)
-    return Row(trial, best, rank, bounds, values, trial in front)
+    return TrialRow(trial, best, rank, bounds, values, trial in front)
 
 
 def _ill(trial: Trial, dimensions: Sequence[Dimension]) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 from faceverify.errors import UserError
 from faceverify.provenance import versions_now
 from faceverify.reading import shown
-from faceverify.review.ledger import Change, Ledger
-from faceverify.review.people import People
-from faceverify.review.pictures import Picture, Pictures
+from faceverify.review.ledger import DecisionChange, Ledger
+from faceverify.review.people import PersonSearch
+from faceverify.review.pictures import Thumbnail, Thumbnails
 from faceverify.review.table import ReviewTable
 from faceverify.review.view import Link, Row, case_view
 
@@ -30,10 +30,10 @@ class Desk:
         pictures: makes thumbnails.
     """
 
-    def __init__(self, table: ReviewTable, ledger: Ledger, pictures: Pictures) -> None:
+    def __init__(self, table: ReviewTable, ledger: Ledger, pictures: Thumbnails) -> None:
         self.table, self.ledger, self.pictures = table, ledger, pictures
         cases = table.cases.summaries
-        self.people = People(table.out, {case.person for case in cases} | ledger.moved_to())
+        self.people = PersonSearch(table.out, {case.person for case in cases} | ledger.moved_to())
         self._photos = sum(len(case.to_decide) for case in cases)
 
     def about(self) -> dict[str, Any]:
@@ -97,7 +97,7 @@ class Desk:
         self.ledger.save()
         return self.progress()
 
-    def picture(self, number: int, slot: int, which: str) -> Picture:
+    def picture(self, number: int, slot: int, which: str) -> Thumbnail:
         """The picture behind an address that `case` gave.
 
         Raises:
@@ -109,14 +109,14 @@ class Desk:
             raise UnknownCaseError(which)
         return self.pictures.get(uris[slot], side)
 
-    def _change(self, entry: Any) -> Change:
+    def _change(self, entry: Any) -> DecisionChange:
         match entry:
             case {"case": int(number), "slot": int(slot), "decision": str() | None as decision}:
                 row = self._read(number)
                 to = entry.get("to")
                 if 0 <= slot < len(row["photo"]) and isinstance(to, str | None):
                     version = versions_now([row["uri"][slot]], "stat", 0)[0]
-                    return Change(row["photo"][slot], row["person"], decision, to, version)
+                    return DecisionChange(row["photo"][slot], row["person"], decision, to, version)
         raise UserError(f"decision: {shown(entry)} names no photo of this table.")
 
     def _read(self, number: int) -> Row:

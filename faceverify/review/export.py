@@ -6,8 +6,8 @@ from typing import Any
 from faceverify.images import ImageLimits
 from faceverify.review import assets
 from faceverify.review.desk import PICTURES, overview_row
-from faceverify.review.people import People
-from faceverify.review.pictures import Pictures
+from faceverify.review.people import PersonSearch
+from faceverify.review.pictures import Thumbnails
 from faceverify.review.table import ReviewTable, open_review
 from faceverify.review.view import Row, case_view
 from faceverify.storage import Location
@@ -23,7 +23,7 @@ def export(out: Location, file: Location, limits: ImageLimits, max_cases: int) -
         UserError: no clean run, or nothing to review.
     """
     table = open_review(out)
-    album = _Album(Pictures(limits))
+    album = _Album(Thumbnails(limits))
     count = min(len(table.cases), max_cases)
     data = {
         "about": _about(table, count),
@@ -42,7 +42,7 @@ def export(out: Location, file: Location, limits: ImageLimits, max_cases: int) -
 class _Album:
     """Each picture once, however often the page shows it; an address is its number."""
 
-    def __init__(self, pictures: Pictures) -> None:
+    def __init__(self, pictures: Thumbnails) -> None:
         self._pictures = pictures
         self._numbers: dict[str, int] = {}
         self.addresses: list[str] = []
@@ -79,5 +79,5 @@ def _names(table: ReviewTable, count: int) -> list[str]:
     """All persons, or of too many those that the cases in the file speak of."""
     rows: list[Row] = [table.cases.read(number) for number in range(count)]
     near = {name for row in rows for name in (row["person"], *row["suggested_person"]) if name}
-    everybody = People(table.out, near).names()
+    everybody = PersonSearch(table.out, near).names()
     return everybody if len(everybody) <= MAX_NAMES else sorted(near)

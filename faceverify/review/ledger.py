@@ -21,7 +21,7 @@ MAX_NAME = 1000  # characters of a person's name
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class DecisionChange:
     """A decision about one photo, or None to withdraw it; a move to the person it is filed under keeps it.
 
     Raises:
@@ -101,7 +101,7 @@ class Ledger:
         """How many of `photos` are decided."""
         return sum(photo in self._decided for photo in photos)
 
-    def decide(self, changes: Sequence[Change]) -> None:
+    def decide(self, changes: Sequence[DecisionChange]) -> None:
         """Note decisions in memory; `save` makes them last."""
         now = datetime.now(UTC).isoformat(timespec="seconds")
         with self._memory:

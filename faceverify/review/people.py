@@ -10,7 +10,7 @@ from faceverify.inputs import stream_table, table_files
 from faceverify.storage import Location
 
 
-class People:
+class PersonSearch:
     """All persons of a clean run and those that the reviewer makes up; the table is read at the first search.
 
     Args:

@@ -15,7 +15,7 @@ from faceverify.storage import Location
 KEPT_IN_MEMORY = 1024  # about 8 kB each, 40 kB for large ones
 
 
-class Picture(NamedTuple):
+class Thumbnail(NamedTuple):
     """An encoded picture; `failed` if it stands for a photo that could not be read."""
 
     media_type: str
@@ -23,7 +23,7 @@ class Picture(NamedTuple):
     failed: bool = False
 
 
-class Pictures:
+class Thumbnails:
     """Makes thumbnails and remembers the last ones.
 
     Args:
@@ -34,16 +34,16 @@ class Pictures:
         self._limits = limits
         self._made = functools.lru_cache(KEPT_IN_MEMORY)(self._make)
 
-    def get(self, uri: str, side: int) -> Picture:
+    def get(self, uri: str, side: int) -> Thumbnail:
         """The photo at `uri`, its longer side at most `side` pixels: a JPEG, or an SVG with the reason for its lack."""
         try:
             return self._made(uri, side)
         except BadData as error:  # not remembered: the storage may be back at the next look
-            return Picture("image/svg+xml", _placeholder(error), failed=True)
+            return Thumbnail("image/svg+xml", _placeholder(error), failed=True)
 
-    def _make(self, uri: str, side: int) -> Picture:
+    def _make(self, uri: str, side: int) -> Thumbnail:
         data = Location(uri or "").read_bytes(self._limits.max_bytes)
-        return Picture("image/jpeg", thumbnail(decode(data, self._limits), side))
+        return Thumbnail("image/jpeg", thumbnail(decode(data, self._limits), side))
 
 
 def _placeholder(error: BadData) -> bytes:

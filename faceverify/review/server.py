@@ -10,7 +10,7 @@ from faceverify.review.app import build_app
 from faceverify.review.command import next_command
 from faceverify.review.desk import Desk
 from faceverify.review.ledger import Ledger
-from faceverify.review.pictures import Pictures
+from faceverify.review.pictures import Thumbnails
 from faceverify.review.table import open_review
 from faceverify.storage import Location, check_writable
 from faceverify.wording import count_of
@@ -47,7 +47,7 @@ def serve(out: Location, decisions: Location, reviewer: str, limits: ImageLimits
     listening = bind(served.host, served.port)
     port = listening.getsockname()[1]
     token = secrets.token_urlsafe(24) if served.token else None
-    desk = Desk(table, ledger, Pictures(limits))
+    desk = Desk(table, ledger, Thumbnails(limits))
     settings = uvicorn.Config(
         build_app(desk, token, port),
         log_level="warning",

@@ -19,7 +19,7 @@ FIRST = {"mobile0.25": "body.stage1.0.0", "resnet50": "body.conv1"}
 
 
 def said_by(network, bgr):
-    """[B, 1050, 16] as `DfaNetwork.said` gives it."""
+    """[B, 1050, 16] as `DfaNetwork.per_prior` gives it."""
     raw, own = network(bgr - MEAN), priors(160, 160, KIND.min_sizes)
     return torch.cat([decode_boxes(raw.boxes, own), raw.logits, decode_landmarks(raw.landmarks, own)], dim=-1)
 
@@ -36,7 +36,7 @@ def test_priors_say_what_they_said(architecture, dfa_tensors, recipe):
     bgr = torch.from_numpy(recipe.image(4, 160, 160)).permute(2, 0, 1).flip(0)[None].double()
     want = said_by(before.double(), pad(bgr, [border] * 4, value=127.5))
     with torch.inference_mode():
-        found = start_network(tensors, KIND).double().said(bgr / 127.5 - 1)
+        found = start_network(tensors, KIND).double().per_prior(bgr / 127.5 - 1)
     torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
 
 
@@ -49,7 +49,7 @@ def test_on_photos_the_border_does_not_matter(shared_data, lfw_photos):
     want = said_by(before, bgr)
     best = want[..., 5].argmax(dim=1), torch.arange(len(bgr))
     with torch.inference_mode():
-        found = start_network(state_dict(data), KIND).said(bgr / 127.5 - 1)
+        found = start_network(state_dict(data), KIND).per_prior(bgr / 127.5 - 1)
     found, want = (said[best[1], best[0]] for said in (found, want))
     torch.testing.assert_close(found[:, 6:] * 160, want[:, 6:] * 160, rtol=0, atol=0.2)
     torch.testing.assert_close(found[:, 4:6], want[:, 4:6], rtol=0, atol=0.05)

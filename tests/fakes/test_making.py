@@ -12,8 +12,8 @@ from faceverify import tables
 from faceverify.errors import PlatformError, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import GENERATORS, Description, FaceInput, Request, build
-from faceverify.fakes.crowd import Crowd, gather
 from faceverify.fakes.making import Maker, Order
+from faceverify.fakes.photo_pool import PhotoPool, gather
 from faceverify.fakes.rows import extra_columns
 from faceverify.images import ImageLimits, decode, encode_png
 from faceverify.models import EngineConfig, card
@@ -24,7 +24,7 @@ EXTRA = extra_columns(tables.PHOTOS)
 
 
 @pytest.fixture
-def crowd(faces: list[FaceInput], tmp_path: Path) -> Crowd:
+def pool(faces: list[FaceInput], tmp_path: Path) -> PhotoPool:
     """Four people, two photos each, as files."""
     rows = []
     for number, face in enumerate(faces):
@@ -40,17 +40,17 @@ def order(tmp_path: Path, *generators: Description, per_person: int = 4) -> Orde
     return Order(Location(str(tmp_path / "pictures")), generators, per_person, 8, 0, ImageLimits(), EXTRA)
 
 
-def make(crowd: Crowd, given: Order, turn: int = 0, persons: range = range(4)) -> tuple[list[dict], list[dict]]:
-    rows, rejects = Maker(given, turn, CPU).make(crowd, persons, Stopwatch())
+def make(pool: PhotoPool, given: Order, turn: int = 0, persons: range = range(4)) -> tuple[list[dict], list[dict]]:
+    rows, rejects = Maker(given, turn, CPU).make(pool, persons, Stopwatch())
     assert rejects.schema == tables.REJECTS
     return rows.to_pylist(), rejects.to_pylist()
 
 
-def test_rows_tell_what_the_pictures_are(crowd, faces, tmp_path):
+def test_rows_tell_what_the_pictures_are(pool, faces, tmp_path):
     both = order(tmp_path, GENERATORS["landmark_swap"], GENERATORS["self_blend"])
-    photos = dict(zip(crowd.photos.to_pylist(), faces, strict=True))
+    photos = dict(zip(pool.photos.to_pylist(), faces, strict=True))
     for turn, needs in enumerate(both.generators):
-        rows, rejects = make(crowd, both, turn)
+        rows, rejects = make(pool, both, turn)
         assert len(rows) == 8 and rejects == []
         for row in rows:
             picture = Path(row["uri"]).read_bytes()
@@ -72,12 +72,12 @@ def test_rows_tell_what_the_pictures_are(crowd, faces, tmp_path):
             assert (tuple(row["pasted_box"]), row["how"]) == (again.box, again.how)
 
 
-def test_any_cut_makes_the_same(crowd, tmp_path):
-    whole, rejects = make(crowd, order(tmp_path / "a", GENERATORS["landmark_swap"]))
+def test_any_cut_makes_the_same(pool, tmp_path):
+    whole, rejects = make(pool, order(tmp_path / "a", GENERATORS["landmark_swap"]))
     parts = [
         row
         for person in range(4)
-        for row in make(crowd, order(tmp_path / "b", GENERATORS["landmark_swap"]), 0, range(person, person + 1))[0]
+        for row in make(pool, order(tmp_path / "b", GENERATORS["landmark_swap"]), 0, range(person, person + 1))[0]
     ]
     strip = [[{**row, "uri": None} for row in rows] for rows in (whole, parts)]
     assert strip[0] == strip[1] and rejects == []
@@ -85,13 +85,13 @@ def test_any_cut_makes_the_same(crowd, tmp_path):
         assert Path(one["uri"]).read_bytes() == Path(other["uri"]).read_bytes()
 
 
-def test_every_fake_that_is_missing_has_a_reason(crowd, tmp_path):
-    lost = crowd.uris[0].as_py()
+def test_every_fake_that_is_missing_has_a_reason(pool, tmp_path):
+    lost = pool.uris[0].as_py()
     Path(lost).unlink()
-    Path(crowd.uris[5].as_py()).write_text("no photo")
-    points = crowd.landmarks.copy()
+    Path(pool.uris[5].as_py()).write_text("no photo")
+    points = pool.landmarks.copy()
     points[6:] += 500
-    broken = replace(crowd, landmarks=points)
+    broken = replace(pool, landmarks=points)
     for needs in GENERATORS.values():
         rows, rejects = make(broken, order(tmp_path, needs, per_person=6))
         assert len(rows) + len(rejects) == 24
@@ -105,13 +105,13 @@ def test_every_fake_that_is_missing_has_a_reason(crowd, tmp_path):
             assert not (tmp_path / "pictures" / row["photo"]).exists()
 
 
-def test_an_outage_of_storage_is_not_the_photos_fault(crowd, tmp_path, monkeypatch):
+def test_an_outage_of_storage_is_not_the_photos_fault(pool, tmp_path, monkeypatch):
     def refuse(*_: object) -> None:
         raise OSError("the disk is gone")
 
     monkeypatch.setattr(Location, "_open_local", refuse)
     with pytest.raises(PlatformError, match="none of 32 photos could be read"):
-        make(crowd, order(tmp_path, GENERATORS["landmark_swap"]))
+        make(pool, order(tmp_path, GENERATORS["landmark_swap"]))
 
 
 # -- the seam for generators with weights ------------------------------------------------------------------------------
@@ -127,9 +127,9 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_onnx(network("tiny", 16).eval(), described, tmp_path_factory.mktemp("model") / "tiny.onnx").path
 
 
-def test_a_generator_is_given_what_it_asks_for(crowd, recogniser, tmp_path):
+def test_a_generator_is_given_what_it_asks_for(pool, recogniser, tmp_path):
     for form in ("unit", "raw"):
-        rows, rejects = make(crowd, order(tmp_path / form, stamp(str(recogniser), form)))
+        rows, rejects = make(pool, order(tmp_path / form, stamp(str(recogniser), form)))
         assert len(rows) + len(rejects) == 16 and {row["reason"] for row in rejects} <= {"no_face"}
         lengths = [float(row["how"].split()[1]) for row in rows]
         assert all((abs(length - 1) < 1e-3) == (form == "unit") for length in lengths)
@@ -142,7 +142,7 @@ def test_a_generator_is_given_what_it_asks_for(crowd, recogniser, tmp_path):
             assert row["weights"] == [f"toy {WEIGHTS[0].sha256}"]
 
 
-def test_the_embedding_is_that_of_the_aligned_crop(crowd, faces, recogniser, tmp_path):
+def test_the_embedding_is_that_of_the_aligned_crop(pool, faces, recogniser, tmp_path):
     from faceverify.align import AlignConfig
     from faceverify.align import build as aligner
     from faceverify.models import load_engine

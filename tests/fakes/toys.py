@@ -36,4 +36,4 @@ def stamp(model: str | None = None, form: str = "unit", **options: object) -> De
     """A generator that takes three photos of the person and no target."""
     identity = IdentityVector(model, form) if model else None  # type: ignore[arg-type]
     facts = {"target": False, "source_photos": 3, "batch": 4, "weights": WEIGHTS} | options
-    return Description(name="stamp", home="fakes.toys:Stamp", identity=identity, **facts)  # type: ignore[arg-type]
+    return Description(name="stamp", class_path="fakes.toys:Stamp", identity=identity, **facts)  # type: ignore[arg-type]

@@ -49,7 +49,7 @@ def test_every_container_loads_strictly(container, colour, ir_weights, make_card
 def test_the_network_is_recognised_by_its_tensors(name, tmp_path):
     with torch.device("meta"):
         state = checkpoints.build(name, 64).state_dict()
-    assert checkpoints.identify(checkpoints.Checkpoint(state, tmp_path)) == (name, 64)
+    assert checkpoints.identify(checkpoints.WeightsFile(state, tmp_path)) == (name, 64)
 
 
 @pytest.mark.parametrize(("container", "wrong"), [("lightning", "RGB"), ("cvlface", "BGR"), ("huggingface", "BGR")])
@@ -61,13 +61,13 @@ def test_a_colour_that_contradicts_the_container_is_refused(container, wrong, ti
 
 def test_half_precision_becomes_float32(tiny, make_card, tmp_path):
     tensors = {k: v.half() if v.is_floating_point() else v for k, v in tiny.state_dict().items()}
-    network = checkpoints.load(checkpoints.Checkpoint(tensors, tmp_path), make_card())
+    network = checkpoints.load(checkpoints.WeightsFile(tensors, tmp_path), make_card())
     assert all(p.dtype == torch.float32 for p in network.parameters())
 
 
 def misfit(tensors, card, tmp_path):
     with pytest.raises(UserError) as caught:
-        checkpoints.load(checkpoints.Checkpoint(tensors, tmp_path), card)
+        checkpoints.load(checkpoints.WeightsFile(tensors, tmp_path), card)
     return str(caught.value)
 
 

@@ -53,7 +53,7 @@ def test_the_recipe_makes_what_the_reference_saw(recipe, golden, ir_weights):
 def test_output_equals_the_reference(name, recipe, golden, ir_weights, make_card, tmp_path):
     expected = np.load(golden / "iresnet.npz")
     card = make_card(architecture=name, dim=512)
-    network = checkpoints.load(checkpoints.Checkpoint(ir_weights(name), tmp_path), card)
+    network = checkpoints.load(checkpoints.WeightsFile(ir_weights(name), tmp_path), card)
     pictures = np.stack([recipe.image(seed, 112, 112) for seed in expected["image_seeds"]])
     feature = TorchEngine(network, card, EngineConfig(provider="cpu")).embed(pictures)
     norm = np.linalg.norm(feature, axis=1, keepdims=True)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from faceverify.cleaning import decisions_file
 from faceverify.cleaning.decisions_file import read_decisions
 from faceverify.errors import PlatformError, UserError
-from faceverify.review.ledger import Change, Ledger
+from faceverify.review.ledger import DecisionChange, Ledger
 from faceverify.storage import Location
 
 
@@ -25,15 +25,15 @@ def ledger(file: Location) -> Ledger:
 
 photos = st.sampled_from(["a", "b", "c\n'\"é"])
 changes = st.one_of(
-    st.builds(Change, photos, st.just("p"), st.sampled_from(["kept", "dropped", None]), st.none()),
-    st.builds(Change, photos, st.just("p"), st.just("moved"), st.sampled_from(["p", "q", "<r>"])),
+    st.builds(DecisionChange, photos, st.just("p"), st.sampled_from(["kept", "dropped", None]), st.none()),
+    st.builds(DecisionChange, photos, st.just("p"), st.just("moved"), st.sampled_from(["p", "q", "<r>"])),
 )
 
 
 @settings(deadline=None)  # it writes files
 @given(steps=st.lists(st.lists(changes, max_size=3), max_size=6))
 def test_the_last_decision_of_each_photo_is_read_back(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[list[Change]]
+    tmp_path_factory: pytest.TempPathFactory, steps: list[list[DecisionChange]]
 ) -> None:
     file = Location(str(tmp_path_factory.mktemp("ledger") / "review.json"))
     wanted: dict[str, tuple[str, str | None]] = {}
@@ -50,14 +50,14 @@ def test_the_last_decision_of_each_photo_is_read_back(
 
 
 def test_a_move_to_its_own_person_keeps_it() -> None:
-    assert Change("a", "p", "moved", "p") == Change("a", "p", "kept", None)
-    assert Change("a", "p", "dropped", "q").to is None
+    assert DecisionChange("a", "p", "moved", "p") == DecisionChange("a", "p", "kept", None)
+    assert DecisionChange("a", "p", "dropped", "q").to is None
 
 
 def test_nonsense_is_refused() -> None:
     for decision, to in (("moved", None), ("moved", "  "), ("burnt", None), ("review", None)):
         with pytest.raises(UserError):
-            Change("a", "p", decision, to)
+            DecisionChange("a", "p", decision, to)
 
 
 def test_saves_at_the_same_time_share_a_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,7 +72,7 @@ def test_saves_at_the_same_time_share_a_write(tmp_path: Path, monkeypatch: pytes
     one = ledger(file)
 
     def decide(number: int) -> None:
-        one.decide([Change(f"photo {number}", "p", "kept", None)])
+        one.decide([DecisionChange(f"photo {number}", "p", "kept", None)])
         one.save()
         assert f"photo {number}" in outcomes(file)
 
@@ -88,7 +88,7 @@ def test_a_failed_save_can_be_repeated(tmp_path: Path) -> None:
     folder = tmp_path / "folder"
     one = ledger(Location(str(folder / "review.json")))
     folder.write_text("in the way")
-    one.decide([Change("a", "p", "kept", None)])
+    one.decide([DecisionChange("a", "p", "kept", None)])
     with pytest.raises(PlatformError, match="cannot save"):
         one.save()
     folder.unlink()
@@ -99,7 +99,7 @@ def test_a_failed_save_can_be_repeated(tmp_path: Path) -> None:
 @pytest.mark.parametrize("field", ["photo", "person", "to"])
 def test_text_that_utf8_cannot_hold_is_refused_at_the_door(field: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="UTF-8"):
-        Change(**{"photo": "a", "person": "p", "decision": "moved", "to": "q", field: "x\ud800"})
+        DecisionChange(**{"photo": "a", "person": "p", "decision": "moved", "to": "q", field: "x\ud800"})
     with pytest.raises(UserError, match=r"reviewer: .*UTF-8"):
         Ledger(Location(str(tmp_path / "review.json")), "anna\udcff", "digest")
 
@@ -107,12 +107,12 @@ def test_text_that_utf8_cannot_hold_is_refused_at_the_door(field: str, tmp_path:
 def test_only_what_is_in_the_file_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "review" / "review.json"
     one = ledger(Location(str(file)))
-    one.decide([Change("a", "p", "kept", None)])
+    one.decide([DecisionChange("a", "p", "kept", None)])
     assert (one.in_file, one.unsaved) == (0, True)
     one.save()
     assert (one.in_file, one.unsaved) == (1, False)
     file.write_bytes(file.read_bytes() + b" ")  # by another program: nothing is saved over it
-    one.decide([Change("b", "p", "kept", None)])
+    one.decide([DecisionChange("b", "p", "kept", None)])
     with pytest.raises(PlatformError):
         one.save()
     assert (one.in_file, one.unsaved, len(one)) == (1, True, 2)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 from review.clean_output import NAMES, ODD, SCRIPT
 
-from faceverify.review.people import People
+from faceverify.review.people import PersonSearch
 from faceverify.storage import Location
 
 
 def test_search(clean: Path) -> None:
-    people = People(Location(str(clean)), ["Person", "aperson 00x"])
+    people = PersonSearch(Location(str(clean)), ["Person", "aperson 00x"])
     assert people.names() == sorted([*NAMES, "Person", "aperson 00x"])
     assert people.search("PERSON 00") == ["person 00", "aperson 00x"]
     assert people.search(" person ", 3) == ["Person", "person 00", "person 01"]
@@ -18,7 +18,7 @@ def test_search(clean: Path) -> None:
 
 
 def test_new_names_are_known_at_once(clean: Path) -> None:
-    people = People(Location(str(clean)), [])
+    people = PersonSearch(Location(str(clean)), [])
     people.add("before")
     assert people.search("before") == ["before"]
     people.add("Zoë")

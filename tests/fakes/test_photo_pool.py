@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceverify.errors import UserError
-from faceverify.fakes.crowd import gather, landmarks_of, with_landmarks
+from faceverify.fakes.photo_pool import gather, landmarks_of, with_landmarks
 from faceverify.tables import FACES, LANDMARKS
 
 PEOPLE = st.dictionaries(
@@ -28,20 +28,20 @@ def test_everybody_with_a_real_photo_is_there_split_by_split(photos_of, people, 
         with pytest.raises(UserError, match=r"usable landmarks.*--faces"):
             gather(rows, seed)
         return
-    crowd = gather(rows.take(pa.array(order, pa.int64())), seed)
+    pool = gather(rows.take(pa.array(order, pa.int64())), seed)
     facts = {row["photo"]: row for row in rows.to_pylist()}
-    assert sorted(crowd.names.to_pylist()) == sorted(p for p, (good, bare, *_) in people.items() if good + bare)
-    for number, name in enumerate(crowd.names.to_pylist()):
+    assert sorted(pool.names.to_pylist()) == sorted(p for p, (good, bare, *_) in people.items() if good + bare)
+    for number, name in enumerate(pool.names.to_pylist()):
         good, _, _, split = people[name]
-        own = range(crowd.start[number], crowd.start[number] + crowd.count[number])
-        assert [crowd.photos[i].as_py() for i in own] == [f"{name}/{i:02d}.jpg" for i in range(good)]
-        assert all(crowd.person_of(i) == name for i in own)
-        assert crowd.splits[number].as_py() == split
-        pool = {crowd.photos[i].as_py() for i in range(*crowd.pool[number])}
-        assert pool == {f"{p}/{i:02d}.jpg" for p, (n, _, _, s) in people.items() if s == split for i in range(n)}
-    for i, photo in enumerate(crowd.photos.to_pylist()):
-        assert crowd.uris[i].as_py() == facts[photo]["uri"]
-        assert np.allclose(crowd.landmarks[i].ravel(), facts[photo]["landmarks"])
+        own = range(pool.start[number], pool.start[number] + pool.count[number])
+        assert [pool.photos[i].as_py() for i in own] == [f"{name}/{i:02d}.jpg" for i in range(good)]
+        assert all(pool.person_of(i) == name for i in own)
+        assert pool.splits[number].as_py() == split
+        candidates = {pool.photos[i].as_py() for i in range(*pool.split_photos[number])}
+        assert candidates == {f"{p}/{i:02d}.jpg" for p, (n, _, _, s) in people.items() if s == split for i in range(n)}
+    for i, photo in enumerate(pool.photos.to_pylist()):
+        assert pool.uris[i].as_py() == facts[photo]["uri"]
+        assert np.allclose(pool.landmarks[i].ravel(), facts[photo]["landmarks"])
 
 
 def test_the_order_of_the_rows_and_the_company_change_nothing_of_a_person(photos_of):
@@ -57,10 +57,10 @@ def test_the_order_of_the_rows_and_the_company_change_nothing_of_a_person(photos
 
 
 def test_poses_are_landmarks_in_the_aligned_crop(photos_of):
-    crowd = gather(photos_of({"a": (4, 0, 0)}), 0)
+    pool = gather(photos_of({"a": (4, 0, 0)}), 0)
     from faceverify.align.geometry import fit_similarity, transform_points
 
-    for points, pose, size in zip(crowd.landmarks, crowd.poses, crowd.sizes, strict=True):
+    for points, pose, size in zip(pool.landmarks, pool.poses, pool.sizes, strict=True):
         matrix = fit_similarity(points[None])[0]
         assert np.allclose(transform_points(matrix, points), pose, atol=1e-3)
         assert np.isclose(size, 1 / np.hypot(*matrix[:, 0]))

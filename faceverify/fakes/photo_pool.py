@@ -17,7 +17,7 @@ COLUMNS = ("photo", "uri", "person", "is_fake", "generator", "split", "landmarks
 
 
 @dataclass(frozen=True, eq=False)
-class Crowd:
+class PhotoPool:
     """The persons of one split lie together, in the order of their names; so do a person's photos.
 
     Args:
@@ -25,7 +25,7 @@ class Crowd:
         keys: [P] uint64, the origin of each person's random numbers.
         splits: [P] of each person, or null.
         start, count: [P] the first photo of each person, and how many there are (0 if none has landmarks).
-        pool: [P, 2] the photos of the person's split: from the first to behind the last.
+        split_photos: [P, 2] the photos of the person's split: from the first to behind the last.
         photos, uris: [R] of the photos.
         landmarks: [R, 5, 2] float32 in the photos' pixels.
         poses: [R, 5, 2] float32, the landmarks in the aligned 112x112 crop: how the head is turned, and the person.
@@ -37,7 +37,7 @@ class Crowd:
     splits: pa.Array
     start: np.ndarray
     count: np.ndarray
-    pool: np.ndarray
+    split_photos: np.ndarray
     photos: pa.Array
     uris: pa.Array
     landmarks: np.ndarray
@@ -50,7 +50,7 @@ class Crowd:
         return self.names[int(np.searchsorted(self.start, photo, side="right")) - 1].as_py()
 
 
-def gather(rows: pa.Table, seed: int) -> Crowd:
+def gather(rows: pa.Table, seed: int) -> PhotoPool:
     """Sort the real photos.
 
     Args:
@@ -82,13 +82,13 @@ def gather(rows: pa.Table, seed: int) -> Crowd:
     ends = np.searchsorted(everybody.split[person[kept]], np.arange(len(everybody.splits) + 1))
     of_split = everybody.split[asked]
     names = [name or None for name in everybody.splits]
-    return Crowd(
+    return PhotoPool(
         names=everybody.names.take(pa.array(asked)),
         keys=everybody.keys[asked],
         splits=pa.array([names[number] for number in of_split.tolist()], pa.string()),
         start=np.cumsum(count) - count,
         count=count,
-        pool=np.stack([ends[of_split], ends[of_split + 1]], axis=1),
+        split_photos=np.stack([ends[of_split], ends[of_split + 1]], axis=1),
         photos=everybody.photos.take(pa.array(kept)),
         uris=named["uri"].combine_chunks().cast(pa.large_string()).take(pa.array(row_of[kept])),
         landmarks=points[kept],

@@ -7,7 +7,7 @@ from faceverify.errors import BadData
 from faceverify.fakes import Description, Fake, Request
 
 
-class OneByOne(ABC):
+class SingleFakeGenerator(ABC):
     """A generator; holds nothing but its description."""
 
     def __init__(self, description: Description) -> None:
@@ -18,7 +18,7 @@ class OneByOne(ABC):
         return [self._one(request) for request in requests]
 
     @abstractmethod
-    def one(self, request: Request) -> Fake:
+    def make_one(self, request: Request) -> Fake:
         """A fake.
 
         Raises:
@@ -27,6 +27,6 @@ class OneByOne(ABC):
 
     def _one(self, request: Request) -> Fake | BadData:
         try:
-            return self.one(request)
+            return self.make_one(request)
         except BadData as fault:
             return fault
