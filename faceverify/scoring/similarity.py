@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify.errors import Reason
+from faceverify.vectors import unit
 
 OK = "ok"
 # A photo's state is 0 or the position of its Reason in this list.
@@ -51,12 +52,6 @@ class PhotoFacts:
     person: pa.Array | None = None
     is_fake: pa.Array | None = None
     generator: pa.Array | None = None
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows [N,D] divided by their length (computed in float64), float32. A row of zeros stays zero."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    return (vectors / np.maximum(lengths, np.finfo(np.float64).tiny)[:, None]).astype(np.float32)
 
 
 def cosines(take: Take, a: np.ndarray, b: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
