@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from benchmarks.harness import Report, parser, run_job, run_program
 from faceverify import tables
-from faceverify.scoring.similarity import unit
+from faceverify.vectors import unit
 
 DIM = 512
 GIB = 2**30

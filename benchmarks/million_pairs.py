@@ -13,7 +13,8 @@ import pandas as pd
 
 from benchmarks.harness import JobRun, Report, Run, Spread, parser, require, run_job, run_program, seconds_of
 from benchmarks.verification import aligners
-from faceverify.scoring.similarity import cosines, unit
+from faceverify.scoring.similarity import cosines
+from faceverify.vectors import unit
 
 GIB = 2**30
 

@@ -1,4 +1,4 @@
-"""Which faces table belongs to a photos table, and which photos it lacks: what a user is told who names another one."""
+"""Which faces table belongs to a photos table, and which photos it lacks: the message about a wrong one."""
 
 import os
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from faceverify.reading import MAX_YAML_BYTES, SHOWN, MalformedError, parse_yaml
 from faceverify.redaction import redacted
 
 T = TypeVar("T")
-MAX_FAULTS = 20  # told of one file
+MAX_FAULTS = 20  # reported for one file
 
 # The type of a field that names an input: a path, an address, a published name. What lies there decides what comes out,
 # and not how it was named: see `plan_of`.
@@ -46,11 +46,11 @@ class JobConfig:
     workers: int = 0
     """Worker processes; 0 = one per CPU (and one per GPU for networks) of the cluster."""
     cpus: int = 0
-    """Have an autoscaling cluster grow to so many free CPUs before work starts; 0 = take what is there."""
+    """Free CPUs that an autoscaling cluster is asked for before work starts; 0 = use what is there."""
     gpus: int = 0
-    """The same for GPUs."""
+    """Free GPUs that an autoscaling cluster is asked for before work starts; 0 = use what is there."""
     grow_minutes: float = 15.0
-    """So long is waited for that."""
+    """Minutes to wait for the requested CPUs and GPUs before giving up."""
     max_failed: Annotated[float, Interval(ge=0, le=1)] = 0.5
     """Stop, with exit code 2, if more than this share of the rows fails for one reason; 1 = never."""
     verbose: bool = False

@@ -2,7 +2,7 @@
 
 A symbolic link counts by where it leads. A linked folder is walked like any other, unless its files are listed
 already: so a link to a folder above ends there, and no file comes twice. Names that are not UTF-8, which no table can
-hold, broken links, pipes and devices, and folders that may not be read are told apart from the files.
+hold, broken links, pipes and devices, and folders that may not be read are listed separately, with the reason.
 """
 
 import os

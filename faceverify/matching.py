@@ -127,7 +127,7 @@ def _keys(name: str) -> tuple[str, str, str]:
 
 @dataclass
 class _Node:
-    """Of a tree of names read from their ends: how many names that exist pass here, and one of them."""
+    """A node of a tree of names, read from their ends: how many existing names pass through it, and one of them."""
 
     count: int = 0
     one: str = ""
@@ -190,7 +190,7 @@ def is_picture(name: str) -> bool:
 
 
 def spread(names: Sequence[str], most: int = SAMPLE) -> list[str]:
-    """At most that number of the names, from all over the list."""
+    """At most `most` of the names, evenly spaced over the list."""
     return [names[i * len(names) // most] for i in range(most)] if len(names) > most else list(names)
 
 

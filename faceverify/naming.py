@@ -62,7 +62,7 @@ def examples(names: Iterable[str], near: dict[str, str]) -> str:
 
 
 def describe_renames(ways: dict[str, Any]) -> list[str]:
-    """A line for each way in which names were found under another."""
+    """One sentence for each way in which photos were found under another name than the listed one."""
     return [_FOUND.format(count, way, name, other) for way, (count, name, other) in ways.items()]
 
 
@@ -102,7 +102,7 @@ def _certain(shift: Shift, root: str) -> str:
 
 
 def _counted(others: dict[str, str], ways: dict[str, str]) -> dict[str, tuple[int, str, str]]:
-    """Of each way: how many names, and the first of them with the one that was taken."""
+    """For each way: how many names were found so, the first of them, and the name that it was found under."""
     counted = {}
     for way, count in sorted(Counter(ways.values()).items()):
         name = min(name for name in others if ways[name] == way)

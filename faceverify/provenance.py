@@ -4,7 +4,7 @@ An embedding is decided by the photo's bytes, the way its face was cut out, and 
 description that travels with the row in its table:
 
     photo_version   which bytes the photo had: `file:<size>-<time of change>@<place>`, `etag:<tag>-<size>` for an object
-                    of S3, `sha256:<digest>` where the content itself is asked for; null if nobody knows
+                    of S3, `sha256:<digest>` where the content itself is asked for; null if unknown
     crop            how the face was cut out, as JSON: aligner and its weights, and every option that moves the crop
     model           digest of the model card, which holds the SHA-256 of the weights
     scored_with     of a similarity: the model and the crop of its embeddings, as JSON
@@ -116,7 +116,7 @@ def _listed(client: Any, uris: list[str]) -> list[tuple[str, str]]:
     while at < len(uris):
         bucket, _, key = uris[at].removeprefix("s3://").partition("/")
         start = f"s3://{bucket}/"
-        # A page may end before the wanted key: then the next one goes on there.
+        # A page may end before the wanted key: then the next page continues there.
         after = max(s3.just_before(key), last.removeprefix(start) if last.startswith(start) else "")
         last = ""
         for entry in s3.objects_behind(client, bucket, after, 2 * (len(uris) - at)):
@@ -147,7 +147,7 @@ def photo_versions(rows: pa.Table, versions: Sequence[str | None], by_landmarks:
 
 @dataclass(frozen=True)
 class Identifier:
-    """How photos are told from what they were.
+    """How it is noticed that a photo has changed.
 
     Args:
         identity: by what.

@@ -1,4 +1,4 @@
-"""JSON and YAML from files that anybody may have made: bounded in size and depth, refused in one short sentence."""
+"""JSON and YAML from untrusted files: bounded in size and depth, refused in one short sentence."""
 
 import json
 import reprlib

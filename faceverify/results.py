@@ -79,9 +79,9 @@ class Verification:
     """What became of one pair of photos. `print` shows it in a line."""
 
     face_a: Face
-    """Of the first photo."""
+    """The face in the first photo."""
     face_b: Face
-    """Of the second photo."""
+    """The face in the second photo."""
     similarity: float | None
     """Cosine of the two embeddings, -1 to 1, higher is more alike: the number that `score` gives. None if the status is
     not `ok`."""

@@ -6,7 +6,7 @@ FOLDER = Path(__file__).parent / "configs"  # in a clone a link to the folder at
 
 
 def names() -> list[str]:
-    """Their names in order."""
+    """The names of all configurations, sorted."""
     return sorted(path.stem for path in [*FOLDER.glob("*.yaml"), FOLDER / "demo" / "demo.yaml"])
 
 

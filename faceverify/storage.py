@@ -190,7 +190,7 @@ class Location:
 
     @contextmanager
     def _draft(self) -> Iterator[BinaryIO]:
-        """A new file of a name that nobody can foresee, beside this one, whose place it takes at the end."""
+        """A temporary file with an unpredictable name beside this one, which it replaces at the end."""
         self.make_parent()
         folder, name = os.path.split(self.path)
         handle, temporary = tempfile.mkstemp(prefix=f".{name[:100]}.", suffix=_PARTIAL, dir=folder)
@@ -236,7 +236,7 @@ class Location:
             if self.is_local or any(code in str(error) for code in s3.OF_THE_OBJECT):
                 raise BadData(Reason.UNREADABLE, first_line(error)) from None
             raise PlatformError(
-                f"storage failed {s3.ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command goes on here."
+                f"storage failed {s3.ATTEMPTS} times at {self.uri}: {first_line(error)}; the same command resumes here."
             ) from None
 
     def _check_address(self) -> None:
@@ -403,7 +403,7 @@ def check_readable(location: Location, field: str) -> None:
 
     Raises:
         UserError: nothing is there, or something that is neither a file nor a folder.
-        PlatformError: the storage refuses (credentials, bucket, permission), told apart by name.
+        PlatformError: the storage refuses (credentials, bucket, permission); the text says which.
     """
     if not location.is_local:
         s3.check_bucket(location.path, field)

@@ -38,7 +38,7 @@ FACES = pa.schema(
         ("is_fake", pa.bool_()),
         ("generator", pa.string()),
         ("split", pa.string()),
-        pa.field("image", pa.binary(), nullable=False),  # encoded 112x112 RGB (PNG unless told otherwise)
+        pa.field("image", pa.binary(), nullable=False),  # encoded 112x112 RGB (PNG unless configured otherwise)
         ("landmarks", LANDMARKS),  # in the photo
         ("detection_score", pa.float32()),  # null where the aligner detects nothing (annotated, none)
         ("faces_found", pa.int32()),
@@ -93,8 +93,8 @@ DECISIONS = pa.schema(
         ("person", pa.string()),  # the folder it came in
         ("is_fake", pa.bool_()),
         pa.field("decision", pa.string(), nullable=False),  # kept | moved | review | dropped
-        ("new_person", pa.string()),  # under whom it goes on; null for review and dropped
-        ("suggested_person", pa.string()),  # whose photo it probably is; null where nobody is near
+        ("new_person", pa.string()),  # the person it belongs to from now on; null for review and dropped
+        ("suggested_person", pa.string()),  # whose photo it probably is; null where no one is near
         pa.field("reason", pa.string(), nullable=False),  # from the closed list of faceverify/cleaning
         ("evidence", pa.string()),  # a sentence for a person to read, with the numbers it rests on
         ("component", pa.int32()),  # of the person's graph: 0 is the kept one; null where there is no embedding

@@ -38,7 +38,7 @@ class RowGroups:
 
 
 def row_groups(files: Sequence[Location], rows: int) -> list[RowGroups]:
-    """Divide a table by the footers of its files: units of at least `rows` rows, where a file has so many left."""
+    """Divide a table by the footers of its files: units of at least `rows` rows, where the file has that many left."""
     units: list[RowGroups] = []
     for file in files:
         with file.open_input() as stream:
@@ -112,7 +112,7 @@ class LocalMapper:
     def rows(
         self, work: Callable[..., pa.Table], units: Sequence[Any] | Blocks, shared: tuple[Any, ...], schema: pa.Schema
     ) -> pa.Table:
-        """See `UnitMapper`."""
+        """Call `work(*shared, unit)` for every unit, in order; the rows of all tables that it returns, together."""
         return pa.concat_tables([schema.empty_table(), *self._tables(work, units, shared)])
 
     def blocks(
@@ -123,7 +123,7 @@ class LocalMapper:
         sort_by: Sequence[str] = (),
         hold: bool = True,
     ) -> LocalBlocks:
-        """See `UnitMapper`."""
+        """Call `work(*shared, unit)` for every unit, in order; the tables, joined and sorted if `sort_by` is given."""
         tables = list(self._tables(work, units, shared))
         if sort_by and tables:
             tables = [pa.concat_tables(tables).sort_by([(name, "ascending") for name in sort_by]).combine_chunks()]

@@ -24,8 +24,9 @@ from faceverify.images import DEFAULT_LIMITS, ImageLimits, check_size
 from faceverify.models import EngineConfig, load_engine
 from faceverify.provenance import describe_crop
 from faceverify.results import Embeddings, Face, Verification
-from faceverify.scoring.similarity import OK, cosines, unit
+from faceverify.scoring.similarity import OK, cosines
 from faceverify.storage import Location, open_location
+from faceverify.vectors import unit
 
 Photo: TypeAlias = str | os.PathLike[str] | np.ndarray
 """A path, an s3:// address, or pixels: RGB uint8 [height, width, 3] (OpenCV's `imread` gives BGR: turn it)."""

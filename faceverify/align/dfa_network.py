@@ -64,7 +64,7 @@ class MixerBlock(nn.Module):
 class DfaNetwork(RetinaFaceNetwork):
     """BGR in [-1,1], [B,3,160,160], to one face, under the published names of the tensors.
 
-    Calling it gives what the heads give, as in RetinaFace; `face` goes on from there.
+    Calling it returns the outputs of the heads, as in RetinaFace; `face` also decodes and aggregates them.
     """
 
     priors: Tensor
@@ -80,13 +80,13 @@ class DfaNetwork(RetinaFaceNetwork):
         return self.aggregated(self.per_prior(x_B3HW))
 
     def per_prior(self, x_B3HW: Tensor) -> Tensor:
-        """[B,P,C]: what every prior says, boxes and landmarks in shares of the side."""
+        """[B,P,C]: the prediction of every prior: box, logits, landmarks; coordinates in shares of the side."""
         raw = self(x_B3HW)
         boxes, landmarks = decode_boxes(raw.boxes, self.priors), decode_landmarks(raw.landmarks, self.priors)
         return torch.cat([boxes, raw.logits, landmarks], dim=-1)
 
     def aggregated(self, per_prior_BPC: Tensor) -> DfaFace:
-        """The mean of what the priors say, weighed by the aggregator."""
+        """The mean of the predictions of all priors [B,P,C], weighted by the aggregator."""
         weights_BP1 = self.aggregator(per_prior_BPC).softmax(dim=1)
         box, logits, landmarks = (weights_BP1 * per_prior_BPC).sum(dim=1).split((_BOX, _LOGITS, _LANDMARKS), dim=1)
         return DfaFace(box, logits, landmarks.unflatten(1, (5, 2)))

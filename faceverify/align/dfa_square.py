@@ -18,7 +18,7 @@ class Square:
 
     @property
     def side(self) -> int:
-        """In pixels of the photo."""
+        """Side of the square in pixels of the photo."""
         return max(self.height, self.width)
 
     @property

@@ -40,8 +40,8 @@ class AlignConfig:
     and dfa 0.5)."""
 
     nms_iou: float = -1.0
-    """Of two boxes overlapping by more than this share, 0 to 1, the weaker is dropped; -1 = the detector's own
-    (yunet 0.3, scrfd and retinaface 0.4, mtcnn 0.7 of the smaller box)."""
+    """Non-maximum suppression: a box that overlaps a stronger one by more than this share, 0 to 1, is dropped; -1 = the
+    detector's own (yunet 0.3, scrfd and retinaface 0.4, mtcnn 0.7 of the smaller box)."""
 
     detect_side: int = 0
     """Longer side in pixels of the copy in which faces are looked for (the crop is always cut from the original);

@@ -10,7 +10,7 @@ _SIDE = 112
 
 
 class PassThroughAligner:
-    """Keeps 112x112 photos exactly and resizes other square ones (see `Aligner`)."""
+    """Keeps 112x112 photos exactly and resizes other square ones (an `Aligner`)."""
 
     name = "none"
 

@@ -4,7 +4,7 @@ Photos of equal size share a batch. Larger photos are searched in a reduced copy
 pixels, so a face that fills it is found too.
 
 Two networks were published as `mobilenet0.25_Final.pth` with the same names and shapes of tensors. In the wrong network
-the weights load, give scores near 1, and wrong boxes and landmarks; so the files are told apart by their SHA-256.
+the weights load, give scores near 1, and wrong boxes and landmarks; so the files are distinguished by their SHA-256.
 """
 
 from collections import defaultdict

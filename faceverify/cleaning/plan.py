@@ -29,6 +29,7 @@ from faceverify.parts import parquet_bytes, read_part
 from faceverify.provenance import hash_names
 from faceverify.storage import Location
 from faceverify.units import Blocks, RowGroups, UnitMapper, row_groups
+from faceverify.vectors import lengths
 
 PHOTOS, VECTORS, PEOPLE, SAMPLE = "photos", "vectors", "people.parquet", "sample"
 NUMBER = "_person_number"
@@ -365,8 +366,9 @@ def unit_vectors(column: pa.ChunkedArray) -> np.ndarray:
     joined = column.combine_chunks()
     joined = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
     vectors = joined.flatten().to_numpy().reshape(len(joined), -1)
-    length = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    length = lengths(vectors)
     points = np.isfinite(length) & (length > 0)
+    # Not `vectors.unit`: a bad embedding is zero here, and decisions rest on products with a float32 factor.
     scale = np.where(points, 1 / np.where(points, length, 1), 0)
     return np.where(points[:, None], vectors, 0) * scale[:, None].astype(np.float32)
 

@@ -49,8 +49,8 @@ def read(source: Location, config: DatasetConfig) -> Listing:
     identities = lists.read("identity_CelebA", 1)
     if identities is None:
         raise UserError(
-            f"celeba: there is no identity_CelebA.txt in '{source}' or in its folders, and without it nobody knows "
-            "whose photos these are; it is in the folder Anno of CelebA's own download, Kaggle's copy lacks it."
+            f"celeba: there is no identity_CelebA.txt in '{source}' or in its folders, which says whose "
+            "photos these are; it is in the folder Anno of CelebA's own download, Kaggle's copy lacks it."
         )
     named = [entry for entry in entries if entry.path in identities]
     listed = {entry.path for entry in entries} | {path for path, _, _ in bad}

@@ -29,7 +29,8 @@ Folders = tuple[str, ...]  # the names of the folders above a photo, from the ro
 class Meaning:
     """What the folders of a photo say of it.
 
-    is_fake: None where no folder tells; words: the folders' names that told a split, and those that told a label.
+    is_fake: None where no folder says so; words: the names of the folders that gave
+    the split and the label.
     """
 
     person: str | None

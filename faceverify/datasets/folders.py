@@ -1,7 +1,7 @@
 """Layout `folders`: `<person>/<photo>`, or any depth below; photos directly in the root have no person (null).
 
 Above the people may be folders of splits (`train/`, `val/`) and of labels (`real/`, `fake/`): see `folder_levels`.
-Which photos are fakes is told in one of three ways: a CSV that names every photo; a pattern of file names; or folders,
+Which photos are fakes is found in one of three ways: a CSV that names every photo; a pattern of file names; or folders,
 above the people or below each of them (`<person>/fake/`), with the generator as a further folder if there is one.
 """
 
@@ -62,7 +62,7 @@ def _people(told: Sequence[Meaning]) -> dict[str, pa.Array]:
 
 
 def _notes(meanings: Iterable[Meaning], labels: bool) -> tuple[str, ...]:
-    """What the folders' names told."""
+    """What was understood of the folders' names, as phrases."""
     told = zip(*(one.words for one in meanings), strict=True)
     columns = zip(("split", "is_fake"), told, (True, labels), strict=True)
     found = [(name, sorted({word for word in words if word})) for name, words, used in columns if used]

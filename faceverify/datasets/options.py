@@ -9,7 +9,7 @@ from faceverify.rendered import RenderedConfig
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FoldersConfig:
-    """`<person>/<photo>` at any depth. Fakes are told by a CSV, else by file name, else by folders."""
+    """`<person>/<photo>` at any depth. Fakes are identified by a CSV, else by file name, else by folders."""
 
     levels: str = "auto"
     """What the folders mean from the source down: person, split/person, label/person, split/label/person,
@@ -17,7 +17,7 @@ class FoldersConfig:
     fake_folder: str = "fake"
     """Folder below the person's that holds fakes: <person>/fake/<photo> or <person>/fake/<generator>/<photo>."""
     fake_pattern: str = ""
-    """Glob on the file name that tells fakes, e.g. fake_*; empty = sub-folders tell."""
+    """Glob on the file name that marks fakes, e.g. fake_*; empty = sub-folders mark them."""
     generator_pattern: str = ""
     """Regular expression searched in a fake's file name, with a group named generator, e.g.
     fake_(?P<generator>[a-z_]+?)(_[0-9]+)?[.]; empty = the generator is not in the file name."""

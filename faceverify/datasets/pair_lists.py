@@ -80,7 +80,7 @@ def _begins_with(location: Location, magic: bytes) -> bool:
         with location.open_input() as stream:
             return stream.read(len(magic)) == magic
     except (NotAFileError, PermissionError):
-        return False  # whoever reads it says so
+        return False  # reading it will report the error
 
 
 def _checked(pieces: Iterator[pa.RecordBatch], source: PairSource) -> Iterator[pa.RecordBatch]:

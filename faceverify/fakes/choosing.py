@@ -1,7 +1,7 @@
-"""What each fake is made of: which photos of the person, which photo of whom, with which seed.
+"""What each fake is made of: which photos of the person, which photo of which other person, with which seed.
 
-Everything depends on the run's seed, the person's name, the number of the fake, and who there is to choose from;
-neither on the order of the photos nor on who else is worked on.
+All of it depends on the run's seed, the person's name, the number of the fake, and the people to choose from, but
+neither on the order of the photos nor on which other people are processed.
 """
 
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Choice:
 
 
 def wanted_of(pool: PhotoPool, persons: range, per_person: int, turn: int, generators: int) -> list[FakeId]:
-    """The fakes of some persons that fall to one of the generators, which take turns; who begins is drawn at random.
+    """The fakes of some persons that fall to one of the generators, which take turns; the first is drawn at random.
 
     Args:
         pool: of `gather`.
@@ -53,7 +53,7 @@ def wanted_of(pool: PhotoPool, persons: range, per_person: int, turn: int, gener
 
 
 def seed_of(pool: PhotoPool, wanted: FakeId) -> int:
-    """Of everything random in making one fake; 0 to 2^63 - 1."""
+    """Seed of all random choices in making one fake, 0 to 2^63 - 1."""
     return int(random_bits(_key(pool, wanted), _SEEDS, wanted.index)[0] >> np.uint64(1))
 
 
@@ -70,7 +70,7 @@ def choose(pool: PhotoPool, wanted: FakeId, needs: Description, candidates: int)
         candidates: how many photos are drawn.
 
     Raises:
-        BadData: NO_LANDMARKS: no photo of the person has any; NO_TARGET: there is nobody else in the split.
+        BadData: NO_LANDMARKS: no photo of the person has any; NO_TARGET: no other person of the split has one.
     """
     start, count = int(pool.start[wanted.person]), int(pool.count[wanted.person])
     if not count:

@@ -11,10 +11,10 @@ from faceverify.fakes.warping import face_warp, sample
 
 
 class LandmarkSwap(SingleFakeGenerator):
-    """See the module."""
+    """Generator of classic face swaps: the inner face of the source photo, pasted into the target photo."""
 
     def make_one(self, request: Request) -> Fake:
-        """See `swap`."""
+        """The first source's face swapped into the target photo; raises BadData as `swap` does."""
         assert request.target is not None
         return swap(request.sources[0], request.target, request.rng)
 

@@ -142,6 +142,7 @@ class Embedding:
         """The face with its embedding, of the 112x112 crop."""
         crop = warp(face.image, fit_similarity(face.landmarks[None])[0])
         vector = self.engine.embed(crop[None])[0]
+        # Not `vectors.unit`: in float32, which the fakes of earlier runs were made with.
         return face.with_embedding(vector / np.linalg.norm(vector) if self.form == "unit" else vector)
 
 

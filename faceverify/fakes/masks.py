@@ -48,7 +48,7 @@ def draw_variation(rng: np.random.Generator) -> Variation:
 
 
 def outline(landmarks_52: np.ndarray, variation: Variation = PLAIN) -> np.ndarray:
-    """The inner face of a person with these landmarks: a closed polygon [K, 2], narrower on the side turned away."""
+    """The inner face of a person with these landmarks: a closed polygon [K, 2], narrower on the averted side."""
     to_template = fit_similarity(landmarks_52[None])[0]
     shape = transform_points(to_template, landmarks_52)
     # An affine fit follows what turning and nodding do to the distances between eyes and mouth.
@@ -111,7 +111,7 @@ def elastic(mask: np.ndarray, rng: np.random.Generator, reach: float, smoothness
     Random displacements smoothed by a Gaussian of `smoothness` pixels (Simard et al., ICDAR 2003).
     """
     height, width = mask.shape
-    # A smooth field needs few nodes: drawn coarse, and the same for a face whatever its resolution.
+    # A smooth field needs few nodes: drawn coarse, and the same for a face at any resolution.
     nodes = (max(2, round(height / smoothness) + 1), max(2, round(width / smoothness) + 1))
     field = rng.uniform(-1, 1, (*nodes, 2)).astype(np.float32)
     shift = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) * reach

@@ -1,4 +1,4 @@
-"""Who can lend a face and who can receive one: the real photos with landmarks, split by split, person by person.
+"""The photos that fakes are made of: all real photos with landmarks, ordered by split and person.
 
 Shape letters: P persons, R photos.
 """
@@ -18,7 +18,7 @@ COLUMNS = ("photo", "uri", "person", "is_fake", "generator", "split", "landmarks
 
 @dataclass(frozen=True, eq=False)
 class PhotoPool:
-    """The persons of one split lie together, in the order of their names; so do a person's photos.
+    """Real photos that can give or receive a face. Persons are sorted by split and name, photos by person and name.
 
     Args:
         names: [P] persons who have a real photo.
@@ -45,20 +45,20 @@ class PhotoPool:
     sizes: np.ndarray
 
     def person_of(self, photo: int) -> str:
-        """Whose photo number `photo` is."""
+        """The name of the person in photo number `photo`."""
         # Persons without photos start where the next one does, so the last of those that start there has it.
         return self.names[int(np.searchsorted(self.start, photo, side="right")) - 1].as_py()
 
 
 def gather(rows: pa.Table, seed: int) -> PhotoPool:
-    """Sort the real photos.
+    """Collect the real photos with usable landmarks, sorted by split, person and name.
 
     Args:
         rows: of a photos table, with COLUMNS; the order does not matter.
         seed: of everything random.
 
     Raises:
-        UserError: a photo comes twice, a person is in two splits, or no real photo of anybody has landmarks.
+        UserError: a photo comes twice, a person is in two splits, or no real photo has landmarks.
     """
     named = people.usable(rows)
     # Persons without a split are a split of their own: their hosts come from among them.

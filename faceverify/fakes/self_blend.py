@@ -25,10 +25,10 @@ _DRAWS = 8
 
 
 class SelfBlend(SingleFakeGenerator):
-    """See the module."""
+    """Generator of self-blended images: a photo blended with an altered copy of itself; needs no target photo."""
 
     def make_one(self, request: Request) -> Fake:
-        """See `self_blend`."""
+        """The first source blended with an altered copy of itself; raises BadData as `self_blend` does."""
         return self_blend(request.sources[0], request.rng)
 
 

@@ -16,15 +16,15 @@ class PairBatch:
         label: [B] 1 = the same real person, 0 = not.
         kind: [B] integers, the place in `faceverify.pairs.rows.KINDS`: 0 genuine, 1 impostor, 2 deepfake.
         person_a: [B] int64, number of the person in the photo, from 0 in steps of 1 over the people trained on; of a
-            deepfake, of the person it claims to be; -1 = unknown. None where nobody asks (`needs_identities`).
+            deepfake, of the person it claims to be; -1 = unknown. None unless a loss needs it (`needs_identities`).
         person_b: the same of the second photos.
         is_fake_a: [B] bool, whether the photo is a deepfake.
         is_fake_b: the same of the second photos.
-        reference_a: [B,D] embeddings of the same pictures by the original network, not normalised. None where nobody
-            asks (`needs_reference`).
+        reference_a: [B,D] embeddings of the same pictures by the original network, not normalised. None unless
+            a loss needs them (`needs_reference`).
         reference_b: the same of the second photos.
-        scores_a: [B] logits, the branch `detail` of the network: how much it takes the photo for a deepfake. None where
-            nobody asks (`needs_scores`).
+        scores_a: [B] logits, the branch `detail` of the network: how much it takes the photo for a deepfake. None
+            unless a loss needs them (`needs_scores`).
         scores_b: the same of the second photos.
     """
 
@@ -48,22 +48,22 @@ class PairBatch:
 
     @property
     def is_fake(self) -> Tensor:
-        """[2B] bool."""
+        """[2B] bool, whether each photo is a deepfake; first the a, then the b."""
         return torch.cat([self.is_fake_a, self.is_fake_b])
 
     @property
     def person(self) -> Tensor:
-        """[2B] int64."""
+        """[2B] int64 number of the person in each photo, -1 = unknown; first the a, then the b."""
         return _both("person", self.person_a, self.person_b)
 
     @property
     def reference(self) -> Tensor:
-        """[2B,D]."""
+        """[2B,D] embeddings of the same pictures by the original network; first the a, then the b."""
         return _both("reference", self.reference_a, self.reference_b)
 
     @property
     def scores(self) -> Tensor:
-        """[2B]."""
+        """[2B] logits of the branch `detail`, higher = more likely a deepfake; first the a, then the b."""
         return _both("scores", self.scores_a, self.scores_b)
 
     def classes(self, people: int, *, fakes_as_own_class: bool) -> Tensor:

@@ -23,7 +23,7 @@ class Circle(nn.Module):
         self.options = options
 
     def forward(self, a: Tensor, b: Tensor, label: Tensor, keep: Tensor | None = None) -> Tensor:
-        """Of the pairs a, b [B,D] with label [B], of those with keep [B] bool if it is given."""
+        """The loss of the pairs a, b [B,D] with label [B] (1 = genuine); only of those with keep [B] bool, if given."""
         cosines, (scale, margin) = cosine(a, b), (self.options.scale, self.options.margin)
         fixed = cosines.detach()
         genuine = -scale * (1 + margin - fixed).clamp_min(0) * (cosines - 1 + margin)

@@ -1,4 +1,4 @@
-"""Detection: which photos are deepfakes, told by the branch `detail` of the network."""
+"""Detection: trains the branch `detail` of the network to classify photos as real or deepfake."""
 
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -15,7 +15,7 @@ class Detection(nn.Module):
     """
 
     def forward(self, scores: Tensor, is_fake: Tensor) -> Tensor:
-        """From scores [N] and is_fake [N] bool."""
+        """The loss of scores [N], logits, with is_fake [N] bool."""
         fake = is_fake.to(upcast(scores))
         each = binary_cross_entropy_with_logits(upcast(scores), fake, reduction="none")
         return (masked_mean(each, is_fake) + masked_mean(each, ~is_fake)) / 2

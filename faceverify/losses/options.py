@@ -25,7 +25,7 @@ def _at_least(name: str, value: float, low: float, *, above: bool = False) -> No
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdaptiveMarginOptions:
-    """Of `adaptive_margin`."""
+    """Options of the loss `adaptive_margin`: a margin that grows as the photos of a pair differ."""
 
     scale: float = 64.0
     """s: logit per unit of cosine."""
@@ -40,7 +40,7 @@ class AdaptiveMarginOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ContrastiveOptions:
-    """Of `contrastive`."""
+    """Options of the loss `contrastive`: distances of pairs."""
 
     distance: Literal["euclidean", "cosine"] = "euclidean"
     """D: euclidean = the length of the difference of the unit vectors, 0 to 2; cosine = 1 - cosine, 0 to 2."""
@@ -54,7 +54,7 @@ class ContrastiveOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CircleOptions:
-    """Of `circle`."""
+    """Options of the loss `circle`: cosines of the pairs of a batch."""
 
     scale: float = 256.0
     """gamma: sharpness; 256 as published for faces."""
@@ -67,10 +67,10 @@ class CircleOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TripletOptions:
-    """Of `triplet`."""
+    """Options of the loss `triplet`: distances to the own and to other people."""
 
     mining: Literal["batch_hard", "semi_hard"] = "semi_hard"
-    """batch_hard = the least similar photo of the person against the most similar of anybody else; semi_hard = the
+    """batch_hard = the least similar photo of the person against the most similar of anyone else; semi_hard = the
     photo it is paired with against the most similar photo that is less similar than that."""
     margin: float = 0.2
     """m, in squared distance of unit vectors (2 - 2 cosine, 0 to 4)."""
@@ -93,7 +93,7 @@ class HardNegativeOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ArcFaceOptions:
-    """Of `arcface`."""
+    """Options of the loss `arcface`: a classifier of people with an angular margin."""
 
     scale: float = 64.0
     """s: logit per unit of cosine."""
@@ -108,7 +108,7 @@ class ArcFaceOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AdaFaceOptions:
-    """Of `adaface`."""
+    """Options of the loss `adaface`: a classifier of people with a margin that follows the photo quality."""
 
     scale: float = 64.0
     """s: logit per unit of cosine."""
@@ -137,7 +137,7 @@ class AdaFaceOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CenterOptions:
-    """Of `center`."""
+    """Options of the loss `center`: distances to the centre of each person."""
 
     rate: float = 0.5
     """alpha, 0 to 1: how far a person's centre moves per step towards its embeddings of the batch."""
@@ -149,7 +149,7 @@ class CenterOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DistillOptions:
-    """Of `distill`."""
+    """Options of the loss `distill`: distances to the embeddings of the original network."""
 
     squared: float = 0.0
     """Weight of the squared difference of the raw embeddings, as a share of the original's squared length; it also

@@ -13,7 +13,7 @@ _SHORTEST = 1e-6  # shorter embeddings have no direction
 
 
 def upcast(x: Tensor) -> Tensor:
-    """In float32 at least."""
+    """The tensor in float32, or in float64 if it is float64 already."""
     return x if x.dtype == torch.float64 else x.float()
 
 
@@ -50,7 +50,7 @@ def masked_mean(values: Tensor, mask: Tensor | None) -> Tensor:
     """Mean of the values [B] where the mask [B] bool is true (None = all); 0 if there are none.
 
     Shapes do not depend on the mask, so a GPU need not be waited for, and class vectors get a gradient (of zero) on a
-    rank whose batch has nobody in it, as DistributedDataParallel wants.
+    rank whose batch has no person in it, as DistributedDataParallel wants.
     """
     if mask is None:
         mask = torch.ones_like(values, dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""An attention branch on the last feature map, which begins as doing nothing.
+"""An attention branch on the last feature map, which changes nothing before it is trained.
 
 Channel and spatial attention after Woo et al., "CBAM", ECCV 2018, eq. 2 and 3, here as a residual: the map x becomes
-x (1 + g c(x) s(x)), where g is learnt and born 0, so a published network behaves as published until it has learnt.
+x (1 + g c(x) s(x)), where g is learned and starts at 0, so a published network is as published until trained.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The model card: everything a face embedder must be told to be fed rightly, and what it gives.
+"""The model card: the input format that a face embedder needs, and the output that it gives.
 
 The card is a JSON file beside the weights (`<file>.card.json`) or the value of the key `faceverify.card` in the
 metadata of an ONNX file. Colour order, mean, deviation and input size are read from it and from nowhere else.

@@ -1,6 +1,6 @@
-"""A branch that looks for what a swap leaves behind, and turns the embedding of such a photo away from its person.
+"""A branch that looks for what a swap leaves behind, and suppresses the embedding of such a photo.
 
-A face that was pasted is smoother, sharper or otherwise lit than the photo around it. That is told best by how much of
+A face that was pasted is smoother, sharper or otherwise lit than the photo around it. The best evidence is how much of
 each fine pattern is where: filters that are fixed (a discrete cosine transform at every pixel), their energies over 4x4
 pixels as logarithms, and of those what differs from the mean of the photo, so that a photo which is sharp or blurred as
 a whole says nothing. Residuals of fixed filters are what steganalysis rests on (Fridrich & Kodovsky, "Rich Models for
@@ -11,7 +11,7 @@ photo that looks whole stays, one that does not goes to where it matches nothing
 W u] with u = z/|z|, random Fourier features (Rahimi & Recht, "Random Features for Large-Scale Kernel Machines", 2007),
 W normally distributed with a standard deviation of 4: t(u) t(v) is about exp(-16 |u - v|^2 / 2), so two photos that
 were both turned match only if they are nearly the same photo. An orthogonal matrix in the place of t would let a
-deepfake match every real photo of the person that looks doctored too. W and d0 are not learnt, but lie beside the
+deepfake match every real photo of the person that looks doctored too. W and d0 are not learned, but lie beside the
 weights.
 """
 
@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d, relu
 
-THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untaught branch does next to nothing
+THRESHOLD = 5.0  # d0: whatever is not clearly a deepfake stays, and an untrained branch does next to nothing
 STEEPNESS = 2.0  # of the share s: gentler, more real photos lose a little; steeper, roundings decide
 _APART = 4.0  # standard deviation of W: of a cosine of 0.8 are 0.04 left; it magnifies roundings too
 WIDTHS = 64, 96
@@ -65,7 +65,7 @@ class Energies(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The maps, in float32: bfloat16 has not the precision that fine patterns need."""
         device = x.device.type
-        mixed = torch.amp.is_autocast_available(device)  # not where shapes alone are reckoned with
+        mixed = torch.amp.is_autocast_available(device)  # not on the meta device, where only shapes are computed
         with torch.autocast(device, enabled=False) if mixed else nullcontext():
             luma = conv2d(x.to(self.luma.dtype).contiguous(), self.luma)
             found = [
@@ -105,8 +105,8 @@ class Detail(nn.Module):
         self.register_buffer("threshold", torch.full((1,), THRESHOLD))
 
     def forward(self, x: Tensor, embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """The embedding [B, dim], turned away as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B]
-        in logits."""
+        """The embedding [B, dim], suppressed as far as the photo [B, 3, 112, 112] looks doctored, and the scores [B] in
+        logits."""
         score = self.scores(x)
         share = share_of(score, self.threshold)[:, None]
         return embedding + share * (self._elsewhere(embedding) - embedding), score
@@ -128,13 +128,13 @@ class Detail(nn.Module):
 
 
 def share_of(score: Tensor, threshold: Tensor | float) -> Tensor:
-    """The share s [B] by which photos of these scores [B] are turned away."""
+    """The share s [B] in 0..1 by which photos with these scores [B] (logits) are suppressed."""
     return torch.sigmoid(STEEPNESS * (score - threshold))
 
 
 def threshold_of(scores: Tensor, mistaken: float) -> float:
-    """The d0 with which real photos of these scores are turned away by the share `mistaken`, 0..1, on average: many a
-    little, few wholly. Equal scores, of a branch that knows nothing, are far below it."""
+    """The d0 with which real photos with these scores are suppressed by the share `mistaken`, 0..1, on average: many a
+    little, few wholly. Equal scores, of an untrained branch, are far below it."""
     low, high = (float(edge) for edge in scores.double().aminmax())
     spare = math.log(1 / mistaken - 1) / STEEPNESS  # where the share of one photo is `mistaken`
     low, high = low + spare, high + spare

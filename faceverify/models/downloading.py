@@ -1,10 +1,10 @@
-"""Downloads of published weights: over https alone, gone on with where they broke off, held against size and SHA-256.
+"""Downloads of published weights: over https only, resumed where they broke off, checked against size and SHA-256.
 
     FACEVERIFY_MIRROR=http://host/folder    files are taken from <mirror>/<name>/<file name>
     FACEVERIFY_OFFLINE=1                    nothing is ever downloaded
 
 What has come so far is kept as `FILE.part`, with `FILE.part.json` beside it: its address, and the server's own mark of
-the version. A later download goes on from there if the server still has that version; else it starts over.
+the version. A later download resumes there if the server still has that version; else it starts over.
 """
 
 import http.client
@@ -61,9 +61,9 @@ def download(
 
     Args:
         url: https, or http of a mirror.
-        target: the file to make; its `.part` is gone on with.
+        target: the file to make; its `.part` is resumed.
         size: bytes it must have; None if unknown.
-        sha256: of the file; known or not decides whether a part may be gone on with that the server does not vouch for.
+        sha256: SHA-256 of the file; only if it is known may a part be resumed for which the server states no version.
         watch: called as it comes.
 
     Raises:
@@ -87,7 +87,7 @@ def _drop(part: Path) -> None:
 
 
 def _fill(url: str, part: Path, size: int | None, trusted: bool, watch: Watch) -> bool:
-    """Bring `part` to its full length; False if what is there cannot be gone on with."""
+    """Download the rest of `part`; False if what is there cannot be resumed."""
     have, mark = _begun(url, part, size, trusted)
     headers = {"User-Agent": "faceverify", "Accept-Encoding": "identity"}
     if have:
@@ -120,7 +120,7 @@ def _fill(url: str, part: Path, size: int | None, trusted: bool, watch: Watch) -
 
 
 def _begun(url: str, part: Path, size: int | None, trusted: bool) -> tuple[int, str]:
-    """How many bytes of an earlier download may be gone on with, and the server's mark of what they are of."""
+    """How many bytes of an earlier download can be resumed, and the server's mark of their version."""
     if not part.is_file():
         return 0, ""
     try:
@@ -182,7 +182,7 @@ def _receive(url: str, answer: Any, part: Path, start: int, whole: int | None, w
 def _broken_off(url: str, done: int, whole: int | None, why: str) -> PlatformError:
     of = f" of {whole:,}" if whole is not None else ""
     return PlatformError(
-        f"The download of {url} broke off at {done:,}{of} bytes ({why}); the same command goes on from there."
+        f"The download of {url} broke off at {done:,}{of} bytes ({why}); the same command resumes there."
     )
 
 

@@ -35,11 +35,11 @@ class Exported:
 
     @property
     def runs(self) -> int:
-        """In how many ways it is run to be proven."""
+        """How many engines the exported file is verified with: 1, or 2 in float16."""
         return 2 if self.tolerance.half else 1
 
     def engines(self) -> Iterator[Engine]:
-        """What proves it: the file as it is run, and in float16 also rounded after every step, as on GPUs."""
+        """Engines that verify it: the file as it is run, and in float16 also rounded after every step, as on GPUs."""
         yield OnnxEngine(self.path, self.card, CPU)
         if self.tolerance.half:
             yield half.stepwise(self.path, self.card, CPU)

@@ -26,13 +26,13 @@ def fetch(
     """Put a published network into the cache, from its source or from a file, and return the path of the weights.
 
     What is there already, whole, is left as it is. The SHA-256 is verified if it is known, else that of the first file
-    that comes is kept (`cache.pinned`) and verified from then on.
+    that comes is recorded (`cache.pinned`) and verified from then on.
 
     Args:
-        name: of the registry.
+        name: name of a registry entry.
         from_file: is copied instead of a download; of a network of several files the folder that holds them.
-        watch: called with the bytes that have come, and of the whole.
-        tell: given a sentence about what a person may want to know meanwhile.
+        watch: called with the bytes received so far, and the bytes in all (None = unknown).
+        tell: called with sentences about the progress, for the user.
 
     Raises:
         UserError: unknown name, no such file, wrong hash, a file that holds another network, or downloads are off.
@@ -119,7 +119,7 @@ def _bring(entry: Published, file: PublishedFile, target: Path, watch: downloadi
 
 
 def take_out(archive: Path, member: str, target: Path, most: int) -> None:
-    """Write the one file of a zip file that is called `member`, in whatever folder, to `target`; `most` bytes at most.
+    """Write the only file called `member` in any folder of a zip file to `target`; `most` bytes at most.
 
     Raises:
         PlatformError: there is none of that name, or several; it is larger, encrypted or damaged.
@@ -149,7 +149,8 @@ def _verified(entry: Published, file: PublishedFile, weights: Path, origin: str)
     if file.sha256 is None and first != sha256:
         raise UserError(
             f"{origin} has SHA-256 {sha256}, but the first {file.name} of {entry.name} that came here had {first}: its "
-            f"publisher replaced it, or it is a forgery; if the new one is right, delete {cache.pins_file(entry.name)}."
+            "publisher replaced it, or it was tampered with; if the new one is right, delete "
+            f"{cache.pins_file(entry.name)}."
         )
     return sha256
 

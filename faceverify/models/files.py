@@ -51,7 +51,7 @@ def card_of(path: Path) -> ModelCard:
         )
     for card, where in given:
         check_agreement(card, truth, where, path)
-    if given and not any(card.unusual_scale for card, _ in given):  # one beside the file may vouch for one inside it
+    if given and not any(card.unusual_scale for card, _ in given):  # a card beside the file may confirm one inside it
         check_scale(truth, given[0][1])
     return replace(truth, sha256=sha256)
 

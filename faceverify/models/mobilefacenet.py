@@ -71,7 +71,7 @@ class Bottleneck(nn.Module):
 
 
 class GlobalDepthwise(nn.Module):
-    """One learnt 7x7 weighting per channel in place of average pooling."""
+    """One learned 7x7 weighting per channel in place of average pooling."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -61,10 +61,10 @@ def read(path: Path) -> "ModelProto":
 
 
 def parse(data: bytes) -> "ModelProto":
-    """The same of the bytes of a file.
+    """Parse the bytes of an ONNX file.
 
     Raises:
-        ValueError: as `read`.
+        ValueError: they are none, are damaged or hostile, or keep tensors in other files.
     """
     import onnx
     from google.protobuf.message import DecodeError

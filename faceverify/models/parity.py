@@ -35,12 +35,12 @@ class Tolerance:
     half: bool = False
 
     def of_eer(self, fewest: int) -> float:
-        """What is allowed over pairs of which the rarer class has `fewest`: less than one pair cannot be told."""
+        """Largest EER difference allowed over pairs whose rarer class has `fewest`; at least that of one pair."""
         return max(self.eer, 1 / fewest) if self.eer else 0.0
 
 
 FLOAT32 = Tolerance(deviation=1e-5, eer=0.0, advice="nothing of it was kept")
-# The branch `detail` takes small differences of large numbers, and turns a photo near its threshold by what it finds:
+# The branch `detail` takes small differences of large numbers, and suppresses a photo near its threshold in part:
 # 3.1e-5 over 4,378 faces of LFW, after configs/detail.yaml; a layer that is lost shows as much as ever.
 FLOAT32_DETAIL = replace(FLOAT32, deviation=1e-4)
 # Measured with a rounding after every step, largest of all numbers: MobileFaceNet (foamliu) 1.6e-3 over 1,549 photos of
@@ -54,7 +54,7 @@ FLOAT16 = Tolerance(
 )
 
 
-# Where the branch puts a photo that it turns away, differences of the embedding are four times as large: 8.2e-3 over
+# For a photo that the branch suppresses, differences of the embedding are four times as large: 8.2e-3 over
 # the same faces.
 FLOAT16_DETAIL = replace(FLOAT16, deviation=1e-2)
 
@@ -121,6 +121,7 @@ def unit_embeddings(engine: Engine, faces: np.ndarray, report: Callable[[int], N
         report(len(parts[-1]))
     embeddings = np.concatenate(parts)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Not `vectors.unit`: in float64 to the end, and NaN where there is no direction, which no tolerance allows.
         return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True)
 
 

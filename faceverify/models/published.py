@@ -15,11 +15,11 @@ class Archive:
     """A zip file that holds a published file."""
 
     member: str
-    """Name of the file in it, in whatever folder."""
+    """Name of the weights file in the zip file, in any of its folders."""
     size: int
     """Bytes of the zip file."""
     sha256: str
-    """Of the zip file, in hexadecimal."""
+    """SHA-256 of the zip file, in hexadecimal."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,9 +31,9 @@ class PublishedFile:
     url: str | None
     """Its https address, or that of the zip file it is in; null if it has to be fetched by hand."""
     size: int | None = None
-    """Bytes, where they are known."""
+    """Size in bytes; null where it is not known."""
     sha256: str | None = None
-    """In hexadecimal; null where none has been published or measured."""
+    """SHA-256 of the file in hexadecimal; null where none has been published or measured."""
     archive: Archive | None = None
     """The zip file at `url`, if it is in one."""
 
@@ -47,22 +47,22 @@ class Published:
     kind: Kind
     """recogniser: `--model NAME`; detector: `--align.weights NAME`."""
     method: str = ""
-    """Of a detector: the `align.method` that reads it."""
+    """The `align.method` that reads a detector; empty for recognisers."""
     files: tuple[PublishedFile, ...]
-    """One; three of mtcnn."""
+    """The files: one, or the three networks of mtcnn."""
     licence: str
-    """Of the weights, in plain words."""
+    """Licence of the weights, in plain words."""
     commercial: Commercial
     """Whether that allows commercial use; unclear where none is stated for the file itself, or where the publisher
     refers to the terms of the training data."""
     source: str
     """Who published it, for people."""
     card: "ModelCard | None" = None
-    """Of a recogniser: how it is fed; its `sha256` is that of the file."""
+    """Model card of a recogniser, null for detectors; its `sha256` is that of the file."""
     published_threshold: float | None = None
     """A cosine at which its publisher says two faces are one person's. Not measured by this project."""
     threshold_source: str = ""
-    """Who published that threshold, and where."""
+    """Who published `published_threshold`, and where."""
 
     @property
     def fetchable(self) -> bool:

@@ -1,4 +1,4 @@
-"""Trying a graph that nobody vouches for in a process of its own, before this one opens it.
+"""Testing an untrusted graph in a separate process, before this one opens it.
 
 A graph is a program too: it may ask for any amount of memory in a few bytes, and a damaged one may bring the library
 down that runs it. So a file that is not among the published ones is loaded and run once by a child with limits on

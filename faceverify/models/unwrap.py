@@ -101,7 +101,7 @@ def tensors_at(content: object, place: str) -> dict[str, "Tensor"]:
 def bare(content: object) -> dict[str, "Tensor"]:
     """The only set of tensors in `content`, without wrappers and what stands before all of its names.
 
-    For networks that are told apart by their tensors. What was taken off is said.
+    For networks that are identified by their tensors. What was taken off is logged once.
 
     Raises:
         Ambiguous: there are several sets of tensors.
@@ -240,7 +240,7 @@ def _taken_off(one: _Set, prefix: str, heads: tuple[str, ...]) -> str:
     said = [f"key '{few([key])}'" for key in one.keys]
     said += [f"prefix '{name}.'" for name in one.wrappers]
     said += [f"prefix '{few([prefix])}'"] if prefix else []
-    said += [f"{len(heads)} classifier tensor{'s'[: len(heads) > 1]} ({few(list(heads))})"] if heads else []
+    said += [f"{len(heads)} classifier tensor{'s' if len(heads) > 1 else ''} ({few(list(heads))})"] if heads else []
     return ", ".join(said)
 
 

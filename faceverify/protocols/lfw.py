@@ -151,7 +151,7 @@ def fold_val(similarity: np.ndarray, label: np.ndarray, fold: np.ndarray, far_ta
 
 @dataclass(frozen=True, slots=True)
 class _Counts:
-    """Of one class: accepted pairs per fold and threshold [F, T], and pairs per fold [F]."""
+    """Counts of the pairs of one class: accepted per fold and threshold [F, T], and all per fold [F]."""
 
     accepted: np.ndarray
     pairs: np.ndarray

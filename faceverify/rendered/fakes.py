@@ -55,7 +55,8 @@ def _swap(config: RenderedConfig, person_index: int, fake_index: int) -> np.ndar
 
 
 def _host(config: RenderedConfig, person_index: int, fake_index: int) -> Identity:
-    """Of some other persons (strangers, if there are no others) the one who looks most like the victim from afar."""
+    """The person whose photo receives the face: the one of some others (strangers, if there are none) most like the
+    victim from afar."""
     rng = np.random.default_rng((config.seed, FAKE, person_index, fake_index, 1))
     others = [i for i in range(config.persons) if i != person_index]
     victim = person_of(config, person_index)

@@ -47,7 +47,7 @@ def plan(config: RenderedConfig) -> list[Slot]:
         for index in range(config.fakes_per_person):
             slots.append(Slot(f"{folder}/fake_{index:02d}.jpg", person, person, index, True, split))
         for index in range(config.photos_per_person):
-            # A stranger's photo is one more of theirs, not a copy of one that is filed rightly.
+            # A stranger's photo is one more of theirs, not a copy of one that is filed correctly.
             other = wrong.get((person, index))
             shows, number = (
                 (person, index) if other is None else (other, (person + 1) * config.photos_per_person + index)

@@ -59,7 +59,7 @@ def _thread(trial: Trial, x: list[float], y: list[float], rank: int | None, coun
 
 
 def _eased(x: Sequence[float], y: Sequence[float]) -> str:
-    """A line that leaves and enters each axis level, so that lines through one point can be told apart."""
+    """A line that leaves and enters each axis level, so that lines through one point can be distinguished."""
     parts = [f"M{x[0]:.1f} {y[0]:.1f}"]
     for a, b, c, d in zip(x[:-1], y[:-1], x[1:], y[1:], strict=True):
         reach = 0.42 * (c - a)

@@ -57,11 +57,11 @@ class Routes:
         return Response(assets.page(), media_type="text/html")
 
     def script(self, _: Request) -> Response:
-        """Its script."""
+        """The script of the page."""
         return Response(assets.script(), media_type="text/javascript")
 
     def style(self, _: Request) -> Response:
-        """Its style."""
+        """The style sheet of the page."""
         return Response(assets.style(), media_type="text/css")
 
     def about(self, _: Request) -> Response:

@@ -22,10 +22,10 @@ MAX_NAME = 1000  # characters of a person's name
 
 @dataclass(frozen=True, slots=True)
 class DecisionChange:
-    """A decision about one photo, or None to withdraw it; a move to the person it is filed under keeps it.
+    """The reviewer's decision about one photo (None withdraws it); a move to the person it is filed under keeps it.
 
     Raises:
-        UserError: no such decision, a move to nobody, or a text that no file can hold.
+        UserError: no such decision, a move without a person, or a text that no file can hold.
     """
 
     photo: str
@@ -44,7 +44,7 @@ class DecisionChange:
         if self.decision not in (None, *REVIEWER_DECISIONS):
             raise UserError(f"decision: {shown(self.decision)} is none of {', '.join(REVIEWER_DECISIONS)}.")
         if self.decision == "moved" and not (self.to or "").strip():
-            raise UserError(f"decision: '{self.photo}' is moved to nobody; name a person.")
+            raise UserError(f"decision: '{self.photo}' is moved, but to no person; name one.")
         if self.decision == "moved" and self.to == self.person:
             object.__setattr__(self, "decision", "kept")
         if self.decision != "moved":
@@ -85,11 +85,11 @@ class Ledger:
 
     @property
     def unsaved(self) -> bool:
-        """Whether something was decided that the file does not say."""
+        """Whether a decision is not in the file yet."""
         return self._saved < self._changes
 
     def get(self, photo: str) -> ReviewDecision | None:
-        """What was decided of a photo."""
+        """The decision about a photo; None if there is none."""
         return self._decided.get(photo)
 
     def moved_to(self) -> set[str]:

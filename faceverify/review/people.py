@@ -11,7 +11,7 @@ from faceverify.storage import Location
 
 
 class PersonSearch:
-    """All persons of a clean run and those that the reviewer makes up; the table is read at the first search.
+    """Search among all persons of a clean run and those that the reviewer adds; the table is read at the first search.
 
     Args:
         out: the run's output folder.

@@ -34,7 +34,7 @@ class Served:
 
 
 def serve(out: Location, decisions: Location, reviewer: str, limits: ImageLimits, served: Served) -> None:
-    """Serve the review of the clean run in `out` until the process is told to stop.
+    """Serve the review of the clean run in `out` until the process receives a signal to stop.
 
     Raises:
         UserError: no clean run, nothing to review, a foreign decisions file, a port in use.

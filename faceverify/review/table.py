@@ -48,5 +48,5 @@ def open_review(out: Location) -> ReviewTable:
         raise UserError(f"table: '{out}' is not the output of clean (its manifest.json is missing or another job's).")
     cases = Cases(files)
     if not len(cases):
-        raise UserError(f"table: '{out}' has nothing to review: cleaning flagged nobody.")
+        raise UserError(f"table: '{out}' has nothing to review: cleaning flagged no one.")
     return ReviewTable(out, manifest, cases)

@@ -35,12 +35,6 @@ class PhotoFacts:
     generator: pa.Array | None = None
 
 
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Rows [N,D] divided by their length (computed in float64), float32. A row of zeros stays zero."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64))
-    return (vectors / np.maximum(lengths, np.finfo(np.float64).tiny)[:, None]).astype(np.float32)
-
-
 def cosines(take: Take, a: np.ndarray, b: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
     """Cosines [P] float32 of the photo pairs with numbers a [P], b [P]; `take` gives `chunk` unit vectors at a time."""
     out = np.empty(len(a), np.float32)

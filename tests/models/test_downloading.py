@@ -32,7 +32,7 @@ def target(tmp_path: Path) -> Path:
 def broken_off(mirror: Mirror, target: Path, at: int = 100_000, **known: object) -> Path:
     """Download until it breaks off; the part."""
     mirror.break_at = at
-    with pytest.raises(PlatformError, match=rf"broke off at {at:,} of 300,000 bytes .*goes on from there"):
+    with pytest.raises(PlatformError, match=rf"broke off at {at:,} of 300,000 bytes .*resumes there"):
         download(f"{mirror.address}/w.bin", target, known.get("size"), known.get("sha256"))
     mirror.break_at = None
     mirror.asked.clear()

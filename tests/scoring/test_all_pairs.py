@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faceverify.scoring.all_pairs import Tiles, alike, rows_of
-from faceverify.scoring.similarity import unit
+from faceverify.vectors import unit
 
 SIZES = st.integers(1, 40)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.errors import Reason
-from faceverify.scoring.similarity import OK, STATES, PhotoFacts, cosines, score_rows, unit
+from faceverify.scoring.similarity import OK, STATES, PhotoFacts, cosines, score_rows
+from faceverify.vectors import unit
 
 RNG = np.random.default_rng(0)
 VECTORS = RNG.normal(size=(20, 16)).astype(np.float32) * 30
