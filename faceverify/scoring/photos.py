@@ -20,9 +20,10 @@ from faceverify.scoring import named
 from faceverify.scoring.numbering import joined
 from faceverify.scoring.plan import ScorePlan, photo_rows
 from faceverify.scoring.reuse import GIVEN, NUMBERS
-from faceverify.scoring.similarity import STATES, PhotoFacts, mark_states, unit
+from faceverify.scoring.similarity import STATES, PhotoFacts, mark_states
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
+from faceverify.vectors import unit
 
 STAGE = "embeddings"
 READ_ROWS = 8_192  # embeddings at a time
