@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 GIVEN = "given"  # stage of the photos that go on into the output
+GIVEN_HERE = 65_536  # up to this number they are written sooner than Ray Data starts
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -265,11 +266,14 @@ def publish(
     failures.refuse_rejects(folder, stages, asked, max_failed, what="fakes")
     made = {stage: folder.facts(stage).rows for stage in stages}
     copied, make_files = folder.done(GIVEN), maker(cluster)
-    source = Shards(
-        partial(read_photos, inputs.photos), [n for n in range(len(inputs.photos)) if n not in copied], "Photos"
-    )
+    files = [number for number in range(len(inputs.photos)) if number not in copied]
+    source = Shards(partial(read_photos, inputs.photos), files, "Photos")
     progress = Progress("photos", given, done=folder.facts(GIVEN).rows)
-    map_shards(source, write_given, (folder.work, inputs.extra), cluster, progress)
+    if given <= GIVEN_HERE:
+        for number in files:
+            progress.add(*write_given(folder.work, inputs.extra, number, read_photos(inputs.photos, number)))
+    else:
+        map_shards(source, write_given, (folder.work, inputs.extra), cluster, progress)
     rows = folder.publish_parts("photos", table_schema(inputs.extra), [GIVEN, *stages], make_files).rows
     reasons = folder.publish_rejects(stages, make=make_files)
     assert rows + sum(reasons.values()) == given + asked, f"{given} + {asked} rows became {rows} + {reasons}"

@@ -22,6 +22,7 @@ import ray.data  # noqa: F401  (loaded once, for all forks)
 
 from faceverify import run_folder
 from faceverify.config import load
+from faceverify.joining import Join
 from faceverify.storage import Location
 from ray_jobs import score
 from ray_jobs.engine.cluster import Cluster
@@ -36,7 +37,8 @@ CHANGES: list[tuple[Any, str]] = [
     (os, "link"),
     (pq.ParquetWriter, "write_table"),
     (pq.ParquetWriter, "close"),
-    (score, "read_part"),  # between two pieces of the CSV
+    (os, "truncate"),
+    (Join, "put"),
 ]
 
 

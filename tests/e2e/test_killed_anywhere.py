@@ -26,7 +26,7 @@ def test_every_change_of_planning_and_committing_may_be_the_last(
     commit, plan = score.commit, {}
 
     def keep_the_parts(*args: Any) -> dict[str, Any]:
-        for stage in ("embeddings", "scores"):
+        for stage in ("embeddings", "scores", "scores.csv"):
             shutil.copytree(whole / ".work" / stage, done / stage)
         plan.update(planned(whole / ".work"))
         return commit(*args)
