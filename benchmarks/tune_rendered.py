@@ -60,7 +60,7 @@ def draw(home: Path, people: int) -> None:
 
 
 def search(home: Path, name: str, out: Path, steps: int, kills: tuple[int, ...]) -> float:
-    """One search over trainings of so many steps, with five validations each; returns seconds, all starts included."""
+    """One search over trainings of `steps` steps, with five validations each; returns seconds, all starts included."""
     content = {**TRAINING, "space": SPACE, "search": {"trials": TRIALS, **SEARCHES[name]}}
     file = out.parent / f"{out.name}.yaml"
     file.write_text(yaml.safe_dump(content))
@@ -80,7 +80,7 @@ def search(home: Path, name: str, out: Path, steps: int, kills: tuple[int, ...])
 
 
 def _is_amid(out: Path, ended: int) -> bool:
-    """Whether so many trials have ended, and the next has a checkpoint."""
+    """Whether that many trials have ended, and the next has a checkpoint."""
     records = list(out.glob("trials/*/trial.json"))
     return len(records) >= ended and any(out.glob(f"trials/{ended:04d}/checkpoints/*/done.json"))
 

@@ -25,7 +25,7 @@ from faceverify import tables
 from faceverify.storage import Location
 
 EXAMPLES = 3  # names kept of each reason for which rows failed
-# A published file has at least so many rows or bytes, but for the last one: a table of millions of small files is slow
+# The fewest rows or bytes of a published file but the last: a table of millions of small files is slow
 # to open.
 FILE_ROWS, FILE_BYTES = 64_000, 128 << 20
 GROUP_ROWS, GROUP_BYTES = 32_768, 64 << 20  # of a row group: what is held in memory while a file is made

@@ -16,7 +16,9 @@ from scipy.sparse.csgraph import connected_components
 
 from faceverify.cleaning.thresholds import Thresholds
 
-DENSE = 1024  # up to so many photos of one person the matrix is made whole; beyond, in strips of so many rows
+DENSE = (
+    1024  # photos of one person up to which the matrix is made whole; beyond, it is made in strips of that many rows
+)
 BLOCK = 1 << 15  # cosines of small people held at a time
 CORRECTIONS = 2  # rounds of joining and leaving; a third changes nothing on LFW
 

@@ -30,7 +30,7 @@ from faceverify.storage import Location
 from faceverify.units import UnitMapper, row_groups
 
 UNIT_BYTES = 64 << 20  # of a CSV
-UNIT_ROWS = 1 << 20  # of a list in Parquet: at least so many rows, where row groups are smaller
+UNIT_ROWS = 1 << 20  # of a list in Parquet: the fewest rows, where row groups are smaller
 
 
 class PairUnit(Protocol):

@@ -13,7 +13,7 @@ import numpy as np
 from faceverify.errors import PlatformError
 from faceverify.redaction import first_line
 
-CHUNK = 1 << 22  # rows worked on at a time; so many are also kept in memory
+CHUNK = 1 << 22  # rows worked on at a time, and rows kept in memory
 PIECE = 1 << 25  # scores sorted at a time
 
 

@@ -27,7 +27,7 @@ from faceverify.evaluation import metrics
 
 LEVEL = 0.95
 
-_EXACT_SCORES = 1 << 16  # up to so many distinct scores each one is a bin
+_EXACT_SCORES = 1 << 16  # up to this number of distinct scores each one is a bin
 _EXACT_RANKS = 4096
 _RANK_RATIO = 1.002
 
@@ -153,7 +153,7 @@ def _add(binned: Binned, weights: np.ndarray, total: np.ndarray) -> None:
 
 def _run_sums(rows: np.ndarray, ends: np.ndarray, most: int) -> np.ndarray:
     """Sums of the rows between neighbouring `ends`; no number is greater than `most`."""
-    together = 65_535 // most  # so many rows can be added up in 16 bits
+    together = 65_535 // most  # rows that can be added up in 16 bits
     if np.diff(ends).max() <= together:
         return _row_sums(rows.astype(np.uint16), ends)
     cuts = np.union1d(ends, np.arange(0, len(rows), together))

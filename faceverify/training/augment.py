@@ -61,7 +61,7 @@ class AugmentConfig:
     shake_strength: float = 1.0
     """1 = by at most 8 degrees, 8 %, 4 pixels, and bends of some pixels; above 0, at most 3."""
     sharpening_amount: float = 1.0
-    """At most so many times the difference to a blurred copy is added; above 0, at most 5."""
+    """Largest multiple of the difference to a blurred copy that is added; above 0, at most 5."""
 
     def __post_init__(self) -> None:
         for kind in KINDS:

@@ -9,7 +9,7 @@ LOOK_SECONDS = 10.0  # between two lines that say what is awaited
 
 
 def grow(cpus: int, gpus: int, minutes: float) -> None:
-    """Wait until so many CPUs and GPUs are free at once; the autoscaler sees the demand and starts nodes for it.
+    """Wait until that many CPUs and GPUs are free at once; the autoscaler sees the demand and starts nodes for it.
 
     The demand is a placement group: unlike a request to the autoscaler it ends with this process, however that ends.
 

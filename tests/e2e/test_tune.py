@@ -51,7 +51,7 @@ def what_counts(out: Path) -> list[dict[str, Any]]:
 def killed(
     drive: Callable[..., Driver], chosen: list[str], out: Path, done: int, kill: signal.Signals = signal.SIGKILL
 ) -> None:
-    """Start a search and kill its driver when so many trials have ended and the next has a checkpoint."""
+    """Start a search and kill its driver when that many trials have ended and the next has a checkpoint."""
     driver = drive("tune", *chosen)
     going = lambda: any((out / "trials" / f"{done:04d}").glob("checkpoints/step-*/done.json"))  # noqa: E731
     assert driver.wait_until(lambda: len(ended(out)) >= done and going()), driver.end()

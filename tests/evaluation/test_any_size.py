@@ -34,7 +34,7 @@ SCORES_OF = st.lists(st.one_of(st.sampled_from(ODD), st.floats(-1, 1, width=32))
 
 @contextmanager
 def sizes(batch: int, chunk: int, piece: int) -> Iterator[None]:
-    """Batches of so many rows, columns kept in memory up to `chunk`, sorted `piece` scores at a time."""
+    """Batches of that many rows, columns kept in memory up to `chunk`, sorted `piece` scores at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ScoreRows.batches, "__defaults__", (batch,))
         patch.setattr(columns, "CHUNK", chunk)
