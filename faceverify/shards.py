@@ -88,6 +88,7 @@ class TableShards:
     """
 
     files: tuple[Location, ...]
+    versions: tuple[tuple[int, int], ...]  # size and time of change of each file: another one is not taken from memory
     columns: tuple[str, ...]
     shard_rows: int
     groups: tuple[tuple[int, int, int, int], ...]
@@ -121,7 +122,9 @@ class TableShards:
                     return None
                 groups.append((number, group, facts.num_rows, first))
                 first += -(-facts.num_rows // shard_rows)
-        return cls(tuple(files), tuple(columns), shard_rows, tuple(groups))
+        entries = [file.stat() for file in files]
+        versions = tuple((entry.size, entry.mtime_ns) for entry in entries)
+        return cls(tuple(files), versions, tuple(columns), shard_rows, tuple(groups))
 
     @property
     def rows(self) -> int:
@@ -140,11 +143,12 @@ class TableShards:
         """
         at = bisect_right(self.groups, shard, key=lambda group: group[3]) - 1
         file, group, _, first = self.groups[at]
-        return _group(self.files[file], group, self.columns).slice((shard - first) * self.shard_rows, self.shard_rows)
+        rows = _group(self.files[file], self.versions[file], group, self.columns)
+        return rows.slice((shard - first) * self.shard_rows, self.shard_rows)
 
 
 @lru_cache(maxsize=1)
-def _group(file: Location, group: int, columns: tuple[str, ...]) -> pa.Table:
+def _group(file: Location, _: tuple[int, int], group: int, columns: tuple[str, ...]) -> pa.Table:
     """A row group; a task asks for its shards one after another."""
     pieces = list(stream_table([file], list(columns), groups=[group]))
     return pa.concat_tables(pieces)

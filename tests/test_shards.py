@@ -1,5 +1,6 @@
 """Shards: the same rows in the same order, cut exactly."""
 
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -74,3 +75,12 @@ def test_a_table_whose_key_may_be_null_or_whose_row_groups_are_huge_is_not(
     assert TableShards.of([Location(str(file))], ["s"], "s", 1) is not None
     monkeypatch.setattr(shards, "MOST_GROUP_BYTES", 1)
     assert TableShards.of([Location(str(file))], ["s"], "s", 1) is None
+
+
+def test_a_table_that_was_made_again_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "table.parquet"
+    for name in ("a", "b"):
+        pq.write_table(pa.table({"s": [name]}), file)
+        os.utime(file, ns=(ord(name), ord(name)))
+        table = TableShards.of([Location(str(file))], ["s"], "s", 1)
+        assert table is not None and table.read(0)["s"].to_pylist() == [name]
