@@ -7,6 +7,8 @@ rows belong together. Tasks read, work and write as one operator, so that rows d
 actors others read ahead. A single shard is done in the process of the job, with the same functions.
 """
 
+import gc
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -96,12 +98,12 @@ def map_shards(
     actors = isinstance(work, type)
     has = {**(OF_ACTORS if actors else OF_TASKS), **resources}
     each = shards_per_task(len(shards.numbers), most)
+    count = lambda one: progress.add(one["rows"], one["rejected"])  # noqa: E731
     if actors:
         stage = type(work.__name__, (_InActor,), {})  # under this name Ray shows it
-        counts = pool(read(shards, each, READERS, OF_READERS), stage, (work, arguments), most, has)
-    else:
-        counts = tasks(read(shards, each, most, has), _in_task(work, arguments), {}, most, has)
-    return consume(counts, lambda one: progress.add(one["rows"], one["rejected"]))
+        rows = read(shards, each, READERS, OF_READERS)
+        return consume(pool(rows, stage, (work, arguments), most, has), count)
+    return consume(tasks(read(shards, each, most, has), _in_task(work, arguments), {}, most, has), count)
 
 
 def shards_per_task(shards: int, workers: int) -> int:
@@ -259,9 +261,16 @@ def consume(dataset: Any, take: Callable[[dict[str, Any]], None]) -> list[dict[s
     try:
         for row in dataset.iter_rows():
             take(row)
+        return operators_of(dataset)
     except ray.exceptions.RayError as error:
-        raise ours(error) from None
-    return operators_of(dataset)
+        fault = ours(error)
+    # Actors live, and hold their CPUs, as long as anything refers to their pool: a traceback, Ray Data's own thread.
+    del dataset
+    for thread in threading.enumerate():
+        if thread.name.startswith("StreamingExecutor"):
+            thread.join(10)
+    gc.collect()
+    raise fault
 
 
 # -- faults ------------------------------------------------------------------------------------------------------------

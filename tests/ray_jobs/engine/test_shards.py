@@ -1,5 +1,6 @@
 """Work on shards: everything is done once, in tasks, in actors and here; faults reach the user as sentences."""
 
+import gc
 import os
 import time
 from functools import partial
@@ -102,6 +103,18 @@ def test_faults_reach_the_user(
     with pytest.raises(error, match=words) as caught:
         run(cluster, tmp_path, ["a", name, "b"], actors)
     assert "\n" not in str(caught.value)
+
+
+def test_a_failed_pool_gives_its_cpus_back(cluster: Cluster, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    gc.disable()  # nothing is to depend on when it runs by itself
+    request.addfinalizer(gc.enable)
+    with pytest.raises(UserError) as caught:
+        run(cluster, tmp_path, ["a", "wrong", "b"], actors=True)
+    end = time.monotonic() + 60
+    workers = {int(line) for path in tmp_path.iterdir() for line in path.read_text().split()}
+    while alive := [pid for pid in workers if Path(f"/proc/{pid}").exists()]:
+        assert time.monotonic() < end, f"{alive} live as long as {caught.value!r} does"
+        time.sleep(0.05)
 
 
 def test_a_batch_is_cut_where_the_shard_changes() -> None:
