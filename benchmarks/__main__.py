@@ -17,6 +17,8 @@ PROGRAMS = (
     "identity_check",
     "eer",
     "lfw_view1",
+    "crop_filter",
+    "large_photos",
     "calibrations",
     "real_fakes",
     "fakes_fool",

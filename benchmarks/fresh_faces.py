@@ -18,9 +18,9 @@ import cv2
 import numpy as np
 import pyarrow as pa
 
+from faceverify.align.crops import ARCFACE
 from faceverify.align.geometry import ARCFACE_112, fit_similarity, warp
 from faceverify.errors import BadData
-from faceverify.faces import SIDE
 from faceverify.fakes import GENERATORS, FaceInput, Fake, Generator, Request, build
 from faceverify.fakes.choosing import FakeId, choose, seed_of
 from faceverify.fakes.photo_pool import PhotoPool, gather
@@ -34,6 +34,7 @@ PER_CHUNK = 8  # fakes of each person
 CUTS = 2  # crops of each fake
 TRIES = 5
 FACE_SIZE = 70.0  # pixels, of a face in the aligned crop
+SIDE = ARCFACE.size
 _GRID = np.stack(np.meshgrid(np.arange(SIDE), np.arange(SIDE)), axis=-1).astype(np.float32)
 VARIED = AugmentConfig(
     light=0.4,

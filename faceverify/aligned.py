@@ -1,14 +1,19 @@
-"""Which faces table belongs to a photos table, and which photos it lacks: the message about a wrong one."""
+"""Which faces table belongs to a photos table and to a network: the messages about a wrong one."""
 
+import json
 import os
 from dataclasses import dataclass
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
+from faceverify.align.crops import Crop, parse
 from faceverify.errors import UserError
-from faceverify.inputs import run_manifest, table_files
+from faceverify.inputs import run_manifest, stream_table, table_files
+from faceverify.provenance import column_or_null
 from faceverify.run_folder import MANIFEST
 from faceverify.storage import Location, open_location
+from faceverify.tables import image_column
 
 EXAMPLES = 3
 
@@ -121,3 +126,48 @@ def _made_of(run: Location, photos: str) -> bool:
     if not isinstance(facts, dict) or facts.get("job") != "align":
         return False
     return open_location(str(facts.get("config", {}).get("photos"))) == open_location(photos)
+
+
+def image_column_of(files: list[Location], crop: Crop, field: str) -> str:
+    """The column of a faces table that holds a crop, however it was sampled.
+
+    Args:
+        files: of the table.
+        crop: what is wanted.
+        field: that names the table.
+
+    Raises:
+        UserError: none does; says which crops there are.
+    """
+    geometry = ("size", "template", "view", "margin")
+    described = {name: value for name, value in crop.facts.items() if name in geometry}
+    with files[0].open_input() as stream:
+        names = pq.ParquetFile(stream).schema_arrow.names
+    rows = next((rows for rows in stream_table(files, ["photo", "crop"], rows=1) if rows.num_rows), None)
+    first = column_or_null(rows, "crop")[0].as_py() if rows is not None else None
+    have = {name: value for name, value in json.loads(first or "{}").items() if name in geometry}
+    if not have or have == described:
+        return "image"
+    others = [name for name in names if name.startswith(image_column(""))]
+    for name in others:
+        other = parse(name.removeprefix(image_column("")))
+        if {key: value for key, value in other.facts.items() if key in geometry} == described:
+            return name
+    there = [f"{have.get('template', 'arcface')}{have['size']}", *(name.partition(":")[2] for name in others)]
+    raise UserError(
+        f"{field}: the table holds the crop {', '.join(there)}, but '{crop}' is wanted; make it with `faceverify align "
+        f"--crop {crop}`."
+    )
+
+
+def require_crop(files: list[Location], crop: Crop, field: str) -> None:
+    """Check that the column `image` of a faces table holds a crop, as jobs need it that read no other.
+
+    Raises:
+        UserError: it does not.
+    """
+    if (column := image_column_of(files, crop, field)) != "image":
+        raise UserError(
+            f"{field}: '{crop}' is in the column {column} of the table, and this job reads the first crop alone: run "
+            f"`faceverify align` with {crop} as the first value of --crop."
+        )

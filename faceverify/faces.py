@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import repeat
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
 
 from faceverify import tables
-from faceverify.align import AlignedFace, Aligner
+from faceverify.align import Aligner, FoundFace
+from faceverify.align.cropping import cut, pixels_per_crop_pixel
+from faceverify.align.crops import ARCFACE, Crop
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.images import ImageLimits, decode, encode_png
-from faceverify.provenance import SIDE, Origin, PhotoIdentity, column_or_null, photo_versions, read_photo
+from faceverify.images.decoded import DecodedPhoto
+from faceverify.provenance import Origin, PhotoIdentity, column_or_null, photo_versions, read_photo, with_crop
 from faceverify.storage import Location
 
 if TYPE_CHECKING:
@@ -50,26 +54,28 @@ class Stopwatch:
 class Pictures:
     """Decoded photos, consecutive ones of a shard.
 
-    rows: the photos' rows, `photo_version` of the file that was read among them; pixels: for each row [H, W, 3] RGB
-    uint8, or why there are none.
+    rows: the photos' rows, `photo_version` of the file that was read among them; photos: one for each row, or why there
+    is none.
     """
 
     rows: pa.Table
-    pixels: list[np.ndarray | BadData]
+    photos: list[DecodedPhoto | BadData]
 
 
 @dataclass
 class Crops:
     """Aligned faces of one shard.
 
-    rows: the photos' rows, one per face, with `photo_version`; faces [N,112,112,3] RGB uint8; found: columns
-    `landmarks`, `detection_score`, `faces_found`, `aligner`, `crop`, one row per face; rejects: tables.REJECTS.
+    rows: the photos' rows, one per face, with `photo_version`; faces [N, S, S, 3] RGB uint8; found: columns
+    `landmarks`, `detection_score`, `faces_found`, `aligner`, `crop`, one row per face; rejects: tables.REJECTS; others:
+    further crops of the same faces by their names, as `faces`.
     """
 
     rows: pa.Table
     faces: np.ndarray
     found: pa.Table
     rejects: pa.Table
+    others: dict[str, np.ndarray] = field(default_factory=dict)
 
 
 Read = tuple[bytes | BadData, str | None]  # of a photo: its bytes, or why there are none; the version of its file
@@ -104,28 +110,34 @@ def crop_photos(
     Raises:
         PlatformError: storage refuses all of them.
     """
-    groups = decode_photos(rows, limits, watch, batch, origin.identity)
-    return join_crops([align_pictures(group, aligner, watch, batch, origin.crop) for group in groups])
+    groups = decode_photos(rows, limits, watch, batch, origin.identity, origin.look_side)
+    return join_crops([align_pictures(group, aligner, watch, batch, origin) for group in groups])
 
 
 def decode_photos(
-    rows: pa.Table, limits: ImageLimits, watch: Stopwatch, photos: int, identity: PhotoIdentity = "stat"
+    rows: pa.Table,
+    limits: ImageLimits,
+    watch: Stopwatch,
+    photos: int,
+    identity: PhotoIdentity = "stat",
+    longer_side: int = 0,
 ) -> Iterator[Pictures]:
     """Read and decode the photos of `rows`, in groups of at most `photos` that end where they reach GROUP_PIXELS.
 
-    Every row is in one group, in order; no rows give one empty group.
+    Every row is in one group, in order; no rows give one empty group. With `longer_side` photos may come at a reduced
+    size, which is as long at least.
 
     Raises:
         PlatformError: storage refuses all of them.
     """
     start, refused, held, versions, pixels = 0, [], [], [], 0
-    for picture, version in decode_each(rows["uri"].to_pylist(), limits, identity, watch):
+    for picture, version in decode_each(rows["uri"].to_pylist(), limits, identity, watch, longer_side):
         held.append(picture)
         versions.append(version)
         if isinstance(picture, BadData):
             refused.append(picture)
         else:
-            pixels += picture.shape[0] * picture.shape[1]
+            pixels += picture.pixels.shape[0] * picture.pixels.shape[1]
         if len(held) >= photos or pixels >= GROUP_PIXELS:
             yield Pictures(_versioned(rows.slice(start, len(held)), versions), held)
             start, held, versions, pixels = start + len(held), [], [], 0
@@ -140,46 +152,77 @@ def _versioned(rows: pa.Table, versions: list[str | None]) -> pa.Table:
 
 
 def align_pictures(
-    pictures: Pictures, aligner: Aligner, watch: Stopwatch, batch: int = GROUP_PHOTOS, crop: str | None = None
+    pictures: Pictures,
+    aligner: Aligner,
+    watch: Stopwatch,
+    batch: int = GROUP_PHOTOS,
+    origin: Origin = Origin(),  # noqa: B008 - frozen
 ) -> Crops:
-    """Align decoded photos, `batch` at a time; `crop` says how in the rows (see `faceverify.provenance`)."""
+    """Align decoded photos, `batch` at a time."""
     files = pictures.rows["photo_version"].to_pylist()
     versions = photo_versions(pictures.rows, files, by_landmarks=aligner.name == "annotated")
-    pictures = Pictures(_versioned(pictures.rows, versions.to_pylist()), pictures.pixels)
-    photos, kept, faces, rejects = pictures.rows["photo"].to_pylist(), [], [], Rejects()
+    rows = _versioned(pictures.rows, versions.to_pylist())
+    names, kept, faces, rejects = rows["photo"].to_pylist(), [], [], Rejects()
     with watch("align"):
-        results = align_each(pictures.pixels, _landmarks(pictures.rows), aligner, batch)
-    for i, (picture, result) in enumerate(zip(pictures.pixels, results, strict=True)):
+        results = find_each(pictures.photos, _landmarks(rows), aligner, batch, origin.crops)
+    for i, (photo, result) in enumerate(zip(pictures.photos, results, strict=True)):
         if isinstance(result, BadData):
-            stage = "read" if isinstance(picture, BadData) else "align"
-            rejects.add(photos[i], stage, result, versions[i].as_py())
+            stage = "read" if isinstance(photo, BadData) else "align"
+            rejects.add(names[i], stage, result, versions[i].as_py())
         else:
             kept.append(i)
             faces.append(result)
-    found = _found(faces, aligner.name, crop)
-    return Crops(_taken(pictures.rows, kept), _stack([face.image for face in faces]), found, rejects.table())
+    found = _found([face for face, _ in faces], aligner.name, origin.crop)
+    first, *others = ([images[i] for _, images in faces] for i in range(len(origin.crops)))
+    crop, *further = origin.crops
+    more = {str(one): _stack(images, one.size) for one, images in zip(further, others, strict=True)}
+    return Crops(_taken(rows, kept), _stack(first, crop.size), found, rejects.table(), more)
 
 
-def align_each(
-    pixels: list[np.ndarray | BadData], landmarks: list[np.ndarray | None], aligner: Aligner, batch: int = GROUP_PHOTOS
-) -> list[AlignedFace | BadData]:
-    """One result per decoded photo; photos of like size go to the aligner together, since only these can share a batch.
+def find_each(
+    photos: list[DecodedPhoto | BadData],
+    landmarks: list[np.ndarray | None],
+    aligner: Aligner,
+    batch: int = GROUP_PHOTOS,
+    crops: tuple[Crop, ...] = (ARCFACE,),
+) -> list[tuple[FoundFace, list[np.ndarray]] | BadData]:
+    """The face of each decoded photo, in pixels of the photo, and its crops.
+
+    Photos of like size go to the aligner together, since only these can share a batch. A photo that was decoded at a
+    reduced size in which the face has fewer pixels than a crop is decoded again for it.
 
     Args:
-        pixels: of each photo, or why there are none.
-        landmarks: annotated ones of each photo (see `Aligner.align`).
+        photos: each one, or why there is none.
+        landmarks: annotated ones of each photo (see `Aligner.find`).
         aligner: the method.
         batch: photos per call of it.
+        crops: what is cut out.
     """
-    good = [(i, picture) for i, picture in enumerate(pixels) if not isinstance(picture, BadData)]
-    good.sort(key=lambda item: item[1].shape)
-    results: dict[int, AlignedFace | BadData] = {
-        i: picture for i, picture in enumerate(pixels) if isinstance(picture, BadData)
-    }
+    good = [(i, photo) for i, photo in enumerate(photos) if not isinstance(photo, BadData)]
+    good.sort(key=lambda item: item[1].pixels.shape)
+    results: dict[int, Any] = {i: photo for i, photo in enumerate(photos) if isinstance(photo, BadData)}
     for start in range(0, len(good), batch):
-        numbers, images = zip(*good[start : start + batch], strict=True)
-        results |= zip(numbers, aligner.align(list(images), [landmarks[i] for i in numbers]), strict=True)
-    return [results[i] for i in range(len(pixels))]
+        numbers, group = zip(*good[start : start + batch], strict=True)
+        points = [landmarks[i] for i in numbers]
+        found = aligner.find([photo.pixels for photo in group], points)
+        results |= zip(numbers, map(_with_crops, group, found, repeat(crops)), strict=True)
+    return [results[i] for i in range(len(photos))]
+
+
+def _with_crops(
+    photo: DecodedPhoto, face: FoundFace | BadData, crops: tuple[Crop, ...]
+) -> tuple[FoundFace, list[np.ndarray]] | BadData:
+    if isinstance(face, BadData):
+        return face
+    whole, images = face.enlarged(photo.reduction), []
+    height, width = (side * photo.reduction for side in photo.pixels.shape[:2])
+    for crop in crops:
+        try:
+            photo = photo.at_most(pixels_per_crop_pixel(whole, crop, height, width))
+        except BadData as fault:
+            return fault
+        images.append(cut(photo.pixels, whole.reduced(photo.reduction), crop))
+    return whole, images
 
 
 def join_crops(parts: list[Crops]) -> Crops:
@@ -187,7 +230,8 @@ def join_crops(parts: list[Crops]) -> Crops:
     rows, found, rejects = (
         pa.concat_tables([getattr(part, name) for part in parts]) for name in ("rows", "found", "rejects")
     )
-    return Crops(rows, np.concatenate([part.faces for part in parts]), found, rejects)
+    others = {name: np.concatenate([part.others[name] for part in parts]) for name in parts[0].others}
+    return Crops(rows, np.concatenate([part.faces for part in parts]), found, rejects, others)
 
 
 def _check_storage(refused: list[BadData], photos: int) -> None:
@@ -199,29 +243,33 @@ def _check_storage(refused: list[BadData], photos: int) -> None:
         )
 
 
-def decode_faces(rows: pa.Table, watch: Stopwatch) -> Crops:
-    """The faces of a `faces` table as pixels again."""
+def decode_faces(rows: pa.Table, watch: Stopwatch, crop: Crop = ARCFACE, column: str = "image") -> Crops:
+    """The faces of a `faces` table as pixels again: the crops of `column`."""
+    size = crop.size
+    if column != "image":
+        known = [with_crop(text, crop) for text in column_or_null(rows, "crop").to_pylist()]
+        rows = rows.set_column(rows.column_names.index("crop"), "crop", pa.array(known, pa.string()))
     rejects, kept, faces = Rejects(), [], []
     versions = column_or_null(rows, "photo_version").to_pylist()
     limits = ImageLimits()
-    for i, (photo, data) in enumerate(zip(rows["photo"].to_pylist(), rows["image"].to_pylist(), strict=True)):
+    for i, (photo, data) in enumerate(zip(rows["photo"].to_pylist(), rows[column].to_pylist(), strict=True)):
         try:
             if data is None:
                 raise BadData(Reason.EMPTY, "no picture in the table")
             with watch("decode"):
                 face = decode(data, limits)
-            if face.shape != (SIDE, SIDE, 3):
-                raise BadData(Reason.NOT_ALIGNED, f"{face.shape[1]}x{face.shape[0]}, not {SIDE}x{SIDE}")
+            if face.shape != (size, size, 3):
+                raise BadData(Reason.NOT_ALIGNED, f"{face.shape[1]}x{face.shape[0]}, not {size}x{size}")
         except BadData as fault:
             rejects.add(photo, "read", fault, versions[i])
             continue
         kept.append(i)
         faces.append(face)
-    return Crops(_taken(rows, kept), _stack(faces), pa.table({}), rejects.table())
+    return Crops(_taken(rows, kept), _stack(faces, size), pa.table({}), rejects.table())
 
 
 def embed_each(faces: np.ndarray, engine: "Engine") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings [N,D] of aligned faces [N,112,112,3], their lengths [N], and which can be used [N]."""
+    """Embeddings [N,D] of aligned faces [N,S,S,3], their lengths [N], and which can be used [N]."""
     vectors = engine.embed(faces) if len(faces) else np.zeros((0, engine.card.dim), np.float32)
     norms = np.linalg.norm(vectors, axis=1)
     return vectors, norms, np.isfinite(norms) & (norms > 0)
@@ -263,24 +311,24 @@ def _known(crops: Crops, name: str) -> pa.ChunkedArray:
 def encode_faces(crops: Crops, watch: Stopwatch) -> pa.Table:
     """The crops as a `faces` table, pictures losslessly encoded (PNG)."""
     with watch("encode"):
-        images = [encode_png(face) for face in crops.faces]
+        kinds = {"image": crops.faces} | {tables.image_column(name): faces for name, faces in crops.others.items()}
+        images = {name: pa.array(map(encode_png, faces), pa.binary()) for name, faces in kinds.items()}
     columns = {name: crops.rows[name] for name in ("photo", "person", "is_fake", "generator", "split", "photo_version")}
-    columns |= {"image": pa.array(images, pa.binary())}
-    columns |= {name: crops.found[name] for name in crops.found.column_names}
-    return pa.table(columns, schema=tables.FACES)
+    columns |= images | {name: crops.found[name] for name in crops.found.column_names}
+    return pa.table(columns, schema=tables.faces(list(crops.others)))
 
 
 def decode_each(
-    uris: list[str | None], limits: ImageLimits, identity: PhotoIdentity, watch: Stopwatch
-) -> Iterator[tuple[np.ndarray | BadData, str | None]]:
-    """The pixels of each photo (RGB uint8 [H,W,3]), or why there are none, and the version of its file."""
+    uris: list[str | None], limits: ImageLimits, identity: PhotoIdentity, watch: Stopwatch, longer_side: int = 0
+) -> Iterator[tuple[DecodedPhoto | BadData, str | None]]:
+    """Each photo, decoded (see `DecodedPhoto.of`), or why it is not, and the version of its file."""
     for data, version in _read_ahead(uris, limits, identity, watch):
         if isinstance(data, BadData):
             yield data, version
             continue
         try:
             with watch("decode"):
-                picture = decode(data, limits)
+                picture = DecodedPhoto.of(data, limits, longer_side)
         except BadData as fault:
             yield fault, version
         else:
@@ -335,11 +383,11 @@ def _taken(rows: pa.Table, kept: list[int]) -> pa.Table:
     return rows.take(pa.array(kept, pa.int64()))  # the type, because an empty list has none
 
 
-def _stack(faces: list[np.ndarray]) -> np.ndarray:
-    return np.stack(faces) if faces else np.zeros((0, SIDE, SIDE, 3), np.uint8)
+def _stack(faces: list[np.ndarray], size: int) -> np.ndarray:
+    return np.stack(faces) if faces else np.zeros((0, size, size, 3), np.uint8)
 
 
-def _found(faces: list[AlignedFace], aligner: str, crop: str | None) -> pa.Table:
+def _found(faces: list[FoundFace], aligner: str, crop: str | None) -> pa.Table:
     points = [None if f.landmarks is None else f.landmarks.reshape(10).tolist() for f in faces]
     columns = {
         "landmarks": pa.array(points, tables.LANDMARKS),

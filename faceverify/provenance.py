@@ -28,6 +28,7 @@ import pyarrow as pa
 
 from faceverify import s3
 from faceverify.align import AlignConfig
+from faceverify.align.crops import ARCFACE, Crop
 from faceverify.errors import BadData, UserError
 from faceverify.inputs import stream_table
 from faceverify.storage import Location, file_version
@@ -37,17 +38,26 @@ NAMES = {
     "stat": "place, size and time of change (of objects in S3: ETag and size)",
     "content": "SHA-256 of the content",
 }
-SIDE = 112  # pixels of a crop
 LISTINGS = 8  # requests for lists of objects in flight
+_OF_CROPS = ("size", "template", "view", "margin", "border", "filter")  # entries that `Crop.facts` may have
 READERS = 16  # photos read at a time for their digest
 
 
 @dataclass(frozen=True)
 class Origin:
-    """What is noted of crops: `describe_crop` of the aligner at work, and how photos are identified."""
+    """How photos become crops, and what is noted of it.
+
+    Args:
+        crop: `describe_crop` of the aligner at work and the first of the crops.
+        identity: by what photos are known.
+        crops: what is cut out of each photo.
+        look_side: see `faceverify.align.cards.look_side`.
+    """
 
     crop: str | None = None
     identity: PhotoIdentity = "stat"
+    crops: tuple[Crop, ...] = (ARCFACE,)
+    look_side: int = 0
 
 
 def content_version(data: bytes) -> str:
@@ -197,16 +207,17 @@ def _short(points: list[float | None] | None) -> str:
     return hashlib.sha256(struct.pack(f"<{len(values)}f", *values)).hexdigest()[:16]
 
 
-def describe_crop(config: AlignConfig, aligner: str) -> str:
+def describe_crop(config: AlignConfig, aligner: str, crop: Crop = ARCFACE) -> str:
     """How faces are cut out by `config`, as JSON with one entry per thing that decides a crop.
 
     Args:
         config: the alignment.
         aligner: `Aligner.name`, which holds the method and the digest of its weights.
+        crop: which part of the photo.
     """
     from faceverify.align.cards import OWN, settings
 
-    facts: dict[str, Any] = {"aligner": aligner, "size": SIDE}
+    facts: dict[str, Any] = {"aligner": aligner, **crop.facts}
     if config.method in OWN:
         used = settings(config)
         facts["min_score"] = used.min_score
@@ -215,6 +226,14 @@ def describe_crop(config: AlignConfig, aligner: str) -> str:
         else:
             facts |= {"policy": config.policy, "nms_iou": used.nms_iou, "detect_side": used.detect_side}
     return json.dumps(facts, sort_keys=True)
+
+
+def with_crop(text: str | None, crop: Crop) -> str | None:
+    """What `describe_crop` says of another crop of the same face; None where nothing is known."""
+    if text is None:
+        return None
+    kept = {name: value for name, value in json.loads(text).items() if name not in _OF_CROPS}
+    return json.dumps(kept | crop.facts, sort_keys=True)
 
 
 def describe_scoring(model: str, crop: str | None) -> str:

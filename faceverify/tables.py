@@ -38,15 +38,26 @@ FACES = pa.schema(
         ("is_fake", pa.bool_()),
         ("generator", pa.string()),
         ("split", pa.string()),
-        pa.field("image", pa.binary(), nullable=False),  # encoded 112x112 RGB (PNG unless configured otherwise)
+        pa.field("image", pa.binary(), nullable=False),  # the crop, encoded RGB (PNG)
         ("landmarks", LANDMARKS),  # in the photo
         ("detection_score", pa.float32()),  # null where the aligner detects nothing (annotated, none)
         ("faces_found", pa.int32()),
         ("aligner", pa.string()),
         ("photo_version", pa.string()),  # of the file when the face was cut out of it
-        ("crop", pa.string()),  # how: JSON
+        ("crop", pa.string()),  # how `image` was cut out: JSON
     ]
 )
+
+
+def image_column(crop: str) -> str:
+    """The column of a `faces` table that holds a further crop of each face: `image:box160`."""
+    return f"image:{crop}"
+
+
+def faces(others: list[str]) -> pa.Schema:
+    """The schema of `faces` with further crops of these names."""
+    fields = list(FACES)
+    return pa.schema([*fields, *(pa.field(image_column(name), pa.binary(), nullable=False) for name in others)])
 
 
 def embeddings(dim: int) -> pa.Schema:

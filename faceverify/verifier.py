@@ -15,12 +15,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from faceverify.align import AlignConfig, AlignedFace, Method, Policy, build
+from faceverify.align import AlignConfig, Method, Policy, build
+from faceverify.align.cards import crops_for, look_side
 from faceverify.decision import find_threshold
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.evaluation.calibration import Calibration
-from faceverify.faces import GROUP_PHOTOS, Stopwatch, align_each, bad_embedding, decode_each, embed_each
+from faceverify.faces import GROUP_PHOTOS, Stopwatch, bad_embedding, decode_each, embed_each, find_each
 from faceverify.images import DEFAULT_LIMITS, ImageLimits, check_size
+from faceverify.images.decoded import DecodedPhoto
 from faceverify.models import EngineConfig, load_engine
 from faceverify.provenance import describe_crop
 from faceverify.results import Embeddings, Face, Verification
@@ -84,10 +86,12 @@ class Verifier:
             calibration = Calibration.read(open_location(os.fspath(calibration))) if os.fspath(calibration) else None
         config = _alignment(aligner, os.fspath(weights), policy)
         self._engine = load_engine(os.fspath(model), engine)
+        [self._shown] = crops_for(config, self._engine.card.shown)
+        self._look_side = look_side(config, (self._shown,))
         self._aligner = build(config)
         self._images = images
         self.card = self._engine.card
-        self._crop = describe_crop(config, self._aligner.name)
+        self._crop = describe_crop(config, self._aligner.name, self._shown)
         self.crop: dict[str, Any] = json.loads(self._crop)
         self.threshold, self.uncalibrated = find_threshold(self.card, self.crop, calibration, threshold)
 
@@ -126,7 +130,7 @@ class Verifier:
 
         Args:
             photos: paths, s3:// addresses, or arrays; mixed as you like.
-            crops: keep each 112x112 face (37 kB) in `Embeddings.faces`.
+            crops: keep each face as the network was shown it (112x112: 37 kB) in `Embeddings.faces`.
 
         Raises:
             UserError, PlatformError: see `verify`.
@@ -166,42 +170,43 @@ class Verifier:
         units[~units.any(axis=1)] = np.nan
         return units
 
-    def _groups(self, photos: Sequence[Photo]) -> Iterator[tuple[list[str], list[np.ndarray | BadData]]]:
+    def _groups(self, photos: Sequence[Photo]) -> Iterator[tuple[list[str], list[DecodedPhoto | BadData]]]:
         """Names and decoded photos in order, a few at a time; every name is looked at before the first is read."""
         given = [_named(photo, number) for number, photo in enumerate(photos)]
-        names, pixels = list[str](), list[np.ndarray | BadData]()
+        names, decoded = list[str](), list[DecodedPhoto | BadData]()
         places: list[str | None] = [place.uri for _, place in given if isinstance(place, Location)]
-        read = decode_each(places, self._images, "stat", Stopwatch())
+        read = decode_each(places, self._images, "stat", Stopwatch(), self._look_side)
         for name, place in given:
             picture = next(read)[0] if isinstance(place, Location) else self._checked(place)
             if isinstance(picture, BadData) and picture.reason in _MISNAMED:
                 raise _no_photo(name, picture.reason)
             names.append(name)
-            pixels.append(picture)
-            size = sum(one.nbytes for one in pixels if isinstance(one, np.ndarray))
+            decoded.append(picture)
+            size = sum(one.pixels.nbytes for one in decoded if isinstance(one, DecodedPhoto))
             if len(names) == GROUP_PHOTOS or size > GROUP_BYTES:
-                yield names, pixels
-                names, pixels = [], []
-        yield names, pixels
+                yield names, decoded
+                names, decoded = [], []
+        yield names, decoded
 
-    def _checked(self, pixels: np.ndarray) -> np.ndarray | BadData:
+    def _checked(self, pixels: np.ndarray) -> DecodedPhoto | BadData:
         """Pixels within the limits of a photo, or why they are not."""
         try:
             check_size(pixels.shape[0], pixels.shape[1], self._images)
         except BadData as fault:
             return fault
-        return np.ascontiguousarray(pixels)
+        return DecodedPhoto(np.ascontiguousarray(pixels))
 
-    def _faces(self, names: list[str], pixels: list[np.ndarray | BadData], keep: bool) -> list[Face]:
+    def _faces(self, names: list[str], photos: list[DecodedPhoto | BadData], keep: bool) -> list[Face]:
         """What became of each of some decoded photos."""
-        found = align_each(pixels, [None] * len(pixels), self._aligner)
-        images = [face.image for face in found if isinstance(face, AlignedFace)]
+        found = find_each(photos, [None] * len(photos), self._aligner, crops=(self._shown,))
+        images = [crop for one in found if not isinstance(one, BadData) for crop in one[1]]
         embedded = zip(*embed_each(np.stack(images), self._engine), strict=True) if images else iter(())
         faces = []
-        for name, face in zip(names, found, strict=True):
-            if isinstance(face, BadData):
-                faces.append(Face(name, face.reason.value, face.detail))
+        for name, one in zip(names, found, strict=True):
+            if isinstance(one, BadData):
+                faces.append(Face(name, one.reason.value, one.detail))
                 continue
+            face, [image] = one
             vector, norm, usable = next(embedded)
             fault = None if usable else bad_embedding(norm)
             faces.append(
@@ -213,7 +218,7 @@ class Verifier:
                     detection_score=face.score,
                     landmarks=face.landmarks,
                     embedding=vector if usable else None,
-                    crop=face.image if keep else None,
+                    crop=image if keep else None,
                 )
             )
         return faces

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from annotated_types import Interval
 
 from faceverify.align import build
+from faceverify.align.cards import crops_for
 from faceverify.config import Input, digest, plan_of
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import threshold_sentence
@@ -143,7 +144,8 @@ def check_inputs(config: AllPairsConfig, sets: Sets) -> Inputs:
     reused = open_embeddings(open_location(config.embeddings), True) if config.embeddings else []
     model = card_of_model(config.model) if config.model else None
     if model:
-        origin, crop = model.digest, describe_crop(config.align, build(config.align).name)
+        [shown] = crops_for(config.align, model.shown)
+        origin, crop = model.digest, describe_crop(config.align, build(config.align).name, shown)
         # Photos that change make another run of it.
         versions = _identifier(config).versions(sets.rows).to_pylist()
         which = digest([sets.rows["photo"].to_pylist(), versions])

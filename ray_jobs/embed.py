@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field, replace
 
 from faceverify import tables
+from faceverify.aligned import image_column_of
 from faceverify.config import Input, JobConfig
 from faceverify.inputs import fingerprint, open_table, stream_table
 from faceverify.models import EngineConfig
@@ -16,8 +17,6 @@ from ray_jobs.engine.photo_pipeline import EmbeddingSink, FaceSource, engine_for
 from ray_jobs.engine.session import run_job
 from ray_jobs.engine.table_job import TableJob
 from ray_jobs.engine.wanted_weights import default_model, shared_weights
-
-COLUMNS = ("photo", "image", "photo_version", "crop")  # that are read of the faces
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,15 +43,18 @@ def run(config: EmbedConfig) -> None:
     check_readable(place, "faces")
     files = open_table(place, "faces", tables.FACES, "faces", keyless=True)
     card = resolve(config.model)[1]
+    shown = card.shown
+    column = image_column_of(files, shown, "faces")
+    columns = ("photo", column, "photo_version", "crop")
     TableJob(
         job="embed",
         config=config,
         digests={"faces": fingerprint(place), "model": card.digest},
-        rows=lambda: stream_table(files, list(COLUMNS), rows=4096),
+        rows=lambda: stream_table(files, list(columns), rows=4096),
         files=files,
-        columns=COLUMNS,
+        columns=columns,
         stages=lambda cluster: (
-            FaceSource(),
+            FaceSource(shown, column),
             EmbeddingSink(config.model, engine_for(config.engine, cluster, config.workers), card.digest),
         ),
         table="embeddings",

@@ -106,13 +106,12 @@ def check_inputs(config: ExportConfig) -> Inputs:
     digests = {"checkpoint": taken.card.digest} | {name: fingerprint(place) for name, place in places.items()}
     if not places:
         return Inputs(taken, [], None, digests)
-    from faceverify.aligned import remedy_for_pairs
+    from faceverify.aligned import remedy_for_pairs, require_crop
     from faceverify.training.material import choose_pairs
 
     faces = open_table(places["faces"], "faces", tables.FACES, "faces")
     pairs = open_table(places["pairs"], "pairs", tables.PAIRS, "pairs")
-    if taken.card.input_size != (112, 112):
-        raise UserError(f"faces: they are 112x112, but {taken.card.name} takes {taken.card.input_size}; leave it out.")
+    require_crop(faces, taken.card.shown, "faces")
     wanted = config.split, config.max_pairs, config.seed
     chosen = choose_pairs(faces, pairs, *wanted, lambda: remedy_for_pairs(config.pairs, config.faces))
     return Inputs(taken, faces, chosen, digests)

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from annotated_types import Interval
 
 from faceverify.align import AlignConfig, build
+from faceverify.align.cards import crops_for
 from faceverify.config import Input, JobConfig, plan_of
 from faceverify.datasets import PairListConfig
 from faceverify.errors import UserError
@@ -183,7 +184,8 @@ def check_inputs(config: ScoreConfig) -> Inputs:
         photos = open_photos(places["photos"])
         digests["photos"] = fingerprint(places["photos"]) if isinstance(photos, list) else photos.real
     if model:
-        digest, crop = model.digest, describe_crop(config.align, build(config.align).name)
+        [shown] = crops_for(config.align, model.shown)
+        digest, crop = model.digest, describe_crop(config.align, build(config.align).name, shown)
     else:
         digest, crop = one_origin(embeddings, "embeddings")
     calibration = read_calibration(config, digest, crop)
@@ -346,7 +348,9 @@ def embed_photos(config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folde
     todo = [shard for shard in range(plan.photo_shards) if shard not in done]
     engine = engine_for(config.engine, cluster, config.workers)
     crop, digest = inputs.crop or "", inputs.digests["model"]
-    source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop)
+    assert inputs.model is not None
+    crops = crops_for(config.align, inputs.model.shown)
+    source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop, crops=crops)
     read = partial(read_photos, folder.work)
     chain = Chain(folder.work, read, STAGE, source, EmbeddingSink(config.model, engine, digest))
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos - plan.reused)

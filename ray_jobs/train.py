@@ -105,10 +105,12 @@ def prepare(config: TrainConfig) -> Ready:
     }
     check_writable(open_location(config.out), "out")
     material = read_material(config, files)
+    from faceverify.aligned import require_crop
     from faceverify.training.network import check_initial, initial_network
 
     network, card = initial_network(config.start, config.network, config.batches.seed)
     check_initial(network, config.network, config.losses)
+    require_crop(files["faces"], card.shown, "faces")
     inputs = {name: fingerprint(place) for name, place in places.items()} | {"start": digest(asdict(card))}
     return Ready(files["faces"], material, network, card, inputs)
 

@@ -114,14 +114,14 @@ def write_crops(faces: "list[Face]", file: str) -> None:
     import numpy as np
 
     from faceverify.images import encode_png
-    from faceverify.provenance import SIDE
 
     across = min(len(faces), ACROSS)
-    picture = np.full((-(-len(faces) // across) * SIDE, across * SIDE, 3), 128, np.uint8)
+    side = max(face.crop.shape[0] for face in faces if face.crop is not None)
+    picture = np.full((-(-len(faces) // across) * side, across * side, 3), 128, np.uint8)
     for number, face in enumerate(faces):
         if face.crop is not None:
-            top, left = number // across * SIDE, number % across * SIDE
-            picture[top : top + SIDE, left : left + SIDE] = face.crop
+            top, left = number // across * side, number % across * side
+            picture[top : top + side, left : left + side] = face.crop
     open_location(file).write_bytes(encode_png(picture))
 
 

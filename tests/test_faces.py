@@ -1,24 +1,44 @@
 """The way of the photos of one shard: every row comes out once, as a face or as a reject, in order."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from faceverify import faces, tables
-from faceverify.align import AlignConfig, AlignedFace, build
-from faceverify.errors import BadData, PlatformError, Reason
-from faceverify.faces import SIDE, Crops, Stopwatch, crop_photos, decode_faces, decode_photos, embed_crops, encode_faces
-from faceverify.images import ImageLimits, encode_png
+from faceverify.align import AlignConfig, Aligner, FoundFace, build
+from faceverify.align.cropping import cut, fitted
+from faceverify.align.crops import ARCFACE, parse
+from faceverify.align.geometry import ARCFACE_112
+from faceverify.aligned import image_column_of, require_crop
+from faceverify.errors import BadData, PlatformError, Reason, UserError
+from faceverify.faces import (
+    Crops,
+    Stopwatch,
+    crop_photos,
+    decode_faces,
+    decode_photos,
+    embed_crops,
+    encode_faces,
+    find_each,
+)
+from faceverify.images import ImageLimits, decode, encode_jpeg, encode_png
+from faceverify.images.decoded import DecodedPhoto
 from faceverify.models import EngineConfig
 from faceverify.models.card import build as build_card
 from faceverify.models.checkpoints import build as build_network
 from faceverify.models.engine_torch import TorchEngine
+from faceverify.provenance import Origin, describe_crop
+from faceverify.storage import Location
 
+SIDE = ARCFACE.size
 POINTS = [38.3, 51.7, 73.5, 51.5, 56.0, 71.7, 41.5, 92.4, 70.7, 92.2]
 CARD = build_card(name="t", architecture="tiny", colour="RGB", mean=[127.5] * 3, std=[127.5] * 3, dim=8)
 
@@ -119,7 +139,7 @@ def test_the_limits_are_obeyed(tmp_path: Path) -> None:
         assert crops.rejects["reason"].to_pylist() == [reason]
 
 
-class Noting:
+class Noting(Aligner):
     """An aligner that notes how many photos and pixels it is given at a time."""
 
     name = "noting"
@@ -127,9 +147,9 @@ class Noting:
     def __init__(self) -> None:
         self.groups: list[list[int]] = []
 
-    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+    def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
         self.groups.append([image.shape[0] * image.shape[1] for image in images])
-        return [AlignedFace(np.zeros((SIDE, SIDE, 3), np.uint8), None, None, None) for _ in images]
+        return [FoundFace(None, None, None, image=np.zeros((SIDE, SIDE, 3), np.uint8)) for _ in images]
 
 
 def test_groups_end_at_the_limits_of_photos_and_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +165,8 @@ def test_groups_end_at_the_limits_of_photos_and_pixels(tmp_path: Path, monkeypat
 
 @given(st.lists(st.sampled_from(["bad", "10x10", "30x20"]), max_size=40), st.integers(1, 9), st.integers(1, 2000))
 def test_groups_keep_every_row_in_order(kinds: list[str], photos: int, pixels: int) -> None:
-    pictures = [BadData(Reason.EMPTY) if kind == "bad" else np.zeros((*map(int, kind.split("x")), 3)) for kind in kinds]
+    sizes = [None if kind == "bad" else (*map(int, kind.split("x")), 3) for kind in kinds]
+    pictures = [DecodedPhoto(np.zeros(size, np.uint8)) if size else BadData(Reason.EMPTY) for size in sizes]
     table = pa.table({"uri": pa.array(kinds, pa.string()), "photo": pa.array(map(str, range(len(kinds))), pa.string())})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(faces, "decode_each", lambda *_: ((one, f"v{i}") for i, one in enumerate(pictures)))
@@ -154,12 +175,12 @@ def test_groups_keep_every_row_in_order(kinds: list[str], photos: int, pixels: i
     versions = pa.array([f"v{i}" for i in range(len(kinds))], pa.string())
     want = table.append_column("photo_version", versions)
     assert pa.concat_tables([group.rows for group in groups]).equals(want)
-    assert [one for group in groups for one in group.pixels] == pictures
-    assert all(len(group.pixels) == group.rows.num_rows <= photos for group in groups)
-    assert len(groups) == 1 or all(group.pixels for group in groups)
+    assert [one for group in groups for one in group.photos] == pictures
+    assert all(len(group.photos) == group.rows.num_rows <= photos for group in groups)
+    assert len(groups) == 1 or all(group.photos for group in groups)
 
 
-class Sized:
+class Sized(Aligner):
     """An aligner whose crops tell the photo's size and landmarks; it refuses photos of odd width."""
 
     name = "sized"
@@ -167,17 +188,17 @@ class Sized:
     def __init__(self) -> None:
         self.groups: list[list[tuple[int, ...]]] = []
 
-    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+    def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
         self.groups.append([image.shape for image in images])
         return [self._one(image, points) for image, points in zip(images, landmarks, strict=True)]
 
     @staticmethod
-    def _one(image: np.ndarray, points: np.ndarray | None) -> AlignedFace | BadData:
+    def _one(image: np.ndarray, points: np.ndarray | None) -> FoundFace | BadData:
         if image.shape[1] % 2:
             return BadData(Reason.NO_FACE, str(image.shape))
         crop = np.zeros((SIDE, SIDE, 3), np.uint8)
         crop[0, 0], crop[1, 1] = (*image.shape[:2], image[0, 0, 2]), points is None
-        return AlignedFace(crop, points, None, None)
+        return FoundFace(points, None, None, image=crop)
 
 
 def test_photos_of_like_size_are_aligned_together_and_come_back_in_order(tmp_path: Path) -> None:
@@ -265,3 +286,62 @@ def test_remote_photos_come_in_order_too(bucket: str) -> None:
     assert [face[50, 50, 2] for face in crops.faces] == [i * 40 % 256 for i in range(len(names)) if i % 5]
     assert crops.rejects["photo"].to_pylist() == names[::5]
     assert set(crops.rejects["reason"].to_pylist()) == {"missing"}
+
+
+def test_several_crops_of_each_photo_in_one_pass(tmp_path: Path) -> None:
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(encode_png(picture(number, 300, 300)))
+    shard = rows(tmp_path, ["0.png", "missing.png", "1.png", "2.png"])
+    crops = (ARCFACE, parse("arcface128"), parse("arcface160:view=1.3"))
+    aligner, watch = build(AlignConfig(method="annotated")), Stopwatch()
+    together = crop_photos(shard, aligner, ImageLimits(), watch, 2, Origin(crops=crops))
+    alone = [crop_photos(shard, aligner, ImageLimits(), watch, 2, Origin(crops=(crop,))) for crop in crops]
+    assert np.array_equal(together.faces, alone[0].faces) and together.faces.shape == (3, 112, 112, 3)
+    assert list(together.others) == ["arcface128", "arcface160:view=1.3"]
+    for one, faces_of in zip(alone[1:], together.others.values(), strict=True):
+        assert np.array_equal(faces_of, one.faces) and one.rejects.equals(together.rejects)
+    table = encode_faces(together, watch)
+    assert table.schema == tables.faces(list(together.others))
+    again = decode_faces(table, watch, crops[2], "image:arcface160:view=1.3")
+    assert np.array_equal(again.faces, alone[2].faces) and not again.rejects.num_rows
+
+
+def test_faces_say_which_crop_each_column_is(tmp_path: Path) -> None:
+    (tmp_path / "0.png").write_bytes(encode_png(picture(0, 300, 300)))
+    config, crops = AlignConfig(method="annotated"), (ARCFACE, parse("arcface128"))
+    origin = Origin(describe_crop(config, "annotated", ARCFACE), crops=crops)
+    made = crop_photos(rows(tmp_path, ["0.png"]), build(config), ImageLimits(), Stopwatch(), origin=origin)
+    table = encode_faces(made, Stopwatch())
+    pq.write_table(table, tmp_path / "faces.parquet")
+    files = [Location(str(tmp_path / "faces.parquet"))]
+    assert image_column_of(files, ARCFACE, "faces") == image_column_of(files, replace(ARCFACE, filter="bilinear"), "f")
+    assert image_column_of(files, crops[1], "faces") == "image:arcface128"
+    with pytest.raises(
+        UserError, match=r"faces: the table holds the crop arcface112, arcface128, but 'box160'.*--crop"
+    ):
+        image_column_of(files, parse("box160"), "faces")
+    with pytest.raises(UserError, match="first value of --crop"):
+        require_crop(files, crops[1], "faces")
+    other = decode_faces(table, Stopwatch(), crops[1], "image:arcface128")
+    assert other.rows["crop"].to_pylist() == [describe_crop(config, "annotated", crops[1])]
+
+
+def test_a_photo_decoded_at_a_reduced_size_gives_the_crop_of_the_whole(tmp_path: Path) -> None:
+    points = (ARCFACE_112 * 12 + [300, 100]).astype(np.float32)
+    coarse = np.random.default_rng(3).integers(30, 226, (60, 80, 3), np.uint8)
+    data = encode_jpeg(np.asarray(cv2.resize(coarse, (2400, 1800), interpolation=cv2.INTER_CUBIC), np.uint8), 95)
+
+    class Fixed(Aligner):
+        name = "fixed"
+
+        def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
+            return fitted(images, [FoundFace(points * (image.shape[1] / 2400), None, None) for image in images])
+
+    [(whole, [full])] = find_each([DecodedPhoto.of(data)], [None], Fixed())
+    photo = DecodedPhoto.of(data, longer_side=600)
+    [(face, [crop, large])] = find_each([photo], [None], Fixed(), crops=(ARCFACE, parse("arcface672")))
+    assert photo.reduction == 4 and np.allclose(face.landmarks, whole.landmarks, atol=1e-3)
+    assert np.abs(crop - full.astype(float)).mean() < 1.0
+    # Six times as many pixels: the photo is decoded again, at half its size.
+    want = cut(decode(data, reduction=2), whole.reduced(2), parse("arcface672"))
+    assert np.abs(large - want.astype(float)).max() <= 1

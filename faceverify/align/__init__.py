@@ -7,9 +7,9 @@ Importing this package loads neither OpenCV nor ONNX Runtime nor PyTorch; `build
 What each method's network is fed and what it gives says `faceverify.align.cards`.
 """
 
-from faceverify.align.interface import AlignConfig, AlignedFace, Aligner, Device, Method, Policy, Variant
+from faceverify.align.interface import AlignConfig, AlignedFace, Aligner, Device, FoundFace, Method, Policy, Variant
 
-__all__ = ["AlignConfig", "AlignedFace", "Aligner", "Device", "Method", "Policy", "Variant", "build"]
+__all__ = ["AlignConfig", "AlignedFace", "Aligner", "Device", "FoundFace", "Method", "Policy", "Variant", "build"]
 
 
 def build(config: AlignConfig) -> Aligner:

@@ -3,10 +3,12 @@
 The preprocessing of `retinaface`, `mtcnn` and `dfa` reads its numbers here; YuNet's is inside OpenCV.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
+from faceverify.align.crops import ARCFACE, Crop
 from faceverify.align.interface import AlignConfig, Method
+from faceverify.errors import UserError
 
 Triple = tuple[float, float, float]
 
@@ -37,6 +39,38 @@ def settings(config: AlignConfig) -> Settings:
         own.nms_iou if config.nms_iou == -1 else config.nms_iou,
         config.detect_side or own.detect_side,
     )
+
+
+def look_side(config: AlignConfig, crops: tuple[Crop, ...]) -> int:
+    """Longer side in pixels of the copy in which faces are looked for: no more of a photo is decoded to find them.
+
+    0 = all of it: where no network looks, where it skips pixels as published (dfa), and where the crop does (bilinear).
+    """
+    if config.method not in OWN or config.method == "dfa" or any(crop.filter == "bilinear" for crop in crops):
+        return 0
+    return settings(config).detect_side
+
+
+def crops_for(config: AlignConfig, *wanted: Crop) -> tuple[Crop, ...]:
+    """The crops that `config` cuts where networks want these.
+
+    Raises:
+        UserError: the method cannot: names the crop, and the methods that can.
+    """
+    for crop in wanted:
+        if crop.template == "box" and config.method not in (*_WITH_BOXES, "none"):
+            raise UserError(
+                f"align.method is {config.method}, which finds no box, but the crop is '{crop}': take one of "
+                f"{', '.join(_WITH_BOXES)}."
+            )
+        if config.method == "dfa" and config.crop_from == "network" and crop != ARCFACE:
+            raise UserError(
+                f"align.crop_from is network, which gives the crop '{ARCFACE}' alone, not '{crop}': set it to original."
+            )
+    return tuple(replace(crop, filter="bilinear") if config.filter == "bilinear" else crop for crop in wanted)
+
+
+_WITH_BOXES = ("yunet", "scrfd", "retinaface", "mtcnn")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,8 +17,7 @@ from faceverify.align.device import torch_device
 from faceverify.align.dfa_network import DfaNetwork
 from faceverify.align.dfa_square import Square
 from faceverify.align.dfa_warp import fit_thetas, sample
-from faceverify.align.geometry import warp
-from faceverify.align.interface import AlignConfig, AlignedFace
+from faceverify.align.interface import AlignConfig, Aligner, FoundFace
 from faceverify.align.retinaface_network import architecture_of
 from faceverify.align.weights import load_strictly, not_weights_of, read_weights, state_dict
 from faceverify.errors import BadData, Reason, UserError
@@ -27,7 +26,7 @@ MIN_SCORE = OWN["dfa"].min_score
 _BATCH = {"cpu": 8, "cuda": 128}
 
 
-class DfaAligner:
+class DfaAligner(Aligner):
     """See `Aligner`.
 
     Args:
@@ -53,30 +52,28 @@ class DfaAligner:
         )
 
     @torch.inference_mode()
-    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+    def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
         """One result per photo, same order; NO_FACE where the score is low. `landmarks` is not read."""
         del landmarks
         length = _BATCH[self._device.type]
         batches = (images[start : start + length] for start in range(0, len(images), length))
-        return [result for batch in batches for result in self._align(batch)]
+        return [result for batch in batches for result in self._find(batch)]
 
-    def _align(self, photos: list[np.ndarray]) -> list[AlignedFace | BadData]:
+    def _find(self, photos: list[np.ndarray]) -> list[FoundFace | BadData]:
         squares = [Square(*photo.shape[:2]) for photo in photos]
         bgr = self._input([square.copy(photo) for square, photo in zip(squares, photos, strict=True)])
         face = self._network.face(bgr)
         thetas = fit_thetas(face.landmarks)
         found = [value.cpu().numpy() for value in (face.score[:, 0], face.landmarks, thetas)]
         crops = self._crops(bgr, thetas) if self._crop_from == "network" else None
-        results: list[AlignedFace | BadData] = []
+        results: list[FoundFace | BadData] = []
         for i, (photo, square) in enumerate(zip(photos, squares, strict=True)):
             score, points, theta = (value[i] for value in found)
             points, matrix = square.landmarks(points), square.crop_matrix(theta)
             fault = self._faceless(score) or unfit(points, matrix, *photo.shape[:2])
-            if fault is None:
-                image = warp(photo, matrix) if crops is None else crops[i]
-                results.append(AlignedFace(image, points.astype(np.float32), float(score), None))
-            else:
-                results.append(fault)
+            image = None if crops is None else crops[i]
+            face = FoundFace(points.astype(np.float32), float(score), None, to_arcface=matrix, image=image)
+            results.append(fault or face)
         return results
 
     def _input(self, copies: list[np.ndarray]) -> Tensor:

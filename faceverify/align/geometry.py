@@ -78,18 +78,19 @@ def transform_points(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
     return np.asarray(points, np.float64) @ matrix[:, :2].T + matrix[:, 2]
 
 
-def warp(image: np.ndarray, matrix: np.ndarray, size: int = 112) -> np.ndarray:
-    """Cut the crop out of the photo at full resolution.
+def warp(image: np.ndarray, matrix: np.ndarray, size: int = 112, border: int = cv2.BORDER_CONSTANT) -> np.ndarray:
+    """Sample a photo bilinearly, once per pixel of the result.
 
-    Bilinear, one sample per crop pixel, black outside the photo: what published networks were trained and tested with.
-    There is no smoothing first, so a face much larger than the crop is sampled sparsely.
+    There is no smoothing first, so a face much larger than the crop is sampled sparsely: what published networks were
+    trained and tested with.
 
     Args:
         image: [H, W, 3] uint8, any colour order.
         matrix: [2, 3] from photo to crop.
         size: side of the crop in pixels.
+        border: what lies outside the photo, a constant of OpenCV; black unless given.
 
     Returns:
         [size, size, 3] uint8, colour order as given.
     """
-    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)

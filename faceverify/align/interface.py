@@ -1,10 +1,12 @@
-"""What every alignment method is given and gives: its options, the aligned face, the protocol `Aligner`."""
+"""What every alignment method is given and gives: its options, the found and the aligned face, the class `Aligner`."""
 
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
+from faceverify.align.crops import ARCFACE, Crop
 from faceverify.config import Input
 from faceverify.errors import BadData, UserError
 
@@ -47,6 +49,10 @@ class AlignConfig:
     """Longer side in pixels of the copy in which faces are looked for (the crop is always cut from the original);
     0 = the detector's own (640). dfa always looks at 160 pixels."""
 
+    filter: Literal["area", "bilinear"] = "area"
+    """How a face that is larger than its crop is shrunk: area = averaged, so that nothing of it is skipped; bilinear =
+    one sample per pixel of the crop, as published networks were tested."""
+
     crop_from: Literal["original", "network"] = "original"
     """Where dfa reads the crop: original = from the photo at full resolution; network = from the copy of 160x160
     pixels that the network saw, as published, which loses detail. The others always cut from the original."""
@@ -64,15 +70,68 @@ class AlignConfig:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AlignedFace:
-    """One aligned face.
+class FoundFace:
+    """A face in a photo, and how it lies there.
 
     Args:
-        image: [112, 112, 3] uint8 RGB.
         landmarks: [5, 2] float32 (x, y) in pixels of the photo: image-left eye, image-right eye, nose, image-left
             mouth corner, image-right mouth corner; None where nothing was looked for.
         score: the detector's confidence in [0, 1]; None where nothing was detected.
         faces_found: how many faces the detector found in the photo; None where none were counted.
+        box: [4] x1 y1 x2 y2 in pixels of the photo; None where the method gives none.
+        to_arcface: [2, 3] from pixels of the photo to those of the 112x112 ArcFace crop; None = the photo is the face.
+        image: the 112x112 crop, where the method itself makes it.
+    """
+
+    landmarks: np.ndarray | None
+    score: float | None
+    faces_found: int | None
+    box: np.ndarray | None = None
+    to_arcface: np.ndarray | None = None
+    image: np.ndarray | None = None
+
+    @property
+    def facts(self) -> tuple[np.ndarray | None, float | None, int | None]:
+        """Landmarks, score, faces found."""
+        return self.landmarks, self.score, self.faces_found
+
+    def enlarged(self, times: int) -> "FoundFace":
+        """The face in pixels of the photo, if it was found in a copy reduced `times` times.
+
+        Coordinates are multiplied and no more: so do the detectors with what they find in a copy of their own, as
+        published, and both together give what they give for the photo in full.
+        """
+        if times == 1:
+            return self
+        M = self.to_arcface
+        return replace(
+            self,
+            landmarks=None if self.landmarks is None else self.landmarks * np.float32(times),
+            box=None if self.box is None else self.box * times,
+            to_arcface=None if M is None else np.c_[M[:, :2] / times, M[:, 2]],
+        )
+
+    def reduced(self, times: int) -> "FoundFace":
+        """The face of a photo in pixels of its copy reduced `times` times, whose pixels are means of the photo's."""
+        if times == 1:
+            return self
+        shift = (times - 1) / 2  # the middle of the pixels of which one of the copy is the mean
+        M = self.to_arcface
+        return replace(
+            self,
+            landmarks=None if self.landmarks is None else (self.landmarks - np.float32(shift)) / np.float32(times),
+            box=None if self.box is None else self.box / times,
+            to_arcface=None if M is None else np.c_[M[:, :2] * times, M[:, 2] + M[:, :2] @ np.full(2, shift)],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AlignedFace:
+    """One aligned face.
+
+    Args:
+        image: [S, S, 3] uint8 RGB: the crop.
+        landmarks, score, faces_found: see `FoundFace`.
     """
 
     image: np.ndarray
@@ -81,16 +140,18 @@ class AlignedFace:
     faces_found: int | None
 
 
-class Aligner(Protocol):
-    """What `build` returns, and what a new method implements."""
+class Aligner(ABC):
+    """What `build` returns, and what a new method implements: `name` and `find`.
 
-    @property
-    def name(self) -> str:
-        """Method, and for detectors the first 12 hexadecimal digits of the weights' SHA-256: `yunet-ebafce4e3c11`."""
-        ...
+    Attributes:
+        name: method, and for detectors the first 12 hexadecimal digits of the weights' SHA-256: `yunet-ebafce4e3c11`.
+    """
 
-    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
-        """Align one face per photo.
+    name: str
+
+    @abstractmethod
+    def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
+        """Find one face per photo.
 
         Args:
             images: photos [H, W, 3] uint8 RGB, of any sizes.
@@ -99,4 +160,14 @@ class Aligner(Protocol):
         Returns:
             One result per photo, in the same order. An unusable photo gives a `BadData` instance; nothing is raised.
         """
-        ...
+
+    def align(
+        self, images: list[np.ndarray], landmarks: list[np.ndarray | None], crop: Crop = ARCFACE
+    ) -> list[AlignedFace | BadData]:
+        """Find one face per photo and cut it out; arguments and results as of `find`."""
+        from faceverify.align.cropping import cut
+
+        return [
+            one if isinstance(one, BadData) else AlignedFace(cut(image, one, crop), *one.facts)
+            for image, one in zip(images, self.find(images, landmarks), strict=True)
+        ]

@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from faceverify.align.geometry import fit_similarity, warp
+from faceverify.align import AlignConfig, FoundFace
+from faceverify.align.cards import crops_for
+from faceverify.align.cropping import cut
+from faceverify.align.geometry import fit_similarity
 from faceverify.errors import BadData
 from faceverify.faces import Rejects, Stopwatch, decode_photos
 from faceverify.fakes import Description, FaceInput, Fake, IdentityVector, Request, build
@@ -124,12 +127,12 @@ class Maker:
         rows = pa.table({"photo": pool.photos.take(at), "uri": pool.uris.take(at)})
         numbers = iter(photos)
         for group in decode_photos(rows, self.order.limits, watch, AHEAD):
-            for picture, number in zip(group.pixels, numbers, strict=False):
+            for picture, number in zip(group.photos, numbers, strict=False):
                 name = pool.photos[number].as_py()
                 if isinstance(picture, BadData):
                     yield BadData(picture.reason, f"{name}: {picture.detail}")
                 else:
-                    yield FaceInput(picture, pool.landmarks[number])
+                    yield FaceInput(picture.pixels, pool.landmarks[number])
 
 
 class Embedding:
@@ -137,11 +140,12 @@ class Embedding:
 
     def __init__(self, identity: IdentityVector, engine: EngineConfig) -> None:
         self.form, self.engine = identity.form, load_engine(identity.model, engine)
+        [self.crop] = crops_for(AlignConfig(method="annotated"), self.engine.card.shown)
 
     def __call__(self, face: FaceInput) -> FaceInput:
-        """The face with its embedding, of the 112x112 crop."""
-        crop = warp(face.image, fit_similarity(face.landmarks[None])[0])
-        vector = self.engine.embed(crop[None])[0]
+        """The face with its embedding, of the crop that the network is shown."""
+        found = FoundFace(face.landmarks, None, None, to_arcface=fit_similarity(face.landmarks[None])[0])
+        vector = self.engine.embed(cut(face.image, found, self.crop)[None])[0]
         # Not `vectors.unit`: in float32, which the fakes of earlier runs were made with.
         return face.with_embedding(vector / np.linalg.norm(vector) if self.form == "unit" else vector)
 

@@ -13,6 +13,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 
+from faceverify.align.crops import Crop
+from faceverify.align.crops import parse as parse_crop
 from faceverify.errors import UserError
 
 METADATA_KEY = "faceverify.card"
@@ -21,6 +23,8 @@ _SHOWN_FAULTS = 12
 # What networks are fed: pixels themselves, perhaps less their mean; or numbers about as large as those that
 # (pixel - 127.5) / 127.5 or ImageNet's mean and deviation give, -1 to 1 and -2.1 to 2.6.
 _LARGEST, _SMALLEST_SPREAD = 8.0, 0.2
+
+_SELDOM = ("crop", "unusual_scale")
 
 Level = Annotated[float, Field(allow_inf_nan=False, ge=-1e4, le=1e4)]
 Deviation = Annotated[float, Field(allow_inf_nan=False, gt=0, le=1e4)]
@@ -61,6 +65,8 @@ class ModelCard:
     """Licence of the weights and of the data they were trained on."""
     notes: str = ""
     """Anything else a person should know."""
+    crop: Annotated[str, Field(max_length=200)] | None = None
+    """What the network is shown of a photo (`faceverify.align.crops`); null: the ArcFace crop of `input_size`."""
     unusual_scale: bool = False
     """Whether `mean` and `std` are meant although they feed numbers that networks are not fed (`check_scale`)."""
 
@@ -70,14 +76,32 @@ class ModelCard:
         object.__setattr__(self, "std", tuple(map(float, self.std)))
 
     @property
+    def shown(self) -> Crop:
+        """The crop that the network is shown.
+
+        Raises:
+            UserError: the card's crop is none, or has not the network's input size.
+        """
+        height, width = self.input_size
+        crop = parse_crop(self.crop or f"arcface{height}")
+        if (crop.size, crop.size) != (height, width):
+            raise UserError(
+                f"model '{self.name}' takes pictures of {width}x{height}, but the crop of its card is '{crop}': "
+                "correct the card (crop, input_size)."
+            )
+        return crop
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON (sorted keys, no spaces): the name of this embedder in tables."""
         feeds = {name: value for name, value in asdict(self).items() if name != "unusual_scale"}  # changes nothing
+        if self.crop is None:  # as in cards that are older than this field
+            del feeds["crop"]
         return hashlib.sha256(json.dumps(feeds, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     def to_json(self) -> str:
-        """Return the card as indented JSON, fields in the order above; `unusual_scale` only where it is set."""
-        fields = {name: value for name, value in asdict(self).items() if name != "unusual_scale" or value}
+        """Return the card as indented JSON, fields in the order above; the last two only where they are set."""
+        fields = {name: value for name, value in asdict(self).items() if name not in _SELDOM or value}
         return json.dumps(fields, indent=2) + "\n"
 
 
@@ -159,6 +183,6 @@ def card_path(weights: Path) -> Path:
 
 def contradictions(card: ModelCard, truth: ModelCard) -> list[str]:
     """List the fields that decide how faces are fed in which `card` differs from `truth`, as 'field a, not b'."""
-    fields = ("input_size", "layout", "colour", "mean", "std", "dim", "output")
+    fields = ("input_size", "crop", "layout", "colour", "mean", "std", "dim", "output")
     have, want = asdict(card), asdict(truth)
     return [f"{name} {have[name]}, not {want[name]}" for name in fields if have[name] != want[name]]

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from faceverify.align.crops import Crop
+from faceverify.align.interface import AlignedFace
 from faceverify.errors import PlatformError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.models.card import ModelCard
@@ -94,17 +96,21 @@ def proof_faces(card: ModelCard) -> list[np.ndarray]:
     """Batches [n, H, W, 3] uint8 of several sizes: noise, and drawn faces if the network takes aligned ones."""
     rng = np.random.default_rng(0)
     batches = [rng.integers(0, 256, (count, *card.input_size, 3), dtype=np.uint8) for count in BATCHES]
-    return [*batches, _drawn_faces()] if card.input_size == (112, 112) else batches
+    height, width = card.input_size
+    aligned = height == width and card.shown.template == "arcface"
+    return [*batches, _drawn_faces(card.shown)] if aligned else batches
 
 
-def _drawn_faces() -> np.ndarray:
-    from faceverify.align.geometry import fit_similarity, warp
+def _drawn_faces(crop: Crop) -> np.ndarray:
+    from faceverify.align import AlignConfig
+    from faceverify.align import build as build_aligner
     from faceverify.rendered import RenderedConfig, render_photo
 
     config = RenderedConfig(persons=DRAWN_FACES, photo_size=128)
     drawn = [render_photo(config, person, 0) for person in range(DRAWN_FACES)]
-    matrices = fit_similarity(np.stack([landmarks for _, landmarks in drawn]))
-    return np.stack([warp(photo, matrix) for (photo, _), matrix in zip(drawn, matrices, strict=True)])
+    photos, landmarks = zip(*drawn, strict=True)
+    aligned = build_aligner(AlignConfig(method="annotated")).align(list(photos), list(landmarks), crop)
+    return np.stack([face.image for face in aligned if isinstance(face, AlignedFace)])
 
 
 def unit_embeddings(engine: Engine, faces: np.ndarray, report: Callable[[int], None] = lambda _: None) -> np.ndarray:

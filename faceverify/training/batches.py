@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow as pa
 from torch.utils.data import DataLoader, Dataset
 
+from faceverify.align.crops import ARCFACE
 from faceverify.errors import BadData, UserError
-from faceverify.faces import SIDE
 from faceverify.images import decode
 from faceverify.inputs import stream_table
 from faceverify.models.parity import PairFaces
@@ -179,8 +179,10 @@ def decode_face(data: bytes) -> np.ndarray:
         face = decode(data)
     except BadData as fault:
         raise UserError(f"faces: a picture of the table is damaged ({fault}); run align again.") from None
-    if face.shape != (SIDE, SIDE, 3):
-        raise UserError(f"faces: a picture of the table is {face.shape[1]}x{face.shape[0]}, not {SIDE}x{SIDE}.")
+    if face.shape != (ARCFACE.size, ARCFACE.size, 3):
+        raise UserError(
+            f"faces: a picture of the table is {face.shape[1]}x{face.shape[0]}, not {ARCFACE.size}x{ARCFACE.size}."
+        )
     return face
 
 

@@ -21,6 +21,8 @@ from typing import Any, Protocol
 import pyarrow as pa
 
 from faceverify.align import AlignConfig, Aligner, build
+from faceverify.align.cards import look_side
+from faceverify.align.crops import ARCFACE, Crop
 from faceverify.errors import UserError
 from faceverify.faces import (
     GROUP_PHOTOS,
@@ -97,6 +99,7 @@ class PhotoSource:
     batch: int = GROUP_PHOTOS
     identity: PhotoIdentity = "stat"
     crop: str = ""  # what the aligner must come to, on every node; empty = whatever it comes to
+    crops: tuple[Crop, ...] = (ARCFACE,)  # what is cut out of each photo
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "align", replace(self.align, weights=weights_seen(self.align)))
@@ -107,42 +110,45 @@ class PhotoSource:
 
     def open(self) -> MakeCrops:
         """Build the aligner."""
-        aligner, crop = self._aligner()
-        origin = Origin(crop, self.identity)
+        aligner, origin = self._aligner()
         return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch, self.batch, origin)
 
     def read(self, rows: pa.Table, watch: Stopwatch) -> Iterator[Pictures]:
         """The first half of it: read and decode, in pieces bounded by memory only."""
-        return decode_photos(rows, self.limits, watch, rows.num_rows + 1, self.identity)
+        side = look_side(self.align, self.crops)
+        return decode_photos(rows, self.limits, watch, rows.num_rows + 1, self.identity, side)
 
     def open_aligner(self) -> AlignPictures:
         """The second half of it: build the aligner."""
-        aligner, crop = self._aligner()
-        return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch, crop)
+        aligner, origin = self._aligner()
+        return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch, origin)
 
-    def _aligner(self) -> tuple[Aligner, str]:
-        """The aligner, and what it is: the weights that were loaded here may not be those that were checked.
+    def _aligner(self) -> tuple[Aligner, Origin]:
+        """The aligner, and what it comes to: the weights that were loaded here may not be those that were checked.
 
         Raises:
             UserError: they are not.
         """
         aligner = build(self.align)
-        crop = describe_crop(self.align, aligner.name)
+        crop = describe_crop(self.align, aligner.name, self.crops[0])
         if self.crop and crop != self.crop:
             raise UserError(
                 f"align.weights {self.align.weights!r} changed after the job began, or is another file on this node "
                 f"({crop_difference(json.loads(crop), json.loads(self.crop))}); run the same command again."
             )
-        return aligner, crop
+        return aligner, Origin(crop, self.identity, self.crops, look_side(self.align, self.crops))
 
 
 @dataclass(frozen=True)
 class FaceSource:
-    """Rows of a `faces` table."""
+    """Rows of a `faces` table: one of its crops."""
+
+    crop: Crop
+    column: str = "image"
 
     def open(self) -> MakeCrops:
         """Nothing to load."""
-        return decode_faces
+        return lambda rows, watch: decode_faces(rows, watch, self.crop, self.column)
 
 
 @dataclass(frozen=True)

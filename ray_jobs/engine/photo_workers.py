@@ -6,6 +6,7 @@ the rows of each piece are kept apart until the last is done, and joined by the 
 """
 
 import json
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ import pyarrow as pa
 
 from faceverify.errors import BadData, Reason
 from faceverify.faces import Crops, Pictures, Stopwatch
+from faceverify.images.decoded import DecodedPhoto
 from faceverify.parts import part, read_facts, read_part, write_part
 from faceverify.storage import Location
 from ray_jobs.engine.progress import GPU_WAIT, GPU_WORK
@@ -221,7 +223,7 @@ def _counts(piece: Piece, rejected: int, watch: Stopwatch) -> pa.Table:
 
 def _packed(piece: Piece, watch: Stopwatch, content: dict[str, Any]) -> pa.Table:
     columns = {**asdict(piece), "seconds": json.dumps(watch.seconds), **content}
-    columns = {name: _large(value) if name == "pixels" else value for name, value in columns.items()}
+    columns = {name: _large(value) if name in ("pixels", "files") else value for name, value in columns.items()}
     return pa.table({name: value if isinstance(value, pa.Array) else [value] for name, value in columns.items()})
 
 
@@ -243,13 +245,14 @@ def _unpacked(row: dict[str, Any]) -> tuple[Piece, Stopwatch]:
 
 def pictures_out(pictures: Pictures) -> dict[str, Any]:
     """Decoded photos as columns: the rows, faults as JSON, sizes, and all pixels one after another."""
-    good = [pixels for pixels in pictures.pixels if not isinstance(pixels, BadData)]
-    faults = {i: (p.reason.value, p.detail) for i, p in enumerate(pictures.pixels) if isinstance(p, BadData)}
+    good = [photo for photo in pictures.photos if not isinstance(photo, BadData)]
+    faults = {i: (p.reason.value, p.detail) for i, p in enumerate(pictures.photos) if isinstance(p, BadData)}
     return {
         "kept": _nested(pictures.rows),
         "faults": json.dumps(faults),
-        "sizes": json.dumps([pixels.shape[:2] for pixels in good]),
-        "pixels": np.concatenate([pixels.reshape(-1) for pixels in good]) if good else b"",
+        "sizes": json.dumps([(*photo.pixels.shape[:2], photo.reduction, len(photo.data)) for photo in good]),
+        "pixels": np.concatenate([photo.pixels.reshape(-1) for photo in good]) if good else b"",
+        "files": b"".join(photo.data for photo in good),  # of those that came at a reduced size
     }
 
 
@@ -258,9 +261,11 @@ def pictures_in(row: dict[str, Any]) -> Pictures:
     faults = {int(i): BadData(Reason(why), detail) for i, (why, detail) in json.loads(row["faults"].as_py()).items()}
     # A copy, because what lies in the object store cannot be written to, which PyTorch does not like.
     pixels, start, good = np.frombuffer(row["pixels"].as_buffer(), np.uint8).copy(), 0, []
-    for height, width in json.loads(row["sizes"].as_py()):
-        good.append(pixels[start : start + height * width * 3].reshape(height, width, 3))
-        start += height * width * 3
+    files, read = row["files"].as_buffer(), 0
+    for height, width, reduction, size in json.loads(row["sizes"].as_py()):
+        image = pixels[start : start + height * width * 3].reshape(height, width, 3)
+        good.append(DecodedPhoto(image, reduction, files[read : read + size].to_pybytes()))
+        start, read = start + height * width * 3, read + size
     rows, pictures = _rows_of(row["kept"]), iter(good)
     return Pictures(rows, [faults[i] if i in faults else next(pictures) for i in range(rows.num_rows)])
 
@@ -268,13 +273,20 @@ def pictures_in(row: dict[str, Any]) -> Pictures:
 def crops_out(crops: Crops) -> dict[str, Any]:
     """Crops as columns."""
     parts = {"kept": crops.rows, "found": crops.found, "rejects": crops.rejects}
-    return {name: _nested(table) for name, table in parts.items()} | {"pixels": crops.faces.tobytes()}
+    kinds = {"": crops.faces, **crops.others}
+    shapes = json.dumps([(name, faces.shape) for name, faces in kinds.items()])
+    pixels = b"".join(faces.tobytes() for faces in kinds.values())
+    return {name: _nested(table) for name, table in parts.items()} | {"shapes": shapes, "pixels": pixels}
 
 
 def crops_in(row: dict[str, Any]) -> Crops:
     """The inverse of `crops_out`."""
-    faces = np.frombuffer(row["pixels"].as_buffer(), np.uint8).reshape(-1, 112, 112, 3)
-    return Crops(_rows_of(row["kept"]), faces, _rows_of(row["found"]), _rows_of(row["rejects"]))
+    pixels, start, kinds = np.frombuffer(row["pixels"].as_buffer(), np.uint8), 0, {}
+    for name, shape in json.loads(row["shapes"].as_py()):
+        kinds[name] = pixels[start : start + math.prod(shape)].reshape(shape)
+        start += math.prod(shape)
+    kept, found, rejects = (_rows_of(row[name]) for name in ("kept", "found", "rejects"))
+    return Crops(kept, kinds.pop(""), found, rejects, kinds)
 
 
 def _nested(table: pa.Table) -> pa.Array:

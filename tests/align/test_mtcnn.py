@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from faceverify.align import AlignConfig
+from faceverify.align.crops import parse
 from faceverify.align.geometry import fit_similarity, warp
 from faceverify.align.mtcnn import Mtcnn, build, load
 from faceverify.align.weights import state_dict
@@ -111,7 +112,9 @@ def test_policies(make, odd_photo):
 def test_a_large_photo_is_searched_in_a_copy_and_cut_from_the_original(make, lfw_photos):
     large = [np.asarray(Image.fromarray(photo).resize((1500, 1400))) for photo in lfw_photos[:3]]
     small = make().align(lfw_photos[:3], [None] * 3)
-    for one, other, photo in zip(make().align(large, [None] * 3), small, large, strict=True):
+    for one, other, photo in zip(
+        make().align(large, [None] * 3, parse("arcface112:filter=bilinear")), small, large, strict=True
+    ):
         assert np.abs(one.landmarks / [6, 5.6] - other.landmarks).max() < 8  # pixels of 250; they do move that much
         assert np.array_equal(one.image, warp(photo, fit_similarity(one.landmarks[None])[0]))
 

@@ -1,5 +1,6 @@
 """ingest, align and embed one after the other give what score gives in one go."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +67,17 @@ def test_a_faces_table_of_another_form_is_refused(run: Run, people: People, tiny
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_of_photos_is_aligned_without_ingest(run: Run, people: People, tmp_path: Path) -> None:
-    ended = run("align", "--photos", people.root, "--align.method", "none", *ONE_WORKER, "--out", tmp_path / "out")
+def test_a_folder_of_photos_is_aligned_without_ingest_in_two_crops_of_which_embed_takes_its_own(
+    run: Run, people: People, tiny: Path, tmp_path: Path
+) -> None:
+    crops = ["--crop", "arcface128", tiny]
+    ended = run("align", "--photos", people.root, "--align.method", "none", *crops, "--out", tmp_path / "out")
     assert ended.code == 0, ended.err
+    assert "Crops: arcface128, arcface112" in ended.out
+    embedded = run("embed", "--faces", tmp_path / "out", "--model", tiny, "--out", tmp_path / "embeddings")
+    assert embedded.code == 0, embedded.err
+    rows = pq.read_table(tmp_path / "embeddings" / "embeddings")
+    assert {json.loads(crop)["size"] for crop in rows["crop"].to_pylist()} == {112} and rows.num_rows == 120
     faces = pq.read_table(tmp_path / "out" / "faces")
     listed = [entry.path for entry in Location(str(people.root)).files() if entry.path.endswith(".jpg")]
     assert faces["photo"].to_pylist() == listed

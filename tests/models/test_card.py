@@ -42,6 +42,7 @@ OTHER = {
     "std": [4, 5, 7],
     "dim": 9,
     "norm_output": True,
+    "crop": "box128",
     "sha256": "0" * 64,
     "source": "s",
     "licence": "l",

@@ -14,6 +14,7 @@ from faceverify.align import AlignConfig
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.faces import Pictures, Stopwatch
 from faceverify.images import ImageLimits
+from faceverify.images.decoded import DecodedPhoto
 from faceverify.parts import part, read_part
 from faceverify.rendered import RenderedConfig, write
 from faceverify.shards import read_shard, write_shards
@@ -111,18 +112,21 @@ def test_all_ways_write_the_same(
 def test_pictures_arrive_as_they_were_sent() -> None:
     rng = np.random.default_rng(0)
     fault = BadData(Reason.EMPTY, 'zero "bytes"')
-    pixels = [fault, *(rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(3, 5), (7, 2), (1, 1)]), fault]
-    sent = Pictures(pa.table({"photo": list("abcde")}), pixels)
+    pixels = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(3, 5), (7, 2), (1, 1)]]
+    photos = [DecodedPhoto(pixels[0], 4, b"file"), DecodedPhoto(pixels[1]), DecodedPhoto(pixels[2], 2, b"another")]
+    sent = Pictures(pa.table({"photo": list("abcde")}), [fault, *photos, fault])
     piece = Piece(3, 1, False, 5)
     (row,) = photo_workers._rows(photo_workers._packed(piece, Stopwatch({"read": 2.0}), pictures_out(sent)))
     assert photo_workers._unpacked(row) == (piece, Stopwatch({"read": 2.0}))
     got = pictures_in(row)
     assert got.rows.equals(sent.rows)
-    for want, came in zip(sent.pixels, got.pixels, strict=True):
+    for want, came in zip(sent.photos, got.photos, strict=True):
         if isinstance(want, BadData):
             assert isinstance(came, BadData) and (came.reason, came.detail) == (want.reason, want.detail)
         else:
-            assert np.array_equal(came, want) and came.flags.writeable
+            assert isinstance(came, DecodedPhoto)
+            assert np.array_equal(came.pixels, want.pixels) and came.pixels.flags.writeable
+            assert (came.reduction, came.data) == (want.reduction, want.data)
 
 
 def test_storage_that_refuses_all_stops_the_work_before_anything_is_written(shards: int, tmp_path: Path) -> None:
