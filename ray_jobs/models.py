@@ -198,7 +198,9 @@ def _seen_in(path: Path, architecture: str | None, dim: int | None) -> tuple[str
     else:
         from faceverify.models import checkpoints
 
-        found = checkpoints.identify(checkpoints.read(path)) or (None, None)
+        there = checkpoints.read(path)
+        fits = [pair for pair in checkpoints.candidates(there) if architecture in (None, pair[0])]
+        found = fits[0] if architecture and fits else checkpoints.identify(there) or (None, None)
     architecture, dim = architecture or found[0], dim or found[1]
     if architecture is None or dim is None:
         raise UserError(f"{path} does not show which network it holds; give --architecture and --dim.")
@@ -239,6 +241,15 @@ def _show(args: argparse.Namespace) -> None:
     path, card = resolve(args.model)
     print(card.to_json(), end="")
     print(f"file: {path}\ndigest: {card.digest}")
+    if path.suffix.lower() != ".onnx":
+        from faceverify.models.architectures import twin
+
+        if other := twin(card.architecture):
+            by = "the registry says" if registry.known(card.sha256 or "") else "its model card says"
+            print(
+                f"taken for {card.architecture}, as {by}: {other} has the same tensors but is fed differently, and "
+                "weights that are fed as the other give wrong similarities without an error"
+            )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,7 @@
-"""Strict loading of network weights from the containers in which they are published.
+"""Strict loading of network weights from the files in which they are published.
 
-| container | top level | prefix | colour of the published AdaFace weights |
-|---|---|---|---|
-| `lightning`: original AdaFace .ckpt | tensors under `state_dict` | `model.`, and a `head` | BGR |
-| `cvlface`: CVLface model.pt, training checkpoints | flat | `net.` | RGB |
-| `huggingface`: CVLface model.safetensors | flat | `model.net.` | RGB |
-| `bare`: this project, and everything else | any (`faceverify.models.unwrap`) | any | says nothing |
+`faceverify.models.unwrap` finds the tensors in whatever was put around them; what the form of a published file says of
+the network in it is in `faceverify.models.containers`.
 """
 
 import itertools
@@ -13,37 +9,21 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from faceverify.errors import UserError
-from faceverify.models import unpickle
+from faceverify.models import denormals, unpickle
+from faceverify.models.architectures import ARCHITECTURES, LASTS, build, input_size, shapes_of, twin
 from faceverify.models.card import ModelCard
-from faceverify.models.iresnet import LAYOUTS, iresnet
-from faceverify.models.mobilefacenet import MobileFaceNet
+from faceverify.models.containers import container_of, contradiction
 from faceverify.models.unwrap import Ambiguous, Fit, Misfit, as_floats, few, fit, say, sets_of_tensors, tensors_at
 from faceverify.storage import private_draft
 
-Container = Literal["lightning", "cvlface", "huggingface", "bare"]
-PREFIXES: dict[Container, str] = {"huggingface": "model.net.", "cvlface": "net.", "lightning": "model."}
-COLOURS: dict[Container, str] = {"lightning": "BGR", "cvlface": "RGB", "huggingface": "RGB"}
-_PLAIN = (*LAYOUTS, "mobilefacenet")
-# Endings of the names of architectures that have the branch of models/attention.py, of models/detail.py, in this order.
-WITH_ATTENTION, WITH_DETAIL = "_attention", "_detail"
-ARCHITECTURES = tuple(
-    f"{name}{attention}{detail}"
-    for detail in ("", WITH_DETAIL)
-    for attention in ("", WITH_ATTENTION)
-    for name in _PLAIN
-)
-# What the last tensor of a network is called, which has the length of the embedding -> the networks.
-LASTS = {
-    "output_layer.3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" not in name),
-    "conv3.bias": tuple(name for name in ARCHITECTURES if "mobilefacenet" in name),
-}
-SUFFIXES = (".pt", ".pth", ".ckpt", ".safetensors")
+__all__ = ["WeightsFile", "build", "candidates", "check", "convert", "identify", "load", "read", "save"]
+
 MAX_HEADER = 4 << 20  # bytes of the header of a safetensors file; 100 thousand tensors have less
 
 
@@ -53,22 +33,6 @@ class WeightsFile:
 
     content: Mapping[str, Any]
     path: Path
-
-
-def build(architecture: str, dim: int) -> nn.Module:
-    """Build a freshly initialised network by the name a model card gives it.
-
-    Raises:
-        UserError: if the name is unknown.
-    """
-    if architecture not in ARCHITECTURES:
-        raise UserError(f"There is no architecture '{architecture}'; take one of {', '.join(ARCHITECTURES)}.")
-    rest = architecture.removesuffix(WITH_DETAIL)
-    plain = rest.removesuffix(WITH_ATTENTION)
-    attention, detail = plain != rest, rest != architecture
-    if plain == "mobilefacenet":
-        return MobileFaceNet(dim, attention, detail)
-    return iresnet(plain, dim, attention, detail)
 
 
 def read(path: Path) -> WeightsFile:
@@ -127,18 +91,39 @@ def identify(checkpoint: WeightsFile) -> tuple[str, int] | None:
     """Return (architecture, dim) of the network whose keys and shapes are in the file, None if there is none.
 
     Raises:
+        UserError: there are several such sets of tensors, or two networks have the same ones (ArcFace and MagFace).
+    """
+    found = candidates(checkpoint)
+    if len(found) > 1:
+        raise UserError(
+            f"{checkpoint.path} fits {' and '.join(name for name, _ in found)}, which have the same tensors but are "
+            "fed differently; say which it is with --architecture."
+        )
+    return found[0] if found else None
+
+
+def candidates(checkpoint: WeightsFile) -> list[tuple[str, int]]:
+    """All (architecture, dim) whose keys and shapes are in the file; two of networks with the same tensors.
+
+    Raises:
         UserError: there are several such sets of tensors.
     """
-    named = [pair for found in sets_of_tensors(checkpoint.content).values() for pair in found.items()]
+    sets = sets_of_tensors(checkpoint.content).values()
+    named = [pair for found in sets for pair in found.items()]
+    most = max(map(len, sets), default=0)
     for last, names in LASTS.items():
         dims = {len(value) for name, value in named if name.endswith(last) and value.dim()}
         for dim, name in itertools.product(sorted(dims)[:2], names):
+            if sum(not key.endswith("num_batches_tracked") for key in shapes_of(name, dim)) > most:
+                continue
             try:
-                _fit(checkpoint, name, dim)
+                found = _fit(checkpoint, name, dim)
             except Misfit:
                 continue
-            return name, dim
-    return None
+            container = container_of(found, name)
+            both = [other for other in (name, twin(name)) if other]
+            return [(one, dim) for one in both if not container or one.startswith(container.kind)]
+    return []
 
 
 def load(checkpoint: WeightsFile, card: ModelCard) -> nn.Module:
@@ -151,9 +136,11 @@ def load(checkpoint: WeightsFile, card: ModelCard) -> nn.Module:
     with torch.device("meta"):
         module = build(card.architecture, card.dim)
     try:
-        module.load_state_dict(as_floats(found), strict=True, assign=True)
+        tensors = as_floats(found)
     except Misfit as error:
         raise UserError(f"{checkpoint.path} does not fit the architecture {card.architecture} ({error}).") from None
+    whole = {key: torch.from_numpy(denormals.flushed(value.numpy())) for key, value in tensors.items()}
+    module.load_state_dict(whole, strict=True, assign=True)
     say(found.taken_off)
     return module.eval()
 
@@ -163,26 +150,28 @@ def check(checkpoint: WeightsFile, card: ModelCard) -> Fit:
 
     Raises:
         UserError: keys or shapes do not fit (with the first few, and the architecture that would fit), several sets
-            of tensors do, or the container is one whose published colour order contradicts the card. Weights that
-            were trained in the other order are to be saved under bare keys.
+            of tensors do, the network takes pictures of another size than the card says, or the container is one whose
+            published weights are of another network, or are fed otherwise, than the card says. Weights that were
+            trained otherwise are to be saved under bare keys.
     """
     try:
         found = _fit(checkpoint, card.architecture, card.dim)
     except Misfit as error:
         raise UserError(_misfit(checkpoint, card, error)) from None
-    container = _container(found)
-    colour = COLOURS.get(container) if card.architecture in LAYOUTS else None
-    if colour and colour != card.colour:
+    if fault := contradiction(found, card):
+        raise UserError(f"{checkpoint.path} {fault}.")
+    size = input_size(card.architecture)
+    if card.input_size != size:
         raise UserError(
-            f"{checkpoint.path} is in the {container} container, whose weights take {colour}, but its model "
-            f"card says {card.colour}; write the card again with --colour {colour}."
+            f"input_size is {card.input_size[0]} {card.input_size[1]} on the model card of {checkpoint.path}, but "
+            f"{card.architecture} takes pictures of {size[0]}x{size[1]}; write the card again with --input-size "
+            f"{size[0]} {size[1]}."
         )
     return found
 
 
 def _fit(checkpoint: WeightsFile, architecture: str, dim: int) -> Fit:
-    with torch.device("meta"):
-        want = {key: tuple(value.shape) for key, value in build(architecture, dim).state_dict().items()}
+    want = shapes_of(architecture, dim)
     try:
         return fit(checkpoint.content, want, dim)
     except Ambiguous as error:
@@ -192,17 +181,11 @@ def _fit(checkpoint: WeightsFile, architecture: str, dim: int) -> Fit:
         ) from None
 
 
-def _container(found: Fit) -> Container:
-    """Wrappers of training programs are in no published file."""
-    if found.wrapped:
-        return "bare"
-    return next((container for container, prefix in PREFIXES.items() if found.prefix == prefix), "bare")
-
-
 def _misfit(checkpoint: WeightsFile, card: ModelCard, error: Misfit) -> str:
-    other = identify(checkpoint)
-    if other:
-        advice = f"its tensors are those of {other[0]} with {other[1]} dimensions"
+    others = candidates(checkpoint)
+    if others:
+        names = " or ".join(name for name, _ in others)
+        advice = f"its tensors are those of {names} with {others[0][1]} dimensions"
     else:
         every = sets_of_tensors(checkpoint.content).values()
         advice = _what_it_looks_like(max(every, key=len, default={}))
@@ -210,13 +193,12 @@ def _misfit(checkpoint: WeightsFile, card: ModelCard, error: Misfit) -> str:
 
 
 def _what_it_looks_like(keys: Mapping[str, Any]) -> str:
-    if "features.running_mean" in keys and any(key.startswith("layer1.") for key in keys):
-        return "it has the layout of arcface_torch, which is another network, not interchangeable with this one"
-    if any(".se_block." in key for key in keys):
-        return "it has squeeze-and-excitation blocks, which no network here has"
     units = {key.split(".")[1] for key in keys if key.startswith("body.")}
     if units:
         return f"it has {len(units)} body units (ir_18 has 8, ir_34 16, ir_50 24, ir_101 49)"
+    stages = {key.rpartition("layer3.")[2].split(".")[0] for key in keys if "layer3." in key}
+    if stages and any("downsample." in key for key in keys):
+        return f"it has {len(stages)} blocks in layer3 (arcface_r18 has 2, r34 6, r50 14, r100 30, r200 60)"
     return f"no network here has its keys; known are {', '.join(ARCHITECTURES)}"
 
 

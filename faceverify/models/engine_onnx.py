@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnxruntime as ort
-from onnx import ModelProto
+from onnx import ModelProto, TensorProto, numpy_helper
 
 from faceverify.errors import UserError
 from faceverify.models import cache, onnx_file, registry, trial
 from faceverify.models.card import ModelCard
+from faceverify.models.denormals import flushed
 from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engines import CPU_BATCH, Engine, threads_of
 from faceverify.models.prelu import without_prelu
@@ -145,8 +146,18 @@ def open_session(
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimise else level.ORT_DISABLE_ALL
     options.log_severity_level = 3  # errors only
     if optimise and providers[0][0] == PROVIDERS["cpu"]:
-        model = without_prelu(model)
+        model = without_denormals(without_prelu(model))
     return ort.InferenceSession(model.SerializeToString(), options, providers=providers)
+
+
+def without_denormals(model: ModelProto) -> ModelProto:
+    """Put zeros in place of the denormal weights of a graph (`denormals.flushed`); returns the same graph."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == TensorProto.FLOAT:
+            values = numpy_helper.to_array(tensor)
+            if (clean := flushed(values)) is not values:
+                tensor.CopyFrom(numpy_helper.from_array(clean, tensor.name))
+    return model
 
 
 def _ports(session: ort.InferenceSession, card: ModelCard, path: Path) -> tuple[str, str, int | None]:

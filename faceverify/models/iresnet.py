@@ -1,9 +1,10 @@
-"""Improved ResNets in the layout of the published AdaFace weights (IR-18, 34, 50, 101), and a tiny one.
+"""Improved ResNets in the layouts of AdaFace (IR-18, 34, 50, 101, SE-50) and of InsightFace_Pytorch; and a tiny one.
 
-Source: Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022, and its released `net.py`.
-The state-dict keys, their order and their shapes are those of the release, so its weights load strictly.
-What differs from the arcface_torch network of the same name: every stage strides by 2, the shortcut of the first
-stage is a pooling without parameters, and the last BatchNorm has no weight and no bias.
+Source: Kim et al., "AdaFace: Quality Adaptive Margin for Face Recognition", CVPR 2022, and its released `net.py`;
+github.com/TreB1eN/InsightFace_Pytorch, `model.py`. The state-dict keys, their order and their shapes are those of the
+releases, so their weights load strictly.
+What differs from the arcface_torch network of the same name (`faceverify.models.arcface`): the shortcut of the first
+stage is a pooling without parameters, and AdaFace's last BatchNorm has no weight and no bias.
 """
 
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from faceverify.models.detail import Detail
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layout:
-    """Widths and depths of a network: channels and number of units of each of the four stages."""
+    """Widths and depths of a network: channels and number of units of each of the four stages; and what units hold."""
 
     channels: tuple[int, int, int, int] = (64, 128, 256, 512)
     units: tuple[int, int, int, int]
+    squeeze: bool = False
+    """Whether each unit ends in a squeeze and excitation."""
+    treb1en: bool = False
+    """As in InsightFace_Pytorch: no BN before the PReLU of a unit, and a last BN with weight and bias."""
 
 
 LAYOUTS = {
@@ -30,13 +35,32 @@ LAYOUTS = {
     "ir_50": Layout(units=(3, 4, 14, 3)),
     "ir_101": Layout(units=(3, 13, 30, 3)),
     "tiny": Layout(channels=(8, 16, 32, 64), units=(1, 1, 1, 1)),  # for demonstrations and tests, not published
+    "ir_se_50": Layout(units=(3, 4, 14, 3), squeeze=True),
+    "treb1en_ir_50": Layout(units=(3, 4, 14, 3), treb1en=True),
+    "treb1en_ir_se_50": Layout(units=(3, 4, 14, 3), squeeze=True, treb1en=True),
 }
+
+
+class Squeeze(nn.Module):
+    """Squeeze and excitation: each channel times a share of 0 to 1 that all channels' means decide.
+
+    Source: Hu et al., "Squeeze-and-Excitation Networks", CVPR 2018.
+    """
+
+    def __init__(self, width: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.fc1 = nn.Conv2d(width, width // reduction, 1, bias=False)
+        self.fc2 = nn.Conv2d(width // reduction, width, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, width, H, W] to the same shape."""
+        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
 class Unit(nn.Module):
     """A residual unit: BN, conv, BN, PReLU, strided conv, BN, plus the shortcut; no activation after the sum."""
 
-    def __init__(self, width_in: int, width_out: int, stride: int) -> None:
+    def __init__(self, width_in: int, width_out: int, stride: int, layout: Layout) -> None:
         super().__init__()
         # As published a pooling of one pixel, which takes every stride-th pixel; it has no keys in the state dict. Of
         # stride 1 it would only copy, for a sixth of the time of an embedding on a GPU.
@@ -48,11 +72,13 @@ class Unit(nn.Module):
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(width_in),
             nn.Conv2d(width_in, width_out, 3, padding=1, bias=False),
-            nn.BatchNorm2d(width_out),
+            *([] if layout.treb1en else [nn.BatchNorm2d(width_out)]),
             nn.PReLU(width_out),
             nn.Conv2d(width_out, width_out, 3, stride, padding=1, bias=False),
             nn.BatchNorm2d(width_out),
         )
+        if layout.squeeze:
+            self.res_layer.add_module("5" if layout.treb1en else "se_block", Squeeze(width_out))  # as published
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, width_in, H, W] to [B, width_out, H/stride, W/stride]."""
@@ -74,7 +100,7 @@ class IResNet(nn.Module):
             nn.Dropout(0.4),
             nn.Flatten(),  # C, H, W order
             nn.Linear(last * 7 * 7, dim),
-            nn.BatchNorm1d(dim, affine=False),
+            nn.BatchNorm1d(dim, affine=layout.treb1en),
         )
         self.body = nn.Sequential(*_units(layout))
         self.attention: nn.Module = Attention(last) if attention else nn.Identity()  # the latter has no keys
@@ -128,7 +154,7 @@ def _units(layout: Layout) -> list[Unit]:
     units: list[Unit] = []
     width = layout.channels[0]
     for channels, count in zip(layout.channels, layout.units, strict=True):
-        units += [Unit(width if i == 0 else channels, channels, 2 if i == 0 else 1) for i in range(count)]
+        units += [Unit(width if i == 0 else channels, channels, 2 if i == 0 else 1, layout) for i in range(count)]
         width = channels
     return units
 

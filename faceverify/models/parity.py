@@ -12,8 +12,8 @@ from faceverify.align.crops import Crop
 from faceverify.align.interface import AlignedFace
 from faceverify.errors import PlatformError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
+from faceverify.models.architectures import WITH_DETAIL
 from faceverify.models.card import ModelCard
-from faceverify.models.checkpoints import WITH_DETAIL
 from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engines import Engine
 

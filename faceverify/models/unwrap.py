@@ -52,6 +52,8 @@ class Fit:
     """Whether there were such wrappers."""
     taken_off: str
     """What was taken off, for people; empty if nothing was."""
+    heads: tuple[str, ...] = ()
+    """Names of the tensors beside them, of a classifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +235,7 @@ def _fitted(one: _Set, prefix: str, want: Mapping[str, Shape], heads: tuple[str,
     # The counters only matter to training, and there only where averages are to be plain means: 0 takes nothing away.
     there = {name: one.tensors[prefix + name] for name in want if _shape(one.tensors.get(prefix + name)) == want[name]}
     tensors = {name: there[name] if name in there else torch.zeros((), dtype=torch.int64) for name in want}
-    return Fit(tensors, _place(one, prefix), prefix, bool(one.wrappers), _taken_off(one, prefix, heads))
+    return Fit(tensors, _place(one, prefix), prefix, bool(one.wrappers), _taken_off(one, prefix, heads), heads)
 
 
 def _taken_off(one: _Set, prefix: str, heads: tuple[str, ...]) -> str:

@@ -13,8 +13,8 @@ from faceverify.errors import UserError
 from faceverify.losses import LossConfig
 from faceverify.models import card as cards
 from faceverify.models import checkpoints
+from faceverify.models.architectures import WITH_ATTENTION, WITH_DETAIL, input_size
 from faceverify.models.card import ModelCard
-from faceverify.models.checkpoints import WITH_ATTENTION, WITH_DETAIL
 from faceverify.models.iresnet import IResNet, Unit
 from faceverify.models.loading import load_module
 from faceverify.models.mobilefacenet import STAGES, Bottleneck, MobileFaceNet
@@ -48,7 +48,13 @@ def _fresh(config: NetworkConfig) -> tuple[nn.Module, ModelCard]:
     network = checkpoints.build(config.architecture, config.dim)
     half = [127.5] * 3
     card = cards.build(
-        name=config.architecture, architecture=config.architecture, colour="RGB", mean=half, std=half, dim=config.dim
+        name=config.architecture,
+        architecture=config.architecture,
+        input_size=input_size(config.architecture),
+        colour="RGB",
+        mean=half,
+        std=half,
+        dim=config.dim,
     )
     return network, card
 

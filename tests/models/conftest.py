@@ -15,6 +15,8 @@ from faceverify.models import card, checkpoints
 from faceverify.models.card import ModelCard
 from faceverify.models.export import Exported, export_onnx
 
+FOREIGN = ("arcface_iresnet", "facenet", "ir_se_50")
+
 
 @pytest.fixture(scope="session")
 def recipe(golden: Path) -> ModuleType:
@@ -34,6 +36,54 @@ def ir_keys(golden: Path) -> dict[str, dict]:
 @pytest.fixture(scope="session")
 def ir_weights(recipe: ModuleType, ir_keys: dict) -> Callable[[str], dict[str, Tensor]]:
     return lambda name: {key: torch.from_numpy(a) for key, a in recipe.weights(ir_keys[name], 0).items()}
+
+
+@pytest.fixture(scope="session")
+def foreign_keys(golden: Path) -> dict[str, dict]:
+    """Published keys, in order, with [shape, dtype] each, of the networks that are not AdaFace's, by architecture."""
+    zoo = {name: json.loads((golden / f"zoo/{name}_keys.json").read_text()) for name in FOREIGN}
+    iresnets = zoo["arcface_iresnet"]
+    return {
+        **{f"arcface_{name}": keys for name, keys in iresnets.items()},
+        **{f"magface_{name}": keys for name, keys in iresnets.items()},
+        "facenet": zoo["facenet"]["facenet"],
+        "ir_se_50": zoo["ir_se_50"]["adaface_ir_se_50"],
+        "treb1en_ir_50": zoo["ir_se_50"]["ifpt_ir_50"],
+        "treb1en_ir_se_50": zoo["ir_se_50"]["ifpt_ir_se_50"],
+    }
+
+
+@pytest.fixture(scope="session")
+def foreign_weights(recipe: ModuleType, foreign_keys: dict) -> Callable[[str], dict[str, Tensor]]:
+    """Weights of the recipe for one of them; FaceNet's convolutions times 1.6, else nothing reaches its end."""
+
+    def make(name: str) -> dict[str, Tensor]:
+        drawn = recipe.weights(foreign_keys[name], 0)
+        gain = np.float32(1.6 if name == "facenet" else 1)
+        return {key: torch.from_numpy(a * gain if a.ndim == 4 else a) for key, a in drawn.items()}
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def foreign_card() -> Callable[..., ModelCard]:
+    """The card with which one of them is fed as published, with changes."""
+
+    def make(architecture: str, **changes: object) -> ModelCard:
+        kind = architecture.split("_")[0]
+        mean, std = {"magface": (0, 255), "facenet": (127.5, 128)}.get(kind, (127.5, 127.5))
+        fields = {
+            "name": "test",
+            "architecture": architecture,
+            "input_size": [160, 160] if kind == "facenet" else [112, 112],
+            "colour": "BGR" if kind == "magface" else "RGB",
+            "mean": [mean] * 3,
+            "std": [std] * 3,
+            "dim": 512,
+        }
+        return card.build(**(fields | changes))
+
+    return make
 
 
 @pytest.fixture(scope="session")

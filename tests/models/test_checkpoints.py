@@ -33,7 +33,9 @@ def write(container, tensors, folder):
     return path
 
 
-@pytest.mark.parametrize(("container", "colour"), [*checkpoints.COLOURS.items(), ("bare", "RGB")])
+@pytest.mark.parametrize(
+    ("container", "colour"), [("lightning", "BGR"), ("cvlface", "RGB"), ("huggingface", "RGB"), ("bare", "RGB")]
+)
 def test_every_container_loads_strictly(container, colour, ir_weights, make_card, tmp_path):
     tensors = ir_weights("ir_18")
     found = checkpoints.read(write(container, tensors, tmp_path))
@@ -93,8 +95,9 @@ def test_missing_unexpected_and_misshapen_are_listed(tiny, make_card, tmp_path):
 
 def test_foreign_layouts_are_named(make_card, tmp_path):
     one = torch.zeros(1)
-    assert "arcface_torch" in misfit({"features.running_mean": one, "layer1.0.x": one}, make_card(), tmp_path)
-    assert "squeeze" in misfit({"body.0.res_layer.se_block.fc1.weight": one}, make_card(), tmp_path)
+    blocks = {f"layer3.{i}.downsample.0.weight": one for i in range(7)}
+    assert "7 blocks in layer3" in misfit(blocks, make_card(), tmp_path)
+    assert "1 body units" in misfit({"body.0.res_layer.se_block.fc1.weight": one}, make_card(), tmp_path)
     assert "no network here" in misfit({"blocks.0.attn": one}, make_card(), tmp_path)
 
 
