@@ -41,6 +41,7 @@ PROGRAMS = (
     "tune_rendered",
     "finetune_lfw",
     "detail_lfw",
+    "denormals",
 )
 
 

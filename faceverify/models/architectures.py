@@ -9,6 +9,7 @@ from torch import nn
 from faceverify.errors import UserError
 from faceverify.models.arcface import ARCFACES, ArcFace
 from faceverify.models.facenet import FaceNet
+from faceverify.models.ghostfacenet import GHOSTFACENETS, GhostFaceNet
 from faceverify.models.iresnet import LAYOUTS, iresnet
 from faceverify.models.mobilefacenet import MobileFaceNet
 
@@ -25,6 +26,7 @@ ARCHITECTURES = (
     ),
     *ARCFACES,
     *_FACENETS,
+    *GHOSTFACENETS,
 )
 # What the last tensor of a network is called, which has the length of the embedding -> the networks.
 LASTS = {
@@ -32,6 +34,7 @@ LASTS = {
     "conv3.bias": tuple(name for name in ARCHITECTURES if name.startswith("mobilefacenet")),
     "features.bias": ARCFACES,
     "last_bn.bias": _FACENETS,
+    "embedding.bias": tuple(GHOSTFACENETS),
 }
 
 
@@ -47,6 +50,8 @@ def build(architecture: str, dim: int) -> nn.Module:
         return ArcFace(architecture, dim)
     if architecture in _FACENETS:
         return FaceNet(dim)
+    if architecture in GHOSTFACENETS:
+        return GhostFaceNet(architecture, dim)
     rest = architecture.removesuffix(WITH_DETAIL)
     plain = rest.removesuffix(WITH_ATTENTION)
     attention, detail = plain != rest, rest != architecture

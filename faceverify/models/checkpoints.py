@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from faceverify.errors import UserError
-from faceverify.models import denormals, unpickle
+from faceverify.models import denormals, keras_file, unpickle
 from faceverify.models.architectures import ARCHITECTURES, LASTS, build, input_size, shapes_of, twin
 from faceverify.models.card import ModelCard
 from faceverify.models.containers import container_of, contradiction
@@ -36,14 +36,15 @@ class WeightsFile:
 
 
 def read(path: Path) -> WeightsFile:
-    """Read a weights file (.pt, .pth, .ckpt, .safetensors), never running code that is in it.
+    """Read a weights file (.pt, .pth, .ckpt, .safetensors, .h5), never running code that is in it.
 
     Memory: twice the size of the file while it is read, and some 300 MB for what describes the tensors.
 
     Raises:
         UserError: the file cannot be read, or holds Python objects (the text says how to convert it), or no tensors.
     """
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    readers = {".safetensors": _read_safetensors, ".h5": keras_file.read}
+    content = readers.get(path.suffix.lower(), _read_torch)(path)
     if not sets_of_tensors(content):
         raise UserError(f"{path} holds no state dict; give a file with the weights of a network.")
     return WeightsFile(content, path)
@@ -212,10 +213,10 @@ def save(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 
 def convert(source: Path, target: Path, at: str = "") -> int:
-    """Rewrite the tensors of any PyTorch checkpoint as safetensors; nothing in it is run.
+    """Rewrite the tensors of any PyTorch checkpoint, or of a GhostFaceNet's .h5, as safetensors; nothing in it is run.
 
     Args:
-        source: the checkpoint.
+        source: the checkpoint, or the .h5.
         target: the .safetensors file to write.
         at: where in it the tensors lie: keys and a prefix that is taken off the names, joined by '/' ("ema",
             "state_dict/teacher."). Empty: all under `state_dict` if there is one, else under the only key that has
@@ -231,8 +232,9 @@ def convert(source: Path, target: Path, at: str = "") -> int:
     if target.suffix != ".safetensors":
         raise UserError(f"'{target}' must end in .safetensors; choose another name for the output.")
     try:
-        data = source.read_bytes()
-        content = unpickle.read_bytes(data).content
+        size = source.stat().st_size
+        is_keras = source.suffix.lower() == ".h5"
+        content = keras_file.read(source) if is_keras else unpickle.read_bytes(source.read_bytes()).content
     except (unpickle.Refused, OSError) as error:
         raise UserError(f"{source} cannot be converted: {error}.") from error
     places = sets_of_tensors(content)
@@ -242,7 +244,7 @@ def convert(source: Path, target: Path, at: str = "") -> int:
             f"it holds tensors at {few([place or 'the top' for place in places])}" if places else "it holds no tensors"
         )
         raise UserError(f"{source} cannot be converted: {there}{'; choose one with --at' if places else ''}.")
-    if sum(value.nbytes for value in tensors.values()) > 2 * len(data):
+    if sum(value.nbytes for value in tensors.values()) > 2 * size:
         raise UserError(f"{source} cannot be converted: its tensors share memory, and would take far more than it.")
     save(tensors, target)
     return len(tensors)

@@ -8,15 +8,18 @@
 | `arcface_torch`: its full training state | key `state_dict_backbone` | ArcFace | RGB |
 | `magface`: MagFace's checkpoints | prefix `features.` | MagFace | BGR, pixels of 0..1 |
 | `facenet-pytorch`: its published files | the classifier `logits` | FaceNet | RGB, (pixel - 127.5) / 128 |
+| `keras`: GhostFaceNets' .h5 | it is a Keras model | GhostFaceNet | RGB, (pixel - 127.5) / 128 |
 
 Bare keys say nothing, and neither do wrappers of training programs, which are in no published file but MagFace's.
 """
 
 from dataclasses import dataclass
 
+from faceverify.models import keras_file
 from faceverify.models.arcface import ARCFACES
 from faceverify.models.architectures import twin
 from faceverify.models.card import ModelCard
+from faceverify.models.ghostfacenet import GHOSTFACENETS
 from faceverify.models.iresnet import LAYOUTS
 from faceverify.models.unwrap import Fit
 
@@ -39,6 +42,7 @@ HUGGINGFACE = Container("huggingface", "RGB", "arcface")
 ARCFACE_TORCH = Container("arcface_torch", "RGB", "arcface")
 MAGFACE = Container("magface", "BGR", "magface", (0.0, 255.0))
 FACENET_PYTORCH = Container("facenet-pytorch", "RGB", scale=(127.5, 128.0))
+KERAS = Container("keras", "RGB", scale=(127.5, 128.0))
 
 
 def container_of(found: Fit, architecture: str) -> Container | None:
@@ -53,6 +57,8 @@ def container_of(found: Fit, architecture: str) -> Container | None:
         forms = {"net.": CVLFACE, "model.net.": HUGGINGFACE, "model.": LIGHTNING}
     elif architecture == "facenet":
         return FACENET_PYTORCH if found.heads and all(name.startswith("logits.") for name in found.heads) else None
+    elif architecture in GHOSTFACENETS:
+        return KERAS if found.place == keras_file.PLACE else None
     else:
         return None
     return None if found.wrapped else forms.get(found.prefix)

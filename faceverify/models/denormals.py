@@ -1,7 +1,7 @@
-"""Denormal weights, which CPUs multiply many times more slowly than others.
+"""Denormal weights, which some processors multiply many times more slowly than others.
 
 Weights that decay towards zero in training end as numbers below 1.2e-38. What they add to a sum is lost in its
-rounding, so they are zeros that cost time (benchmarks/denormals.py).
+rounding, so they are zeros that may cost time (benchmarks/denormals.py).
 """
 
 import numpy as np

@@ -8,7 +8,7 @@ from faceverify.errors import UserError
 from faceverify.models import registry
 from faceverify.models.card import MAX_BYTES, METADATA_KEY, ModelCard, card_path, check_scale, contradictions, parse
 
-SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors")
+SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".h5")
 
 
 def sha256_of(path: Path) -> str:

@@ -1,12 +1,11 @@
 """The child process of `faceverify.models.trial`: loads and runs one graph within limits on memory and time."""
 
-import resource
 import sys
 
 import numpy as np
 
 from faceverify.models import onnx_file
-from faceverify.models.trial import SECONDS, Kind
+from faceverify.models.trial import Kind, limit_this_process
 
 _MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
 
@@ -33,9 +32,7 @@ def attempt(kind: Kind, data: bytes) -> None:
 
 def _main() -> int:
     kind, limit = sys.argv[1:]
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit), int(limit)))
-    resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+    limit_this_process(int(limit))
     try:
         attempt(kind, sys.stdin.buffer.read())  # pyrefly: ignore[bad-argument-type]
     except Exception as error:

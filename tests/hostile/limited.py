@@ -28,6 +28,7 @@ READERS = {
     ".pt": lambda path: checkpoints.identify(checkpoints.read(path)),
     ".ckpt": lambda path: checkpoints.convert(path, path.with_suffix(".out.safetensors")),
     ".safetensors": checkpoints.read,
+    ".h5": checkpoints.read,
     ".onnx": onnx_file.read,
     ".json": lambda path: card.parse(path.read_bytes(), str(path)),
     ".bin": read_bin,

@@ -8,6 +8,7 @@ import torch
 
 from faceverify.errors import PlatformError
 from faceverify.models import EngineConfig, checkpoints, export, files, load_engine
+from faceverify.models.architectures import input_size
 from faceverify.models.engine_torch import TorchEngine
 from faceverify.models.engines import preprocess
 from faceverify.models.export import export_half, export_onnx
@@ -15,10 +16,20 @@ from faceverify.models.export import export_half, export_onnx
 CPU = EngineConfig(provider="cpu")
 
 
-@pytest.mark.parametrize("architecture", ["tiny", "ir_18", "mobilefacenet"])
-def test_the_file_gives_what_the_network_gives(architecture, make_card, ir_weights, faces, tmp_path):
+LONG = ("arcface_r18", "facenet", "treb1en_ir_se_50", "ghostfacenet_v2_s2")
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        *("tiny", "ir_18", "mobilefacenet", "ghostfacenet_v1_s2"),
+        *(pytest.param(name, marks=pytest.mark.thorough) for name in LONG),
+    ],
+)
+def test_the_file_gives_what_the_network_gives(architecture, make_card, ir_weights, tmp_path):
     torch.manual_seed(1)
-    card = make_card(architecture=architecture, dim=512)
+    card = make_card(architecture=architecture, dim=512, input_size=list(input_size(architecture)))
+    faces = np.random.default_rng(0).integers(0, 256, (5, *card.input_size, 3), dtype=np.uint8)
     network = checkpoints.build(architecture, 512).eval()
     if architecture == "ir_18":
         network.load_state_dict(ir_weights("ir_18"))

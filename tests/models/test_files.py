@@ -72,9 +72,9 @@ def test_a_known_file_is_not_fed_otherwise(change, shared_data, tmp_path):
 
 
 def test_other_files_are_refused(tmp_path):
-    (tmp_path / "x.h5").write_bytes(b"")
+    (tmp_path / "x.tflite").write_bytes(b"")
     with pytest.raises(UserError, match=r"must end in \.onnx"):
-        files.card_of(tmp_path / "x.h5")
+        files.card_of(tmp_path / "x.tflite")
     (tmp_path / "x.onnx").write_bytes(b"\xff junk")
     with pytest.raises(UserError, match=r"x\.onnx"):
         files.card_of(tmp_path / "x.onnx")

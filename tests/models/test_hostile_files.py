@@ -11,8 +11,12 @@ import struct
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -107,7 +111,8 @@ PICKLES = {
 
 
 def bombs() -> dict[str, bytes]:
-    return torch_bombs() | legacy_bombs() | safetensors_bombs() | card_bombs() | bin_bombs() | onnx_bombs()
+    every = (torch_bombs, legacy_bombs, safetensors_bombs, card_bombs, bin_bombs, onnx_bombs, keras_bombs)
+    return {name: content for made in every for name, content in made().items()}
 
 
 def torch_bombs() -> dict[str, bytes]:
@@ -233,6 +238,70 @@ def onnx_bombs() -> dict[str, bytes]:
         "empty_nodes.onnx": _field(7, b"\n\0" * 2_000_000),
         "deep.onnx": _field(7, deep),
         "cut.onnx": b"\x3a\xff\xff\xff\x7f",
+    }
+
+
+def keras_bombs() -> dict[str, bytes]:
+    """Files of one layer that lies elsewhere, is promised, packed or damaged; names and descriptions without end."""
+
+    def file(
+        put: Callable[[h5py.Group], object], described: object = "{}", libver: str = "latest", **names: object
+    ) -> bytes:
+        stream = io.BytesIO()
+        with h5py.File(stream, "w", libver=libver) as whole:  # the latest has attributes of any size
+            whole.attrs["model_config"], whole.attrs["keras_version"] = described, "2.15.0"
+            weights = whole.create_group("model_weights")
+            weights.attrs["layer_names"] = names.get("layer_names", [b"a"])
+            layer = weights.create_group("a")
+            layer.attrs["weight_names"] = names.get("weight_names", [b"kernel:0"])
+            put(layer)
+        return stream.getvalue()
+
+    def array(layer: h5py.Group, **options: Any) -> None:
+        layer.create_dataset("kernel:0", data=np.arange(4096, dtype=np.float32), **options)
+
+    def linked(target: object) -> Callable[[h5py.Group], None]:
+        return lambda layer: layer.__setitem__("kernel:0", target)
+
+    def virtual(layer: h5py.Group) -> None:
+        layout = h5py.VirtualLayout((4,), np.float32)
+        layout[:] = h5py.VirtualSource("/etc/passwd", "x", (4,))
+        layer.create_virtual_dataset("kernel:0", layout)
+
+    def huge(layer: h5py.Group) -> None:
+        layer.create_dataset("kernel:0", (1 << 20, 1 << 20), np.float32, chunks=(1, 1024))  # no number is in the file
+
+    layers = [{"class_name": "Add", "name": "a", "config": {}, "inbound_nodes": [[["a", 0, 0, {}]]]}]
+    loop = json.dumps({"config": {"layers": layers, "output_layers": [["a", 0, 0]]}})
+    passing = [layers[0] | {"class_name": "Flatten"}]
+    whole = file(array, loop, libver="earliest")  # this has no checksums
+    rng = np.random.default_rng(0)
+    changed = {}
+    for number in range(6):
+        content = bytearray(whole)
+        for at in rng.integers(8, len(whole) - 4 * 4096, 20):
+            content[at] = int(rng.integers(256))
+        changed[f"changed_{number}.h5"] = bytes(content)
+    return changed | {
+        "external_link.h5": file(linked(h5py.ExternalLink("/etc/passwd", "/x"))),
+        "soft_link.h5": file(linked(h5py.SoftLink("/model_weights/a"))),
+        "external_storage.h5": file(lambda layer: layer.create_dataset("kernel:0", (4,), "f4", external="/etc/passwd")),
+        "virtual.h5": file(virtual),
+        "promised.h5": file(huge),
+        "packed.h5": file(partial(array, compression="gzip")),
+        "group.h5": file(lambda layer: layer.create_group("kernel:0")),
+        "whole_numbers.h5": file(lambda layer: layer.create_dataset("kernel:0", data=np.arange(4))),
+        "many_names.h5": file(array, weight_names=[f"n{i}".encode() for i in range(6000)]),
+        "twice.h5": file(array, weight_names=[b"kernel:0", b"kernel:0"]),
+        "numbers_for_names.h5": file(array, layer_names=[1, 2]),
+        "nested.h5": file(array, "[" * 500_000),
+        "long_description.h5": file(array, " " * (9 << 20)),
+        "description_of_numbers.h5": file(array, 3),
+        "loop.h5": whole,
+        "loop_of_flatten.h5": file(array, loop.replace(json.dumps(layers), json.dumps(passing))),
+        "cut.h5": whole[: len(whole) // 3],
+        "junk.h5": b"\x89HDF\r\n\x1a\n" + bytes(5000),
+        "empty.h5": b"",
     }
 
 
