@@ -47,7 +47,7 @@ class OnnxEngine(Engine):
         # Some graphs take one batch size only, and TensorRT compiles again for each size: such batches are filled up.
         self._fixed = batch or (config.batch_size if used == PROVIDERS["tensorrt"] else None)
         # Small networks wait for memory: one core takes 2.6 ms per face of MobileFaceNet y1 in twos, 2.8 in eights.
-        small = path.stat().st_size < SMALL_NETWORK
+        small = sum(one.stat().st_size for one in (path, *onnx_file.data_files(path))) < SMALL_NETWORK
         most = (2 if small else CPU_BATCH) if used == PROVIDERS["cpu"] else config.batch_size
         provider = f"onnxruntime {used}, {count_of(threads, 'thread')}"
         super().__init__(card, provider, self._fixed or min(config.batch_size, most))
@@ -77,7 +77,7 @@ def require_tried(path: Path) -> None:
     Raises:
         UserError: it cannot be loaded and run within bounds.
     """
-    data = path.read_bytes()
+    data = onnx_file.whole(path)
     sha256 = hashlib.sha256(data).hexdigest()
     if registry.known(sha256) is None:
         try:

@@ -12,9 +12,21 @@ SUFFIXES = (".onnx", ".pt", ".pth", ".ckpt", ".safetensors", ".h5")
 
 
 def sha256_of(path: Path) -> str:
-    """Return the SHA-256 of a file as hexadecimal digits, reading it in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    """Return the SHA-256 of a file as hexadecimal digits, reading it in pieces.
+
+    Of an ONNX file that keeps tensors in files beside it: that of them all, one behind the other, it and then those by
+    name; so it is what `cat model.onnx model.onnx.data | sha256sum` gives.
+    """
+    from faceverify.models import onnx_file
+
+    others = onnx_file.data_files(path) if path.suffix.lower() == ".onnx" else []
+    digest = hashlib.sha256()
+    for one in (path, *others):
+        if one == path or one.is_file():  # what is missing is said by whoever reads it
+            with one.open("rb") as stream:
+                while piece := stream.read(1 << 20):
+                    digest.update(piece)
+    return digest.hexdigest()
 
 
 def require_file(path: Path) -> None:

@@ -17,6 +17,8 @@ from faceverify.models.folders import weights_file
 if TYPE_CHECKING:
     from torch import nn
 
+    from faceverify.storage import Location
+
 
 def load_engine(model: str, config: EngineConfig) -> Engine:
     """Load an embedder.
@@ -95,19 +97,27 @@ def check_network(path: Path, card: ModelCard) -> str:
 
 def _from_storage(uri: str) -> Path:
     """Copy weights and card from object storage into the cache, by content, so that a changed object is noticed."""
+    from faceverify.models import onnx_file
     from faceverify.storage import open_location
 
     location = open_location(uri)
-    try:
-        data = location.read_bytes()
-    except BadData as error:
-        raise PlatformError(f"The model '{uri}' cannot be read ({error}); check address and credentials.") from error
-    folder = cache.cache_dir() / "by_sha256" / hashlib.sha256(data).hexdigest()
-    path = folder / location.name
-    copies = [(location, path)]
+    data = _bytes_of(location)
+    names = onnx_file.data_names(data) if location.name.lower().endswith(".onnx") else []
+    beside = {name: _bytes_of(location.parent / name) for name in names}
+    sha256 = hashlib.sha256(b"".join([data, *beside.values()])).hexdigest()
+    path = cache.cache_dir() / "by_sha256" / sha256 / location.name
     card = location.parent / card_path(path).name
     if card.exists():
-        copies.append((card, card_path(path)))
-    for source, target in copies:
-        open_location(str(target)).write_bytes(data if source is location else source.read_bytes())
+        beside[card.name] = card.read_bytes()
+    for name, content in ((location.name, data), *beside.items()):
+        open_location(str(path.with_name(name))).write_bytes(content)
     return path
+
+
+def _bytes_of(location: "Location") -> bytes:
+    try:
+        return location.read_bytes()
+    except BadData as error:
+        raise PlatformError(
+            f"The model's file '{location}' cannot be read ({error}); check address and credentials."
+        ) from error

@@ -1,8 +1,8 @@
 """Reading ONNX files that cannot be trusted, within bounds, before anything else looks at them.
 
 Protocol buffers make objects of a hundred bytes out of two, and tensors are promised by numbers. So the messages of a
-file are counted first, without making any; and each tensor must hold what its dimensions promise. Tensors that lie in
-other files are refused: such a file could be anywhere, and no SHA-256 of the graph covers it.
+file are counted first, without making any; and each tensor must hold what its dimensions promise. Tensors may lie in
+other files beside the graph (ONNX's external data); they are put into it here, so that all that follows sees one file.
 """
 
 import math
@@ -49,23 +49,76 @@ _FIELDS |= {12: ("uint64_data", 1), 13: ("uint64_data", 1), 14: ("float_data", 2
 
 
 def read(path: Path) -> "ModelProto":
-    """Parse an ONNX file.
+    """Parse an ONNX file, and put the tensors into it that lie in files beside it.
 
     Raises:
-        UserError: it is none, is damaged or hostile, or keeps tensors in other files.
+        UserError: it is none, is damaged or hostile, or such a file is not there or is elsewhere.
     """
     try:
-        return parse(path.read_bytes())
+        return parse(path.read_bytes(), path.parent)
     except ValueError as error:
         raise UserError(f"{path} is damaged or no ONNX file ({error}); fetch or export it again.") from error
 
 
-def parse(data: bytes) -> "ModelProto":
-    """Parse the bytes of an ONNX file.
+def whole(path: Path) -> bytes:
+    """The content of an ONNX file, with the tensors in it that lie in files beside it.
 
     Raises:
-        ValueError: they are none, are damaged or hostile, or keep tensors in other files.
+        UserError: as `read`.
     """
+    from google.protobuf.message import EncodeError
+
+    if not data_files(path):
+        return path.read_bytes()
+    try:
+        return read(path).SerializeToString()
+    except (EncodeError, ValueError):
+        raise UserError(f"{path} has more than 2 GB of tensors, which is more than one ONNX file can hold.") from None
+
+
+def parse(data: bytes, folder: Path | None = None) -> "ModelProto":
+    """Parse the bytes of an ONNX file.
+
+    Args:
+        data: the bytes.
+        folder: where the files lie that it keeps tensors in; none are looked for if None.
+
+    Raises:
+        ValueError: they are none, are damaged or hostile, or such a file is not there or is elsewhere.
+    """
+    model = _parsed(data)
+    room: dict[str, int] = {}
+    for tensor in _tensors(model):
+        if tensor.external_data or tensor.data_location:
+            _bring_in(tensor, folder, room)
+        _check(tensor)
+    return model
+
+
+def data_files(path: Path) -> list[Path]:
+    """The files beside an ONNX file that it keeps tensors in, by name; none of a file that cannot be read."""
+    data = path.read_bytes()
+    return [path.parent / name for name in data_names(data)]
+
+
+def data_names(data: bytes) -> list[str]:
+    """The names of the files that an ONNX file with this content keeps tensors in, sorted."""
+    if b"location" not in data:  # the key of every such name, so most files need not be parsed
+        return []
+    try:
+        tensors = list(_tensors(_parsed(data)))
+    except ValueError:
+        return []
+    entries = [entry for tensor in tensors for entry in tensor.external_data if entry.key == "location"]
+    return sorted({entry.value for entry in entries if _is_plain(entry.value)})
+
+
+def _is_plain(name: str) -> bool:
+    """Whether this is the name of a file in the same folder."""
+    return 0 < len(name) <= 255 and name not in (".", "..") and not set(name) & set("/\\\0")
+
+
+def _parsed(data: bytes) -> "ModelProto":
     import onnx
     from google.protobuf.message import DecodeError
 
@@ -75,9 +128,41 @@ def parse(data: bytes) -> "ModelProto":
         model.ParseFromString(data)
     except DecodeError as error:
         raise ValueError("it cannot be parsed") from error
-    for tensor in _tensors(model):
-        _check(tensor)
     return model
+
+
+def _bring_in(tensor: "TensorProto", folder: Path | None, room: dict[str, int]) -> None:
+    """Put the numbers into a tensor that lie in a file beside it.
+
+    Args:
+        tensor: which says where.
+        folder: of the graph.
+        room: by name of such a file, how many bytes of it may still be taken; all tensors together take no more than
+            it has.
+    """
+    name = repr(tensor.name[:60])
+    said = {entry.key: entry.value for entry in tensor.external_data}
+    location = said.get("location", "")
+    if folder is None or not _is_plain(location):
+        raise ValueError(f"its tensor {name} lies in another file ({location[:60]!r}) and not in one beside it")
+    path = folder / location
+    if not path.is_file():
+        raise ValueError(f"its tensor {name} lies in {location[:60]!r}, and there is no such file beside it")
+    size = path.stat().st_size
+    try:
+        offset = int(said.get("offset", "0"))
+        length = int(said["length"]) if "length" in said else size - offset
+    except ValueError:
+        raise ValueError(f"its tensor {name} lies at no place of {location[:60]!r}") from None
+    left = room.setdefault(location, size)
+    if not 0 <= offset <= offset + length <= size or length > left:
+        raise ValueError(f"its tensor {name} takes more of {location[:60]!r} than there is: it is cut off, or another")
+    room[location] = left - length
+    with path.open("rb") as stream:
+        stream.seek(offset)
+        tensor.raw_data = stream.read(length)
+    tensor.ClearField("external_data")
+    tensor.ClearField("data_location")
 
 
 def _count(data: bytes) -> None:
@@ -146,11 +231,6 @@ def _is_many(value: object) -> bool:
 def _check(tensor: "TensorProto") -> None:
     """Check that a tensor holds what it promises."""
     name = repr(tensor.name[:60])
-    if tensor.external_data or tensor.data_location:
-        raise ValueError(
-            f"its tensor {name} lies in another file, which its SHA-256 does not cover: write all into one file with "
-            "onnx.save(onnx.load(FILE), OTHER)"
-        )
     if any(side < 0 for side in tensor.dims):
         raise ValueError(f"its tensor {name} has a negative side")
     count, kind = math.prod(tensor.dims), tensor.data_type
