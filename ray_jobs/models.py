@@ -62,7 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     convert = _command(
         commands, "convert", _convert, "rewrite a checkpoint as safetensors without running what is in it"
     )
-    convert.add_argument("file", type=Path, help="a checkpoint that torch.save wrote (.ckpt, .pt, .pth)")
+    convert.add_argument(
+        "file", type=Path, help="a checkpoint that torch.save wrote (.ckpt, .pt, .pth), or a GhostFaceNet's .h5"
+    )
     convert.add_argument("out", type=Path, help="the .safetensors file to write")
     convert.add_argument("--at", default="", metavar="PLACE", help="key and prefix of the tensors: ema, model/teacher.")
     show = _command(commands, "show", _show, "print the card of a recogniser, or what is known of a detector")
@@ -83,7 +85,7 @@ def _command(commands: "argparse._SubParsersAction", name: str, run: object, tex
 
 
 def _add_card_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, help="weights: .onnx, .pt, .pth, .ckpt or .safetensors")
+    parser.add_argument("file", type=Path, help="weights: .onnx, .pt, .pth, .ckpt, .safetensors or .h5")
     parser.add_argument("--colour", required=True, choices=("RGB", "BGR"), help="channel order of the network input")
     parser.add_argument("--mean", required=True, type=float, nargs="+", help="subtracted; 1 or 3 numbers in 0..255")
     parser.add_argument("--std", required=True, type=float, nargs="+", help="divides afterwards; 1 or 3 numbers")

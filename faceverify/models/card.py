@@ -40,7 +40,7 @@ class ModelCard:
     name: Annotated[str, Field(min_length=1, max_length=200)]
     """Name for people; it identifies nothing."""
     architecture: Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-    """`ir_18`, `ir_34`, `ir_50`, `ir_101`, `tiny`, `mobilefacenet`, or for a foreign ONNX graph any word."""
+    """A network of `faceverify.models.architectures` (`ir_101`, `arcface_r50`, ...), or for an ONNX graph any word."""
     input_size: tuple[Side, Side] = (112, 112)
     """Height and width in pixels."""
     layout: Literal["NCHW"] = "NCHW"

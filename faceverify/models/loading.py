@@ -25,7 +25,7 @@ def load_engine(model: str, config: EngineConfig) -> Engine:
 
     Args:
         model: a registered name (it must be in the cache), a local weights file (.onnx, .pt, .pth, .ckpt,
-            .safetensors) with its card, the s3:// address of one, or a folder that `weights_file` knows.
+            .safetensors, .h5) with its card, the s3:// address of one, or a folder that `weights_file` knows.
         config: runtime, hardware, threads, batch size.
 
     Raises:

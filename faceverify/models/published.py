@@ -68,3 +68,28 @@ class Published:
     def fetchable(self) -> bool:
         """Whether all its files have an address."""
         return all(file.url for file in self.files)
+
+
+def recogniser(
+    card: "ModelCard",
+    file_name: str,
+    url: str | None,
+    commercial: Commercial,
+    *,
+    size: int | None = None,
+    archive: Archive | None = None,
+    licence: str = "",
+    threshold: tuple[float, str] | None = None,
+) -> Published:
+    """The entry of a network in one file, whose name, sum and source are those of its card, and the licence too."""
+    return Published(
+        name=card.name,
+        kind="recogniser",
+        files=(PublishedFile(name=file_name, url=url, size=size, sha256=card.sha256, archive=archive),),
+        licence=licence or card.licence,
+        commercial=commercial,
+        source=card.source,
+        card=card,
+        published_threshold=threshold[0] if threshold else None,
+        threshold_source=threshold[1] if threshold else "",
+    )

@@ -6,37 +6,13 @@ Sums are those that the publisher states, that several independent projects stat
 from typing import Literal
 
 from faceverify.models.card import ModelCard
-from faceverify.models.published import Archive, Commercial, Published, PublishedFile
+from faceverify.models.published import Archive, Published, recogniser
+from faceverify.models.recognisers_zoo import zoo
 
 _HUB = "https://huggingface.co/minchul"
 _UNIFACE = "https://github.com/yakhyo/uniface/releases/download/weights"
 _INSIGHTFACE = "non-commercial research only"
 _ADAFACE = "MIT (code and weights); the training data ({data}) are for research only"
-
-
-def _recogniser(
-    card: ModelCard,
-    file_name: str,
-    url: str | None,
-    commercial: Commercial,
-    *,
-    size: int | None = None,
-    archive: Archive | None = None,
-    licence: str = "",
-    threshold: tuple[float, str] | None = None,
-) -> Published:
-    """The entry of a network in one file, whose name, sum and source are those of its card, and the licence too."""
-    return Published(
-        name=card.name,
-        kind="recogniser",
-        files=(PublishedFile(name=file_name, url=url, size=size, sha256=card.sha256, archive=archive),),
-        licence=licence or card.licence,
-        commercial=commercial,
-        source=card.source,
-        card=card,
-        published_threshold=threshold[0] if threshold else None,
-        threshold_source=threshold[1] if threshold else "",
-    )
 
 
 def _sface() -> Published:
@@ -54,7 +30,7 @@ def _sface() -> Published:
     name = "face_recognition_sface_2021dec.onnx"
     url = f"https://media.githubusercontent.com/media/opencv/opencv_zoo/main/models/face_recognition_sface/{name}"
     said = "OpenCV's model zoo, models/face_recognition_sface/sface.py"
-    return _recogniser(card, name, url, "yes", size=38_696_353, threshold=(0.363, said))
+    return recogniser(card, name, url, "yes", size=38_696_353, threshold=(0.363, said))
 
 
 def _insightface() -> list[Published]:
@@ -106,7 +82,7 @@ def _insightface() -> list[Published]:
             source=source,
             licence=_INSIGHTFACE,
         )
-        found.append(_recogniser(card, f"{name}.onnx", url, "no", size=size, archive=archive))
+        found.append(recogniser(card, f"{name}.onnx", url, "no", size=size, archive=archive))
     return found
 
 
@@ -123,7 +99,7 @@ def _mobilefacenet_y1() -> Published:
         licence="non-commercial research only",
         notes="The graph subtracts 127.5 and divides by 128 itself.",
     )
-    return _recogniser(card, "mobilefacenet_y1.onnx", None, "no", size=4_131_098)
+    return recogniser(card, "mobilefacenet_y1.onnx", None, "no", size=4_131_098)
 
 
 def _mobilefacenet_foamliu() -> Published:
@@ -140,7 +116,7 @@ def _mobilefacenet_foamliu() -> Published:
     )
     commit = "a6cc9032a659b615f477833e1a70b5e7931bcccc"
     url = f"https://github.com/foamliu/MobileFaceNet/raw/{commit}/weights/mobilefacenet.pt"
-    return _recogniser(card, "mobilefacenet.pt", url, "yes", size=4_135_271)
+    return recogniser(card, "mobilefacenet.pt", url, "yes", size=4_135_271)
 
 
 _DATA = {
@@ -201,7 +177,7 @@ def _adaface(
         licence=_ADAFACE.format(data=_DATA[data]),
         notes=notes,
     )
-    return _recogniser(card, file_name, url, "unclear", size=size, licence="MIT; training data for research only")
+    return recogniser(card, file_name, url, "unclear", size=size, licence="MIT; training data for research only")
 
 
 def _adaface_originals() -> list[Published]:
@@ -250,4 +226,5 @@ def recognisers() -> list[Published]:
         *_adaface_originals(),
         *_adaface_hub(),
         *_adaface_onnx(),
+        *zoo(),
     ]

@@ -10,6 +10,7 @@ import pytest
 from faceverify.align import Method
 from faceverify.errors import UserError
 from faceverify.models import card, registry
+from faceverify.models.architectures import ARCHITECTURES
 from faceverify.models.files import sha256_of
 from faceverify.models.recognisers import recognisers
 
@@ -52,6 +53,14 @@ def test_sums_are_those_that_have_been_stated(shared_data):
         ("adaface_onnx_ir101_webface12m", "adaface_ir_101.onnx"),
         ("cvlface_adaface_ir101_webface12m", "cvlface_adaface_ir101_webface12m/model.safetensors"),
         ("adaface_ir101_webface12m", "adaface_ir101_webface12m.ckpt"),
+        ("arcface_ms1mv3_r100", "ms1mv3_arcface_r100_fp16.pth (backbone.pth)"),
+        ("cosface_glint360k_r100", "glint360k_cosface_r100_fp16_0.1.pth (backbone.pth)"),
+        ("auraface", "auraface glintr100.onnx"),
+        ("facenet_vggface2", "20180402-114759-vggface2.pt"),
+        ("ghostfacenet_w1.3_s1", "GhostFaceNet_W1.3_S1_ArcFace.h5"),
+        ("sface_int8", "face_recognition_sface_2021dec_int8.onnx"),
+        ("sface_int8bq", "face_recognition_sface_2021dec_int8bq.onnx"),
+        *((name, f"{name}.onnx") for name in registry.entries() if name.startswith(("mobilenet", "sphere", "edge"))),
     ):
         [published] = registry.get(name).files
         assert published.sha256 == stated[file][0], name
@@ -93,6 +102,31 @@ def test_every_method_has_its_own_weights(method):
     name = registry.default_detector(method)
     assert bool(name) == (method not in ("annotated", "none"))
     assert not name or registry.get(name).method == method
+
+
+def test_every_network_is_fed_as_its_authors_feed_it():
+    fed = {
+        "magface": ("BGR", 0.0, 255.0, (112, 112)),
+        "facenet": ("RGB", 127.5, 128.0, (160, 160)),
+        "ghostfacenet": ("RGB", 127.5, 128.0, (112, 112)),
+        "arcface": ("RGB", 127.5, 127.5, (112, 112)),
+    }
+    seen = set()
+    for entry in registry.entries().values():
+        kind = entry.card.architecture.split("_")[0] if entry.card else ""
+        if kind in fed:
+            seen.add(kind)
+            card = entry.card
+            assert (card.colour, card.mean[1], card.std[1], card.input_size) == fed[kind], entry.name
+            assert card.architecture in ARCHITECTURES and card.dim == 512
+    assert seen == set(fed)
+
+
+def test_files_of_one_name_are_told_apart_by_their_sums():
+    aura, glint = registry.get("auraface"), registry.get("glintr100")
+    assert aura.files[0].name == glint.files[0].name and aura.commercial == "yes" and glint.commercial == "no"
+    assert registry.known(aura.files[0].sha256) == aura.card and registry.known(glint.files[0].sha256) == glint.card
+    assert "same network as glintr100" in registry.get("cosface_glint360k_r100").card.notes
 
 
 def test_copies_of_adaface_differ_in_colour():
