@@ -20,8 +20,8 @@ from faceverify import images
 from faceverify.datasets import DatasetConfig, InsightfaceBinConfig, PairListConfig, insightface_bin, kryptonite
 from faceverify.datasets.pair_lists import open_pairs
 from faceverify.models import card, onnx_file, unpickle, unwrap
-from faceverify.models.checkpoints import load_safetensors
 from faceverify.models.engine_onnx import open_session
+from faceverify.models.safetensors_file import load_safetensors
 from faceverify.storage import open_location
 
 DIM, SIDE = 8, 16

@@ -106,7 +106,7 @@ def state_dict(data: bytes) -> dict[str, "Tensor"]:
         ValueError: the bytes are neither, or hold several sets of tensors.
     """
     from faceverify.models import unpickle
-    from faceverify.models.checkpoints import load_safetensors
+    from faceverify.models.safetensors_file import load_safetensors
     from faceverify.models.unwrap import bare
 
     # A safetensors file begins with the length of its header, 8 bytes, and the header, which is JSON.

@@ -5,7 +5,6 @@ the network in it is in `faceverify.models.containers`.
 """
 
 import itertools
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +18,11 @@ from faceverify.models import denormals, keras_file, unpickle
 from faceverify.models.architectures import ARCHITECTURES, LASTS, build, input_size, shapes_of, twin
 from faceverify.models.card import ModelCard
 from faceverify.models.containers import container_of, contradiction
+from faceverify.models.safetensors_file import load_safetensors
 from faceverify.models.unwrap import Ambiguous, Fit, Misfit, as_floats, few, fit, say, sets_of_tensors, tensors_at
 from faceverify.storage import private_draft
 
 __all__ = ["WeightsFile", "build", "candidates", "check", "convert", "identify", "load", "read", "save"]
-
-MAX_HEADER = 4 << 20  # bytes of the header of a safetensors file; 100 thousand tensors have less
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +53,6 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
         return load_safetensors(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path} is damaged or no safetensors file ({error}); fetch it again.") from error
-
-
-def load_safetensors(data: bytes) -> dict[str, Tensor]:
-    """The tensors of a safetensors file.
-
-    Raises:
-        ValueError: it is none, or damaged, or its header is larger than those of networks are.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import load as load_tensors
-
-    # Its first 8 bytes say how long its header is. The library takes 100 MB of tensors that hold nothing.
-    if len(data) < 8 or struct.unpack_from("<Q", data)[0] > MAX_HEADER:
-        raise ValueError(f"it has no header, or one of more than {MAX_HEADER >> 20} MB")
-    try:
-        return load_tensors(data)
-    except (SafetensorError, KeyError, TypeError, RuntimeError, ValueError, OverflowError) as error:
-        raise ValueError(str(error)[:200]) from error
 
 
 def _read_torch(path: Path) -> Any:

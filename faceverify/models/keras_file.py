@@ -14,6 +14,7 @@ from faceverify.errors import UserError
 from faceverify.models import keras_config, trial
 from faceverify.models.keras_config import KerasGraph
 from faceverify.models.layer_graph import Layer, Mismatch, match
+from faceverify.models.safetensors_file import load_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,8 +33,6 @@ def read(path: Path) -> dict[str, dict[str, "Tensor"]]:
     Raises:
         UserError: the file is damaged, hostile or no Keras model, or one of another network.
     """
-    from faceverify.models.checkpoints import load_safetensors
-
     try:
         arrays = load_safetensors(trial.in_child("keras_child", path.read_bytes()))
     except ValueError as error:
