@@ -224,6 +224,7 @@ def _convert(args: argparse.Namespace) -> None:
 
 def _show(args: argparse.Namespace) -> None:
     from faceverify.models import cache, registry
+    from faceverify.models.card import twin
     from faceverify.models.loading import resolve
 
     entry = registry.entries().get(args.model)
@@ -243,15 +244,12 @@ def _show(args: argparse.Namespace) -> None:
     path, card = resolve(args.model)
     print(card.to_json(), end="")
     print(f"file: {path}\ndigest: {card.digest}")
-    if path.suffix.lower() != ".onnx":
-        from faceverify.models.architectures import twin
-
-        if other := twin(card.architecture):
-            by = "the registry says" if registry.known(card.sha256 or "") else "its model card says"
-            print(
-                f"taken for {card.architecture}, as {by}: {other} has the same tensors but is fed differently, and "
-                "weights that are fed as the other give wrong similarities without an error"
-            )
+    if path.suffix.lower() != ".onnx" and (other := twin(card.architecture)):
+        by = "the registry says" if registry.known(card.sha256 or "") else "its model card says"
+        print(
+            f"taken for {card.architecture}, as {by}: {other} has the same tensors but is fed differently, and "
+            "weights that are fed as the other give wrong similarities without an error"
+        )
 
 
 if __name__ == "__main__":

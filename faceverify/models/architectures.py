@@ -74,10 +74,3 @@ def shapes_of(architecture: str, dim: int) -> Mapping[str, tuple[int, ...]]:
 def input_size(architecture: str) -> tuple[int, int]:
     """Height and width of the pictures that a network was made for; its last layers take no others."""
     return (160, 160) if architecture in _FACENETS else (112, 112)
-
-
-def twin(architecture: str) -> str:
-    """The other network with the same tensors, which no file can tell from this one; empty if there is none."""
-    kind, _, size = architecture.partition("_")
-    other = {"arcface": f"magface_{size}", "magface": f"arcface_{size}"}.get(kind, "")
-    return other if other in ARCHITECTURES else ""

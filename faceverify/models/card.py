@@ -182,7 +182,16 @@ def card_path(weights: Path) -> Path:
 
 
 def contradictions(card: ModelCard, truth: ModelCard) -> list[str]:
-    """List the fields that decide how faces are fed in which `card` differs from `truth`, as 'field a, not b'."""
-    fields = ("input_size", "crop", "layout", "colour", "mean", "std", "dim", "output")
+    """List the fields that decide what faces give in which `card` differs from `truth`, as 'field a, not b'."""
+    fields = ["input_size", "crop", "layout", "colour", "mean", "std", "dim", "output"]
+    if twin(card.architecture) == truth.architecture:  # other words for a network, which ONNX files have, say no less
+        fields.append("architecture")
     have, want = asdict(card), asdict(truth)
     return [f"{name} {have[name]}, not {want[name]}" for name in fields if have[name] != want[name]]
+
+
+def twin(architecture: str) -> str:
+    """The other network with the same tensors, which no file can tell from this one; empty if there is none."""
+    kind, _, size = architecture.partition("_")
+    other = {"arcface": "magface", "magface": "arcface"}.get(kind)
+    return f"{other}_{size}" if other and size in ("r18", "r34", "r50", "r100") else ""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from faceverify.errors import UserError
 from faceverify.models import denormals, keras_file, unpickle
-from faceverify.models.architectures import ARCHITECTURES, LASTS, build, input_size, shapes_of, twin
-from faceverify.models.card import ModelCard
+from faceverify.models.architectures import ARCHITECTURES, LASTS, build, input_size, shapes_of
+from faceverify.models.card import ModelCard, twin
 from faceverify.models.containers import container_of, contradiction
 from faceverify.models.safetensors_file import load_safetensors
 from faceverify.models.unwrap import Ambiguous, Fit, Misfit, as_floats, few, fit, say, sets_of_tensors, tensors_at

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 from faceverify.models import keras_file
 from faceverify.models.arcface import ARCFACES
-from faceverify.models.architectures import twin
-from faceverify.models.card import ModelCard
+from faceverify.models.card import ModelCard, twin
 from faceverify.models.ghostfacenet import GHOSTFACENETS
 from faceverify.models.iresnet import LAYOUTS
 from faceverify.models.unwrap import Fit

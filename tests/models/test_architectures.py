@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from faceverify.models import EngineConfig, checkpoints
-from faceverify.models.architectures import ARCHITECTURES, build, shapes_of, twin
+from faceverify.models.architectures import ARCHITECTURES, build, shapes_of
+from faceverify.models.card import contradictions, twin
 from faceverify.models.engine_torch import TorchEngine
 
 # Architecture, fixture file, and what its numbers are called there; the large ones take a second or two each.
@@ -94,8 +95,17 @@ def test_arcface_and_magface_differ_by_epsilon_colour_and_scale(embedded, golden
     np.testing.assert_allclose(unit(feature), magface["magface_r50_wrong_rgb_unit"], atol=2e-6, rtol=0)
     feature = embedded("arcface_r50", colour="BGR")
     np.testing.assert_allclose(unit(feature), arcface["r50_bgr_unit"], atol=2e-6, rtol=0)
-    assert twin("arcface_r50") == "magface_r50" and twin("magface_r50") == "arcface_r50"
-    assert twin("arcface_r200") == twin("facenet") == twin("ir_50") == ""
+
+
+def test_twins_are_known_and_a_card_of_the_other_contradicts(foreign_card):
+    found = {name: twin(name) for name in ARCHITECTURES if twin(name)}
+    assert len(found) == 8 and all(found[other] == name for name, other in found.items())
+    for name, other in found.items():
+        assert shapes_of(name, 8) == shapes_of(other, 8)
+    fed = {"colour": "RGB", "mean": [127.5] * 3, "std": [127.5] * 3}
+    truth, wrong = (foreign_card(f"{kind}_r50", **fed) for kind in ("arcface", "magface"))
+    assert contradictions(wrong, truth) == ["architecture magface_r50, not arcface_r50"]
+    assert contradictions(foreign_card("onnx", **fed), truth) == []
 
 
 def test_facenet_equals_the_reference_stage_by_stage(embedded, golden):
