@@ -92,6 +92,7 @@ def _add_card_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--input-size", type=int, nargs=2, default=(112, 112), help="height and width (112 112)")
     parser.add_argument("--architecture", help="network; found from the tensors where it can be, `onnx` for ONNX files")
     parser.add_argument("--dim", type=int, help="length of the embedding; found in the file where it can be")
+    parser.add_argument("--crop", help="what it is shown of a photo, such as box160:margin=14 (arcface<size>)")
     parser.add_argument("--name", help="name for people (the file's name)")
     parser.add_argument("--source", default="", help="where the weights come from")
     parser.add_argument("--licence", default="", help="licence of the weights")
@@ -171,6 +172,7 @@ def _card(args: argparse.Namespace) -> None:
         name=args.name or path.stem,
         architecture=architecture,
         input_size=args.input_size,
+        crop=args.crop,
         colour=args.colour,
         mean=_three(args.mean, "--mean"),
         std=_three(args.std, "--std"),
@@ -182,6 +184,7 @@ def _card(args: argparse.Namespace) -> None:
         unusual_scale=args.force,
     )
     check_scale(card, "given")
+    card.shown  # noqa: B018 - is it a crop, and of that size?
     truth = registry.known(card.sha256 or "")
     if truth is not None:
         files.check_agreement(card, truth, "given", path)

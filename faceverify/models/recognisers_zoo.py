@@ -102,6 +102,7 @@ def _facenet() -> list[Published]:
             _RESEARCH.format(licence="MIT", data=data),
             sha256,
             input_size=(160, 160),
+            crop="box160:margin=14",
             std=(128.0,) * 3,
             notes="Made for the box of the face with a margin, not for a face aligned by five points.",
         )
