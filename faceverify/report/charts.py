@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -13,6 +14,7 @@ from faceverify.report import numbers, svg
 from faceverify.report.svg import Scale
 from faceverify.spreadsheet import escaped_cell
 
+_DET = 560  # pixels of a side
 _SERIES = 8  # colours for generators in the style sheet
 _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99)
 
@@ -104,24 +106,56 @@ def det_chart(evaluation: Evaluation) -> Markup:
     """FNMR over accept rate, one curve per attack, on normal-deviate axes (Martin et al., Eurospeech 1997)."""
     if not evaluation.curves:
         return Markup("")
-    size, left, top, bottom = 560, 64, 14, 54
     low, high = _det_range(evaluation.curves)
-    x_scale = Scale(ndtri(low), ndtri(high), left, size - 14)
-    y_scale = Scale(ndtri(low), ndtri(high), size - bottom, top)
-    frame = {"x": left, "y": top, "width": size - 14 - left, "height": size - bottom - top}
-    clip = svg.element("defs", svg.element("clipPath", svg.element("rect", **frame), id="det-frame"))
-    parts = [clip, *_det_axes(x_scale, y_scale, low, high), svg.element("rect", **frame, class_="frame")]
-    parts.append(_line(x_scale, y_scale, (low, high), (low, high), "diagonal"))
+    x_scale, y_scale, parts = _det_frame(low, high, "det-frame")
     for curve in evaluation.curves:
         colour = series(evaluation, curve.kind, curve.generator)
-        line = svg.path(x_scale(_deviate(curve.fmr, low)), y_scale(_deviate(curve.fnmr, low)))
-        title = svg.element("title", curve.generator or curve.kind)
-        parts.append(svg.element("path", title, d=line, class_=f"curve {colour}", clip_path="url(#det-frame)"))
+        parts.append(_det_curve(curve.generator or curve.kind, colour, curve, x_scale, y_scale, low, "det-frame"))
         parts += _operating_mark(evaluation, curve, x_scale, y_scale, low, high, colour)
-    return svg.drawing(size, size, parts, "DET curves: rejected genuine pairs over accepted negatives")
+    return svg.drawing(_DET, _DET, parts, "DET curves: rejected genuine pairs over accepted negatives")
 
 
-def _det_range(curves: Sequence[Curve]) -> tuple[float, float]:
+class NamedCurve(NamedTuple):
+    """FNMR over FMR of one network: its name, the class that colours it, both rates at some thresholds [K]."""
+
+    name: str
+    colour: str
+    fmr: np.ndarray
+    fnmr: np.ndarray
+
+
+def overlaid_det_chart(curves: Sequence[NamedCurve], name: str) -> Markup:
+    """FNMR over FMR of several networks on one set, on the axes of `det_chart`; `name` is unique on the page."""
+    drawn = [curve for curve in curves if len(curve.fmr)]
+    if not drawn:
+        return Markup("")
+    low, high = _det_range(drawn)
+    x_scale, y_scale, parts = _det_frame(low, high, f"det-{name}")
+    parts += [_det_curve(one.name, one.colour, one, x_scale, y_scale, low, f"det-{name}") for one in drawn]
+    return svg.drawing(
+        _DET, _DET, parts, f"DET curves of {len(drawn)} networks: rejected genuine pairs over accepted ones"
+    )
+
+
+def _det_frame(low: float, high: float, name: str) -> tuple[Scale, Scale, list[Markup]]:
+    left, top, bottom = 64, 14, 54
+    x_scale = Scale(ndtri(low), ndtri(high), left, _DET - 14)
+    y_scale = Scale(ndtri(low), ndtri(high), _DET - bottom, top)
+    frame = {"x": left, "y": top, "width": _DET - 14 - left, "height": _DET - bottom - top}
+    clip = svg.element("defs", svg.element("clipPath", svg.element("rect", **frame), id=name))
+    parts = [clip, *_det_axes(x_scale, y_scale, low, high), svg.element("rect", **frame, class_="frame")]
+    return x_scale, y_scale, [*parts, _line(x_scale, y_scale, (low, high), (low, high), "diagonal")]
+
+
+def _det_curve(
+    name: str, colour: str, curve: Curve | NamedCurve, x_scale: Scale, y_scale: Scale, low: float, frame: str
+) -> Markup:
+    line = svg.path(x_scale(_deviate(curve.fmr, low)), y_scale(_deviate(curve.fnmr, low)))
+    title = svg.element("title", name)
+    return svg.element("path", title, d=line, class_=f"curve {colour}", clip_path=f"url(#{frame})")
+
+
+def _det_range(curves: Sequence[Curve | NamedCurve]) -> tuple[float, float]:
     """Ticks that frame the curves: down to the smallest rate seen, up to 50 % or as far as the worst curve needs."""
     rates = np.concatenate([rate for curve in curves for rate in (curve.fmr, curve.fnmr)])
     smallest = float(rates[rates > 0].min()) if (rates > 0).any() else 0.01
