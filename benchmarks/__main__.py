@@ -20,6 +20,7 @@ PROGRAMS = (
     "crop_filter",
     "large_photos",
     "calibrations",
+    "attacks",
     "real_fakes",
     "fakes_fool",
     "cleaning_lfw",

@@ -25,6 +25,7 @@ JOBS = {
     "verify": "two photos or more -> similarity and decision, at once and without a cluster",
     "score": "photos + pairs -> a similarity for every pair",
     "all_pairs": "every photo with every other one: look-alikes, near duplicates, two folders",
+    "attack": "photos + pairs -> error rates over the strength of noise, blur, JPEG, FGSM, PGD",
     "evaluate": "scores -> EER, FNMR at FMR, intervals, a report and a calibration",
     "models": "list, fetch, describe and convert weights",
     "config": "list the configurations that come with the package; write one to edit",

@@ -167,20 +167,21 @@ def about(config: EvaluateConfig, origin: dict[str, Any], story: Story) -> Any:
         created=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         summary=story.summary,
         inputs={name: value for name, value in inputs.items() if value},
-        versions={"python": platform.python_version()} | dict(_versions()),
+        versions=versions(),
         model_card=origin.get("model", {}),
         intro=story.intro,
         sections=story.sections,
     )
 
 
-def _versions() -> list[tuple[str, str]]:
+def versions() -> dict[str, str]:
+    """The programs behind the numbers, and their versions."""
     from importlib.metadata import PackageNotFoundError
 
-    found = []
+    found = {"python": platform.python_version()}
     for program in PROGRAMS:
         try:
-            found.append((program, version(program)))
+            found[program] = version(program)
         except PackageNotFoundError:
             continue  # of the two onnxruntimes one is installed
     return found

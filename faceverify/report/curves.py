@@ -1,4 +1,4 @@
-"""Curves over the steps of a training, as SVG."""
+"""Curves over the steps of a training, or over any other axis, as SVG."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,11 @@ _WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM = 520, 260, 58, 14, 12, 40
 
 @dataclass(frozen=True, eq=False)
 class Series:
-    """One line: x [N] steps, y [N]; colour is a class of the style sheet; low, high [N] an interval, or None."""
+    """One line.
+
+    x [N] steps, or places of ticks from 0; y [N]; colour is a class of the style sheet; low, high [N] an interval, or
+    None.
+    """
 
     name: str
     colour: str
@@ -25,14 +29,28 @@ class Series:
 
 
 def chart(
-    series: Sequence[Series], label: str, percent: bool = False, size: tuple[int, int] = (_WIDTH, _HEIGHT)
+    series: Sequence[Series],
+    label: str,
+    percent: bool = False,
+    size: tuple[int, int] = (_WIDTH, _HEIGHT),
+    axis: str = "step",
+    ticks: Sequence[str] = (),
 ) -> Markup:
-    """Lines over the step, in `size` (width, height); NaN points are left out. Empty if there is nothing to draw."""
+    """Lines over the step, in `size` (width, height); NaN points are left out. Empty if there is nothing to draw.
+
+    Args:
+        series: the lines.
+        label: read out by screen readers.
+        percent: whether y are shares.
+        size: (width, height).
+        axis: what x is.
+        ticks: names of x = 0, 1, 2, ...; empty = x are numbers.
+    """
     drawn = [one for one in series if np.isfinite(one.y).any()]
     if not drawn:
         return Markup("")
     x_scale, y_scale = _scales(drawn, *size)
-    parts = list(_axes(x_scale, y_scale, percent))
+    parts = list(_axes(x_scale, y_scale, percent, axis, ticks))
     for one in drawn:
         parts += _line(one, x_scale, y_scale)
     return svg.drawing(*size, parts, label)
@@ -59,16 +77,19 @@ def _scales(drawn: Sequence[Series], width: int, height: int) -> tuple[Scale, Sc
     )
 
 
-def _axes(x_scale: Scale, y_scale: Scale, percent: bool) -> list[Markup]:
+def _axes(x_scale: Scale, y_scale: Scale, percent: bool, axis: str, ticks: Sequence[str]) -> list[Markup]:
     parts = []
     right, bottom = x_scale.end, y_scale.start
     for tick in round_ticks(y_scale.low, y_scale.high):
         y = y_scale.px(tick)
         parts.append(svg.element("line", x1=_LEFT, x2=right, y1=y, y2=y, class_="grid"))
         parts.append(svg.text(_LEFT - 8, y + 4, f"{100 * tick:g}%" if percent else f"{tick:g}", "tick", "end"))
-    for tick in round_ticks(x_scale.low, x_scale.high):
-        parts.append(svg.text(x_scale.px(tick), bottom + 18, f"{tick:,.0f}", "tick", "middle"))
-    parts.append(svg.text((_LEFT + right) / 2, bottom + _BOTTOM - 4, "step", "axis", "middle"))
+    numbers = [(tick, f"{tick:,.0f}") for tick in round_ticks(x_scale.low, x_scale.high)]
+    for tick, name in enumerate(ticks) if ticks else numbers:
+        # The last name would be cut off at the right edge.
+        anchor = "end" if ticks and tick == len(ticks) - 1 else "middle"
+        parts.append(svg.text(min(x_scale.px(tick), right), bottom + 18, name, "tick", anchor))
+    parts.append(svg.text((_LEFT + right) / 2, bottom + _BOTTOM - 4, axis, "axis", "middle"))
     return parts
 
 

@@ -102,7 +102,7 @@ def run_pairs(
             Shards(partial(_tile, job), todo, "Pairs"), score_tile, (job, blocks, known), cluster, progress
         )
     numbering = _shared(Numbering.read(job.work / "numbers"), cluster)
-    rows = partial(_pairs, job.work, job.plan.shards_of_units)
+    rows = partial(pairs_of, job.work, job.plan.shards_of_units)
     return map_shards(Shards(rows, todo, "Pairs"), score_shard, (job, blocks, known, numbering), cluster, progress)
 
 
@@ -220,7 +220,8 @@ def take_from_actors(
     return take
 
 
-def _pairs(work: Location, shards_of_units: Sequence[int], shard: int) -> pa.Table:
+def pairs_of(work: Location, shards_of_units: Sequence[int], shard: int) -> pa.Table:
+    """The pairs of a shard; names stay dictionary-encoded."""
     return read_pairs_shard(work, shards_of_units, shard, DICTIONARIES)
 
 

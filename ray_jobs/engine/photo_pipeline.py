@@ -16,7 +16,7 @@ object store that it allows itself (half of it): slow GPUs hold the decoding bac
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pyarrow as pa
 
@@ -70,6 +70,9 @@ from ray_jobs.engine.shards import (
 )
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, weights_seen
 
+if TYPE_CHECKING:
+    from faceverify.models.engines import Engine
+
 ROWS = "Photos"  # how Ray's statistics call the rows that are read
 
 
@@ -110,7 +113,7 @@ class PhotoSource:
 
     def open(self) -> MakeCrops:
         """Build the aligner."""
-        aligner, origin = self._aligner()
+        aligner, origin = self.build()
         return lambda rows, watch: crop_photos(rows, aligner, self.limits, watch, self.batch, origin)
 
     def read(self, rows: pa.Table, watch: Stopwatch) -> Iterator[Pictures]:
@@ -120,10 +123,10 @@ class PhotoSource:
 
     def open_aligner(self) -> AlignPictures:
         """The second half of it: build the aligner."""
-        aligner, origin = self._aligner()
+        aligner, origin = self.build()
         return lambda pictures, watch: align_pictures(pictures, aligner, watch, self.batch, origin)
 
-    def _aligner(self) -> tuple[Aligner, Origin]:
+    def build(self) -> tuple[Aligner, Origin]:
         """The aligner, and what it comes to: the weights that were loaded here may not be those that were checked.
 
         Raises:
@@ -172,7 +175,12 @@ class EmbeddingSink:
         object.__setattr__(self, "model", seen_from_anywhere(self.model))
 
     def open(self) -> UseCrops:
-        """Load the network.
+        """Load the network; raises as `load`."""
+        engine = self.load()
+        return lambda crops, watch: embed_crops(crops, engine, watch)
+
+    def load(self) -> "Engine":
+        """The network.
 
         Raises:
             UserError: it is not the one that was checked when the job began.
@@ -185,7 +193,7 @@ class EmbeddingSink:
                 f"model '{self.model}' changed after the job began, or is another file on this node (card "
                 f"{engine.card.digest[:12]}, not {self.digest[:12]}); run the same command again."
             )
-        return lambda crops, watch: embed_crops(crops, engine, watch)
+        return engine
 
 
 @dataclass(frozen=True)
