@@ -40,6 +40,7 @@ PROGRAMS = (
     "scale",
     "two_revisions",
     "tune_rendered",
+    "embedding_map",
     "finetune_lfw",
     "detail_lfw",
     "denormals",

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from faceverify import tables
 from faceverify.align import AlignConfig, build
+from faceverify.align.cards import crops_for
 from faceverify.attacks.options import Attack, Condition, Strengths, conditions_of
 from faceverify.config import Input, JobConfig, command_line, plan_of
 from faceverify.datasets import PairListConfig
@@ -115,7 +116,8 @@ class Inputs:
     def source(self, config: AttackConfig) -> AttackedSource:
         """What makes crops."""
         align = (config.align, config.images, config.photo_identity, self.crop)
-        return AttackedSource(*align, self.degradations, config.seed)
+        [shown] = crops_for(config.align, self.card.shown)
+        return AttackedSource(*align, shown, self.degradations, config.seed)
 
 
 def run(config: AttackConfig) -> None:
@@ -160,7 +162,8 @@ def check_inputs(config: AttackConfig) -> Inputs:
     check_pairs(read_pairs(config), CsvConfig())
     photos = open_photos(places["photos"])
     table = isinstance(photos, list)
-    crop = describe_crop(config.align, build(config.align).name)
+    [shown] = crops_for(config.align, card.shown)
+    crop = describe_crop(config.align, build(config.align).name, shown)
     digests = {
         "photos": fingerprint(places["photos"]) if table else places["photos"].real,
         "pairs": fingerprint(places["pairs"]),

@@ -10,19 +10,31 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any
+from typing import Annotated, Any
+
+from annotated_types import Interval
 
 from faceverify import tables
 from faceverify.config import Input, JobConfig, command_line, plan_of
 from faceverify.errors import BadData, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
+from faceverify.evaluation.embedding_map import EmbeddingMap, MapMethod, make_map
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.evaluation.score_rows import ScoreRows
 from faceverify.faces import Stopwatch
 from faceverify.images import ImageLimits, decode
-from faceverify.inputs import fingerprint, open_table, photo_table_files, run_manifest, stream_table
+from faceverify.inputs import (
+    fingerprint,
+    open_embeddings,
+    open_table,
+    photo_table_files,
+    read_schema,
+    run_manifest,
+    stream_table,
+    table_files,
+)
 from faceverify.naming import in_folder, in_table
 from faceverify.run_folder import RunFolder
 from faceverify.storage import Location, check_readable, check_writable, open_location
@@ -56,6 +68,15 @@ class EvaluateConfig(JobConfig, EvaluationConfig):
     """Folder or table of the photos, for the pictures in the report; empty = where score found them."""
     title: str = ""
     """Headline of the report."""
+    map: Annotated[int, Interval(ge=0)] = 0
+    """People whose embeddings the report draws in two dimensions, with those of `before` beside them; 0 = no map. Needs
+    a photos table (`photos`, or the one that score read)."""
+    map_embeddings: Input = ""
+    """Embeddings table of the map; empty = the embeddings that `scores` holds."""
+    map_before: Input = ""
+    """Embeddings table of the same photos by the network before; empty = the embeddings that `before` holds."""
+    map_method: MapMethod = "auto"
+    """How: tsne needs scikit-learn (pip install 'faceverify[map]'); pca; auto = tsne where that is installed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +117,8 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
     inputs = {name: fingerprint(one) for name, one in places.items()}
     inputs |= {"calibration": calibration.to_json() if calibration else ""}
     inputs |= {"photos": open_location(config.photos).real if config.photos else ""}
+    drawn = map_inputs(config, origin)
+    inputs |= {name: fingerprint(one) for name, one in drawn.items()}
     plan = plan_of("evaluate", config, inputs)
     if is_dry(config, out, plan, OUTPUTS):
         return
@@ -108,7 +131,7 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
             about_scores = {"model": model_digest(origin), "data": config.scores, "max_failed": config.max_failed}
             result = evaluate(scores, wanted, calibration, **about_scores)
             change = compared(files["before"], scores, result, wanted) if "before" in files else None
-            _write(config, folder, result, change, about(config, origin, story()), origin)
+            _write(config, folder, result, change, draw(config, drawn), about(config, origin, story()), origin)
         failures = result.failures
         counts = {"scores": failures.pairs - failures.failed - failures.unlabelled}
         facts = {"rows_in": {"scores": failures.pairs}, "rows_out": counts, "rejects": failures.by_status}
@@ -129,6 +152,45 @@ def compared(
     return compare((before, evaluate(before, wanted)), (scores, result), wanted.worst_pairs)
 
 
+def map_inputs(config: EvaluateConfig, origin: dict[str, Any]) -> dict[str, Location]:
+    """The places of the tables behind the map, by the option that names each; empty if no map is wanted.
+
+    Raises:
+        UserError: one that is needed is not there, or another is given without --map.
+    """
+    named = {"map_embeddings": config.map_embeddings, "map_before": config.map_before}
+    if not config.map:
+        if given := [name for name, uri in named.items() if uri]:
+            raise UserError(f"{given[0]} is given without --map: say how many people are drawn, such as --map 12.")
+        return {}
+    photos = config.photos or origin.get("photos_table") or ""
+    if not photos or not photo_table_files(open_location(photos)):
+        raise UserError(
+            f"map is {config.map}, and there is no photos table that says whose photos these are: give one as --photos."
+        )
+    named["map_embeddings"] = config.map_embeddings or config.scores
+    named["map_before"] = config.map_before or config.before
+    found = {"map_photos": open_location(photos)} | {name: open_location(uri) for name, uri in named.items() if uri}
+    for name in ("map_before", "map_embeddings"):
+        files = table_files(found[name], "embeddings") if name in found else []
+        if name in found and not (files and "embedding" in read_schema(files[0]).names):
+            raise UserError(
+                f"{name}: '{found[name]}' holds no embeddings table; give the output of score or embed as "
+                f"--{name.replace('_', '-')}."
+            )
+    return found
+
+
+def draw(config: EvaluateConfig, places: dict[str, Location]) -> EmbeddingMap | None:
+    """The map, if it is wanted; `places` as `map_inputs` gives them."""
+    if not places:
+        return None
+    pictures = {"before": "map_before", "after": "map_embeddings"} if "map_before" in places else {"": "map_embeddings"}
+    tables_of = {name or "embeddings": open_embeddings(places[option]) for name, option in pictures.items()}
+    photos = photo_table_files(places["map_photos"])
+    return make_map(photos, tables_of, config.map, config.map_method, config.seed)
+
+
 def model_digest(origin: dict[str, Any]) -> str:
     """The digest of the model card behind the scores, as the run that made them noted it."""
     return origin.get("plan", {}).get("inputs", {}).get("model", "")
@@ -139,6 +201,7 @@ def _write(
     folder: RunFolder,
     result: Evaluation,
     change: Comparison | None,
+    drawn: EmbeddingMap | None,
     about: Any,
     origin: dict[str, Any],
 ) -> None:
@@ -150,7 +213,7 @@ def _write(
     if change:
         files["metrics_before.json"] = change.before.to_json()
     shown = sorted({*result.photos, *(change.photos if change else ())})
-    files["report.html"] = render_report(result, about, thumbnails(config, shown, origin), change)
+    files["report.html"] = render_report(result, about, thumbnails(config, shown, origin), change, drawn)
     for name, text in files.items():
         (folder.out / name).write_bytes(text.encode())
 

@@ -24,6 +24,7 @@ from faceverify.faces import (
     join_crops,
 )
 from faceverify.images import ImageLimits, encode_png
+from faceverify.images.decoded import DecodedPhoto
 from faceverify.models.engines import Engine
 from faceverify.provenance import Origin, column_or_null
 
@@ -74,22 +75,22 @@ def attacked_crops(
     """
     parts = []
     for group in decode_photos(rows, limits, watch, GROUP_PHOTOS, origin.identity):
-        clean = align_pictures(group, aligner, watch, crop=origin.crop)
+        clean = align_pictures(group, aligner, watch, origin=origin)
         parts.append(_numbered(clean, 0))
         place = {row: at for at, row in enumerate(group.rows["row"].to_pylist())}
-        found_in = (group.pixels[place[row]] for row in clean.rows["row"].to_pylist())
-        kept = [pixels for pixels in found_in if not isinstance(pixels, BadData)]  # all: a face was found in them
+        found_in = (group.photos[place[row]] for row in clean.rows["row"].to_pylist())
+        kept = [photo.pixels for photo in found_in if not isinstance(photo, BadData)]  # all: a face was found in them
         # The file's version as it was read: the aligner adds the landmarks to it once more.
         left = group.rows.take(pa.array([place[row] for row in clean.rows["row"].to_pylist()], pa.int64()))
         landmarks = [None if v is None else np.reshape(v, (5, 2)) for v in clean.found["landmarks"].to_pylist()]
         for number, condition in enumerate(conditions, 1):
             names = left["photo"].to_pylist()
             with watch("degrade"):
-                worse: list[np.ndarray | BadData] = [
-                    degrade(pixels, condition, face_width(points, pixels.shape), name, seed)
+                worse: list[DecodedPhoto | BadData] = [
+                    DecodedPhoto(degrade(pixels, condition, face_width(points, pixels.shape), name, seed))
                     for pixels, points, name in zip(kept, landmarks, names, strict=True)
                 ]
-            found = align_pictures(Pictures(left, worse), aligner, watch, crop=origin.crop)
+            found = align_pictures(Pictures(left, worse), aligner, watch, origin=origin)
             parts.append(_numbered(replace(found, rejects=tables.REJECTS.empty_table()), number))
     return join_crops(parts)
 

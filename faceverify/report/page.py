@@ -15,8 +15,9 @@ import jinja2
 from markupsafe import Markup
 
 from faceverify.evaluation.comparison import Comparison
+from faceverify.evaluation.embedding_map import EmbeddingMap
 from faceverify.evaluation.result import Evaluation
-from faceverify.report import charts, numbers
+from faceverify.report import charts, map_chart, numbers
 from faceverify.report.glossary import GLOSSARY
 
 _JPEG, _PNG = b"\xff\xd8\xff", b"\x89PNG"
@@ -72,6 +73,7 @@ def render_report(
     about: ReportAbout,
     thumbnails: Mapping[str, bytes],
     comparison: Comparison | None = None,
+    embedding_map: EmbeddingMap | None = None,
 ) -> str:
     """The page as text, the same for the same input.
 
@@ -81,6 +83,7 @@ def render_report(
         thumbnails: photo -> JPEG (or PNG) bytes for `evaluation.photos` and `comparison.photos`; those missing are
             shown as an empty frame.
         comparison: with another network on the same pairs.
+        embedding_map: of some people, to be drawn.
     """
     return render(
         "page.html.j2",
@@ -88,6 +91,8 @@ def render_report(
         about=about,
         thumbnails=thumbnails,
         comparison=comparison,
+        map=embedding_map,
+        maps=map_chart,
         card_text=json.dumps(dict(about.model_card), indent=2, sort_keys=True, default=str),
         charts=charts,
         glossary=GLOSSARY,

@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from faceverify.align import AlignConfig
+from faceverify.align.crops import Crop
 from faceverify.attacks.options import Condition
 from faceverify.attacks.pairs import attacked_pairs, read_photos
 from faceverify.attacks.photos import attacked_crops, embedded
@@ -14,7 +15,7 @@ from faceverify.faces import Crops, Stopwatch
 from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig
 from faceverify.parts import write_part
-from faceverify.provenance import Origin, PhotoIdentity
+from faceverify.provenance import PhotoIdentity
 from faceverify.scoring.numbering import Numbering
 from faceverify.scoring.photos import STAGE as PHOTOS
 from faceverify.scoring.photos import photo_facts
@@ -37,14 +38,15 @@ class AttackedSource:
     limits: ImageLimits
     identity: PhotoIdentity
     crop: str
+    shown: Crop
     conditions: tuple[Condition, ...]
     seed: int
 
     def open(self) -> Callable[[pa.Table, Stopwatch], Crops]:
         """Build the aligner."""
-        plain = PhotoSource(replace(self.align, device="cpu"), self.limits, identity=self.identity, crop=self.crop)
-        aligner, crop = plain.build()
-        origin, limits, conditions, seed = Origin(crop, self.identity), self.limits, self.conditions, self.seed
+        known = {"identity": self.identity, "crop": self.crop, "crops": (self.shown,)}
+        aligner, origin = PhotoSource(replace(self.align, device="cpu"), self.limits, **known).build()
+        limits, conditions, seed = self.limits, self.conditions, self.seed
         return lambda rows, watch: attacked_crops(rows, aligner, limits, conditions, seed, watch, origin)
 
 

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import stand_ins
 
-from faceverify.align import AlignConfig, AlignedFace, Aligner, build
+from faceverify.align import AlignConfig, Aligner, FoundFace, build
 from faceverify.attacks.degrade import degrade
 from faceverify.attacks.options import Condition
 from faceverify.attacks.photos import attacked_crops, embedded
@@ -22,17 +22,14 @@ CONDITIONS = (Condition("noise", 16), Condition("jpeg", 10))
 LIMITS = ImageLimits()
 
 
-class Calm:
+class Calm(Aligner):
     """An aligner that finds no face where neighbouring pixels differ much."""
 
     name = "calm"
 
-    def align(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[AlignedFace | BadData]:
+    def find(self, images: list[np.ndarray], landmarks: list[np.ndarray | None]) -> list[FoundFace | BadData]:
         rough = [float(np.abs(np.diff(image.astype(int), axis=0)).mean()) for image in images]
-        return [
-            BadData(Reason.NO_FACE, "") if value > 10 else AlignedFace(image, None, None, None)
-            for image, value in zip(images, rough, strict=True)
-        ]
+        return [BadData(Reason.NO_FACE, "") if value > 10 else FoundFace(None, None, None) for value in rough]
 
 
 @pytest.fixture
