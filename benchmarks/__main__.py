@@ -17,6 +17,7 @@ PROGRAMS = (
     "identity_check",
     "eer",
     "lfw_view1",
+    "compare_networks",
     "crop_filter",
     "large_photos",
     "calibrations",

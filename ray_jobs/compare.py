@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -55,8 +55,8 @@ class CompareConfig(JobConfig):
     sets: tuple[str, ...] = ()
     """NAME=PHOTOS,PAIRS each: a folder or table of photos and a list of pairs, as `score` takes them. The first one
     gives each network its threshold, at which the others count what is accepted. Required."""
-    calibrate_at: float = 1e-3
-    """The false match rate of that threshold, on the impostors of the first set."""
+    calibrate_at: Literal["eer"] | float = "eer"
+    """Where that threshold is put: `eer`, or a false match rate such as 0.001, on the impostors of the first set."""
     replicates: int = 500
     """Bootstrap replicates behind each interval and each difference; 0 = none."""
     seed: int = 0
@@ -196,7 +196,7 @@ def finish(config: CompareConfig, networks: list[Network], sets: list[PairSet], 
     table = results_table(results)
     folder.publish("results", [table], table.schema)
     (folder.out / "results.csv").write_bytes(table.to_pandas().to_csv(index=False).encode())
-    page = render_networks(results, compared, about, command_line(), sets[0].name, config.calibrate_at)
+    page = render_networks(results, compared, about, command_line(), sets[0].name, str(config.calibrate_at))
     (folder.out / "report.html").write_bytes(page.encode())
     folder.finish(
         {
@@ -386,7 +386,7 @@ def score(config: CompareConfig, network: Network, one: PairSet, place: Location
     evaluated = evaluate.EvaluateConfig(
         scores=scored.out,
         out=str(place / network.slug / "evaluation"),
-        calibrate_at=config.calibrate_at,
+        calibrate_at="eer" if reference else config.calibrate_at,
         calibration=str(reference / "evaluation" / "calibration.json") if reference else "",
         replicates=config.replicates,
         seed=config.seed,

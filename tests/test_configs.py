@@ -25,6 +25,7 @@ CLASSES = {
     "export": "ExportConfig",
     "score": "ScoreConfig",
     "all_pairs": "AllPairsConfig",
+    "compare": "CompareConfig",
     "attack": "AttackConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",

@@ -37,6 +37,7 @@ CONFIGS = {
     "export": "ExportConfig",
     "score": "ScoreConfig",
     "all_pairs": "AllPairsConfig",
+    "compare": "CompareConfig",
     "attack": "AttackConfig",
     "evaluate": "EvaluateConfig",
     "review": "ReviewConfig",

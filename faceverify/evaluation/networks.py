@@ -19,6 +19,7 @@ from faceverify.errors import UserError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.inputs import open_table, stream_table
 from faceverify.storage import Location
+from faceverify.wording import count_of
 
 COLUMNS = ("similarity", "status", "label", "is_fake", "person_a", "person_b", "kind")
 CURVE_POINTS = 400
@@ -125,7 +126,8 @@ class ComparedNetworks:
         real = sum(one.is_real for one in self.differences)
         if not self.differences:
             return "There is nothing to compare: one network, no interval, or no set with genuine and impostor pairs."
-        return f"{real} of {len(self.differences)} differences between networks are larger than chance on these pairs."
+        found = f"{real} of {count_of(len(self.differences), 'difference')}"
+        return f"More than chance on these pairs: {found} between networks."
 
 
 def compare_networks(results: list[NetworkResult], replicates: int, seed: int) -> ComparedNetworks:

@@ -50,7 +50,7 @@ def render_networks(
     networks: list[ComparedNetwork],
     command: str,
     reference: str,
-    fmr: float,
+    rule: str,
 ) -> str:
     """The page as text.
 
@@ -60,7 +60,7 @@ def render_networks(
         networks: that are compared.
         command: that makes it again.
         reference: the set on which each network's threshold was found.
-        fmr: the false match rate there.
+        rule: where it was put there, "eer" or a false match rate.
     """
     sets = list(dict.fromkeys(one.set_name for one in results))
     networks = [one._replace(colour=_COLOURS[i % len(_COLOURS)]) for i, one in enumerate(networks)]
@@ -83,7 +83,7 @@ def render_networks(
         drawings=drawings,
         differences=sorted(compared.differences, key=_order),
         reference=reference,
-        fmr=fmr,
+        rule="of the EER" if rule == "eer" else f"of FMR {100 * float(rule):g} %",
         command=command,
     )
 
@@ -104,7 +104,7 @@ def _rows(results: list[NetworkResult], networks: list[str], set_name: str) -> l
         there = [one[2] for one in values if one is not None and one[2] is not None]
         best = (min if key[0] in _SMALLER_IS_BETTER else max)(there)
         cells = tuple(
-            Cell(None, None, False) if one is None else Cell(one[2], one[3], one[2] == best and len(there) > 1)
+            Cell(None, None, False) if one is None else Cell(one[2], one[3], one[2] == best and len(set(there)) > 1)
             for one in values
         )
         pairs = max((one[4] for one in values if one is not None and one[4] is not None), default=None)

@@ -21,6 +21,7 @@ CLASSES = {
     "pipeline": "RecipeConfig",
     "score": "ScoreConfig",
     "all_pairs": "AllPairsConfig",
+    "compare": "CompareConfig",
     "attack": "AttackConfig",
     "train": "TrainConfig",
     "tune": "TuneConfig",

@@ -23,7 +23,7 @@ from ray_jobs.engine.quick_help import options_class
 
 JOBS = (
     *("ingest", "align", "embed", "clean", "review", "fakes", "pairs", "train", "tune"),
-    *("export", "verify", "score", "all_pairs", "attack", "evaluate", "pipeline"),
+    *("export", "verify", "score", "all_pairs", "compare", "attack", "evaluate", "pipeline"),
 )
 HEAD = """# Options
 

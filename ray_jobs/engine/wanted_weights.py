@@ -54,7 +54,9 @@ def wanted(job: str, config: Any) -> list[str]:
 
     match job:
         case "align":
-            named = [_detector(config.align)]
+            named = [_detector(config.align), *(name for name in config.crop if name in registry.entries())]
+        case "compare":
+            named = [_detector(config.align), *config.models]
         case "score":  # without photos it embeds nothing
             embeds = config.photos or not config.embeddings
             named = [_detector(config.align), config.model or registry.DEFAULT_RECOGNISER] if embeds else []

@@ -1,0 +1,54 @@
+"""Comparing networks: one pass for all, the figures of score and evaluate, a second run, mistakes."""
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from e2e.harness import ONE_WORKER, People, Run
+
+
+def test_two_networks_on_a_set(run: Run, people: People, tiny: Path, other_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    sets = ["--sets", f"drawn={people.root},{people.pairs}"]
+    given = [
+        "--models",
+        tiny,
+        other_model,
+        *sets,
+        "--align.method",
+        "none",
+        "--replicates",
+        20,
+        "--out",
+        out,
+        *ONE_WORKER,
+    ]
+    ended = run("compare", *given)
+    assert ended.code == 0, ended.err
+    again = run("compare", *given)
+    assert again.code == 0 and again.out.splitlines()[-1] == ended.out.splitlines()[-1]
+
+    slugs = list(json.loads((out / "manifest.json").read_text())["models"])
+    table = pq.read_table(out / "results").to_pylist()
+    for slug, model in zip(slugs, (tiny, other_model), strict=True):
+        scores, alone = out / "sets" / "drawn" / slug / "scores", tmp_path / f"alone_{slug}"
+        facts = json.loads((scores / "manifest.json").read_text())
+        assert facts["reused"] == facts["rows_in"]["photos"] and not facts["not_reused"], "embedded once, for all"
+        args = ["--photos", people.root, "--pairs", people.pairs, "--model", model, "--align.method", "none"]
+        assert run("score", *args, "--out", alone).code == 0
+        assert pq.read_table(scores / "scores").equals(pq.read_table(alone / "scores"))
+        metrics = json.loads((out / "sets" / "drawn" / slug / "evaluation" / "metrics.json").read_text())
+        [eer] = [row["value"] for row in table if row["network"] == slug and row["figure"] == "EER"]
+        assert eer == metrics["eer_real"]
+    assert (out / "results.csv").read_text().startswith("network,set,figure,of,value,low,high,pairs")
+    assert all(slug in (out / "report.html").read_text() for slug in slugs)
+
+
+def test_mistakes(run: Run, people: People, tiny: Path, tmp_path: Path) -> None:
+    given = ["--align.method", "none", "--out", tmp_path / "out"]
+    mine = f"mine={people.root},{people.pairs}"
+    run("compare", "--models", tiny, "--sets", "mine", *given).refused(2, "sets", "NAME=PHOTOS,PAIRS")
+    run("compare", "--models", tiny, "--sets", mine, mine, *given).refused(2, "two are named 'mine'")
+    run("compare", "--models", tiny, tiny, "--sets", mine, *given).refused(2, "models", "twice")
+    run("compare", "--models", tiny, "--sets", f"x={people.root},{tmp_path / 'gone.csv'}", *given).refused(2, "sets: x")
+    assert not (tmp_path / "out").exists()
