@@ -12,7 +12,7 @@ from ray_jobs.engine.signals import quiet_when_unread
 JOBS = {
     "demo": "the pipeline on rendered people, from nothing to a report",
     "pipeline": "raw folders -> a fine-tuned network and a scored test set: all steps of the recipe",
-    "ingest": "list a data set: folders, kryptonite, lfw, celeba, insightface_bin, rendered",
+    "ingest": "list a data set: folders, kryptonite, lfw, calfw, cplfw, cfp, celeba, insightface_bin, rendered",
     "align": "photos -> aligned faces, in the crops that networks want",
     "embed": "faces -> embeddings",
     "clean": "photos + embeddings -> wrong labels found, moved, held for review or dropped",

@@ -42,6 +42,10 @@ LAYOUTS = {
     "folders": "faceverify.datasets.folders",
     "kryptonite": "faceverify.datasets.kryptonite",
     "lfw": "faceverify.datasets.lfw",
+    "calfw": "faceverify.datasets.two_lines",
+    "cplfw": "faceverify.datasets.two_lines",
+    "cfp_fp": "faceverify.datasets.cfp",
+    "cfp_ff": "faceverify.datasets.cfp",
     "celeba": "faceverify.datasets.celeba",
     "insightface_bin": "faceverify.datasets.insightface_bin",
     "rendered": "faceverify.rendered",
@@ -61,6 +65,9 @@ def looks_like(source: Location) -> list[str]:
         found.append("kryptonite")
     if any((source / name).is_file() for name in ("pairs.txt", "images/pairs.txt")):
         found.append("lfw")
+    found += [name for name in ("calfw", "cplfw") if (source / f"pairs_{name.upper()}.txt").is_file()]
+    if (source / "Protocol" / "Split").is_dir():
+        found += ["cfp_fp", "cfp_ff"]
     if any("/" in entry.path and is_picture(entry.path) for entry in source.files()):
         found.append("folders")
     return found

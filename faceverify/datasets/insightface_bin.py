@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from faceverify import images
+from faceverify.datasets.folds import folds_of
 from faceverify.datasets.listing import Listing, pairs_table, photos_table, rejects_table
 from faceverify.datasets.options import DatasetConfig
 from faceverify.datasets.restricted_pickle import load_arrays
@@ -20,14 +21,17 @@ from faceverify.storage import FileEntry, Location, open_location
 
 _MAX_PAIRS = 1_000_000
 _MAX_SIDE = 1 << 16  # pixels
+_REORDERED = "folds of genuine and impostor pairs drawn apart, since contiguous tenths would be of one class"
 _SUFFIX = {"jpeg": ".jpg", "png": ".png", "webp": ".webp", "bmp": ".bmp", "tiff": ".tiff"}
 
 
 def read(source: Location, config: DatasetConfig) -> Listing:
     """Write the photos of the file `source` to `insightface_bin.out` and list them, with their labelled pairs.
 
-    Photo `000012_1.jpg` is the second one of pair 12. Encoded photos are written as they are, byte for byte; arrays of
-    pixels as PNG. A photo that the pickle holds once and names in several places is written once, under the first.
+    Pairs carry their `fold`: contiguous tenths, or as `folds_of` says where these would lack a class; null in short
+    lists. Photo `000012_1.jpg` is the second one of pair 12. Encoded photos are written as they are, byte for byte;
+    arrays of pixels as PNG. A photo that the pickle holds once and names in several places is written once, under the
+    first.
 
     Raises:
         UserError: no `out`, or a file that is not such a pickle.
@@ -52,8 +56,11 @@ def read(source: Location, config: DatasetConfig) -> Listing:
         label=label,
         kind=pc.if_else(pc.equal(label, 1), "genuine", "impostor"),
     )
+    fold, reordered = folds_of(np.array(issame))
+    pairs = pairs.append_column("fold", pa.nulls(len(pairs), pa.int32()) if fold is None else pa.array(fold))
+    notes = (_REORDERED,) if reordered else ()
     is_fake = pa.repeat(pa.scalar(False), len(entries))
-    return Listing(photos_table(out, entries, is_fake=is_fake), pairs, rejects_table())
+    return Listing(photos_table(out, entries, is_fake=is_fake), pairs, rejects_table(), notes=notes)
 
 
 def _load(source: Location) -> tuple[list[object], list[bool]]:

@@ -58,7 +58,9 @@ class InsightfaceBinConfig:
 class DatasetConfig:
     """How the photos lie in the source."""
 
-    layout: Literal["folders", "kryptonite", "lfw", "celeba", "insightface_bin", "rendered"] = "folders"
+    layout: Literal[
+        "folders", "kryptonite", "lfw", "calfw", "cplfw", "cfp_fp", "cfp_ff", "celeba", "insightface_bin", "rendered"
+    ] = "folders"
     """Layout of the source."""
     folders: FoldersConfig = field(default_factory=FoldersConfig)
     """Options of the layout folders."""

@@ -1,3 +1,5 @@
+import hashlib
+import json
 import os
 import pickle
 import subprocess
@@ -73,6 +75,41 @@ def test_python_2_pickle(tmp_path: Path):
     item = b"T" + len(JPEG).to_bytes(4, "little") + JPEG
     listing = listed(tmp_path, b"\x80\x02](" + item + item + b"e](\x88e\x86.")
     assert Path(listing.photos["uri"][1].as_py()).read_bytes() == JPEG
+
+
+@pytest.mark.parametrize(
+    "name", ["py2_protocol0", "py2_protocol2", "py3_protocol2", "py3_protocol4", "numpy_uint8_protocol4"]
+)
+def test_files_of_every_writer(name: str, tmp_path: Path, golden: Path):
+    want = json.loads((golden / "zoo/pair_formats.json").read_text())["bin_samples"][f"{name}.bin"]
+    listing = listed(tmp_path, (golden / f"zoo/bin_samples/{name}.bin").read_bytes())
+    assert listing.pairs is not None and listing.pairs["label"].to_pylist() == want["issame"]
+    hashes = {
+        photo: hashlib.sha256(Path(uri).read_bytes()).hexdigest()
+        for photo, uri in zip(*(listing.photos[column].to_pylist() for column in ("photo", "uri")), strict=True)
+    }
+    sides = zip(*(listing.pairs[column].to_pylist() for column in ("photo_a", "photo_b")), strict=True)
+    assert [hashes[photo] for pair in sides for photo in pair] == want["encoded_sha256"]
+
+
+@pytest.mark.parametrize(
+    "name", ["py2_protocol0", "py2_protocol2", "py3_protocol2", "py3_protocol4", "numpy_uint8_protocol4"]
+)
+@pytest.mark.parametrize("part", [0.3, 0.999])
+def test_files_that_break_off_are_sentences(name: str, part: float, tmp_path: Path, golden: Path):
+    data = (golden / f"zoo/bin_samples/{name}.bin").read_bytes()
+    with pytest.raises(UserError, match=r"is no verification \.bin"):
+        listed(tmp_path, data[: int(part * len(data))])
+
+
+def test_folds_are_contiguous_or_drawn_from_each_class(tmp_path: Path):
+    photos = [JPEG] * 80
+    listing = listed(tmp_path, (photos, [True, True, False, False] * 10))
+    assert listing.pairs is not None and listing.pairs["fold"].to_pylist() == [pair // 4 for pair in range(40)]
+    assert not listing.notes
+    listing = listed(tmp_path, (photos, [True] * 20 + [False] * 20))
+    assert listing.pairs is not None and listing.pairs["fold"].to_pylist() == [pair // 2 for pair in range(20)] * 2
+    assert "genuine and impostor pairs drawn apart" in listing.notes[0]
 
 
 def test_real_file(tmp_path: Path, shared_data: Path):
