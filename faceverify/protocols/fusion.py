@@ -49,3 +49,10 @@ def fuse(plain: np.ndarray, mirrored: np.ndarray | None, flip: Flip = "sum") -> 
 def directions(vectors: np.ndarray) -> np.ndarray:
     """Rows [N,D] divided by their length, float64; a row of zeros stays zero."""
     return vectors / np.maximum(lengths(vectors), np.finfo(np.float64).tiny)[:, None]
+
+
+def unit_features(plain: np.ndarray, mirrored: np.ndarray | None = None, flip: Flip = "sum") -> np.ndarray:
+    """Unit vectors [N,D] float32 of photos; a photo whose features are not finite (no face found) gives zeros."""
+    joint = fuse(plain, mirrored, flip)
+    joint[~np.isfinite(joint).all(axis=1)] = 0
+    return directions(joint).astype(np.float32)

@@ -2,7 +2,7 @@
 
 A probe without a mate in the gallery counts nowhere, as in the published scripts (AdaFace, CVLface): the denominator is
 the probes that have one. Any photo of the person within the first k counts. A distractor that scores as high as the
-mate stands before it. Features of a photo and its mirror image are joined as `fusion` says; vectors have length one.
+mate stands before it. Vectors are made by `fusion.unit_features`.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from faceverify.errors import UserError
-from faceverify.protocols.fusion import Flip, directions, fuse
 from faceverify.protocols.identification import search
 
 RANKS = (1, 5, 20)
@@ -52,10 +51,3 @@ def tinyface_ranks(
         raise UserError("gallery: no probe has a photo of its person in it; check that both are of one set.")
     rank = np.where(mated, found.above + 1, 0)
     return TinyFaceResult(rank, {k: found.rank_rate(k) for k in RANKS}, int(mated.sum()))
-
-
-def tinyface_vectors(plain: np.ndarray, mirrored: np.ndarray | None = None, flip: Flip = "sum") -> np.ndarray:
-    """Unit vectors [N,D] float32 of photos; a photo whose features are not finite (no face found) gives zeros."""
-    joint = fuse(plain, mirrored, flip)
-    joint[~np.isfinite(joint).all(axis=1)] = 0
-    return directions(joint).astype(np.float32)

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from faceverify.errors import UserError
-from faceverify.protocols.fusion import Flip
-from faceverify.protocols.tinyface import DISTRACTOR, TinyFaceResult, tinyface_ranks, tinyface_vectors
+from faceverify.protocols.fusion import Flip, unit_features
+from faceverify.protocols.tinyface import DISTRACTOR, TinyFaceResult, tinyface_ranks
 
 METHODS: dict[str, tuple[Flip, bool, int]] = {
     "adaface_pre_norm_vector_add": ("sum", True, 1),
@@ -27,7 +27,7 @@ def expected(golden: Path) -> dict:
 
 def ranked(golden: Path, expected: dict, flip: Flip, mirrored: bool) -> TinyFaceResult:
     with np.load(golden / "zoo/tinyface_synth.npz") as data:
-        vectors = tinyface_vectors(data["features"], data["features_flip"] if mirrored else None, flip)
+        vectors = unit_features(data["features"], data["features_flip"] if mirrored else None, flip)
     row = {path.partition("/")[2]: index for index, path in enumerate(expected["image_order"])}
     matches, distractors = expected["gallery_match"], expected["gallery_distractor"]
     probe_person, match_person = (
@@ -61,7 +61,7 @@ def test_a_distractor_wins_a_tie() -> None:
 
 
 def test_a_probe_without_a_face_is_a_miss() -> None:
-    vectors = tinyface_vectors(np.array([[np.nan, np.nan], [3.0, 4.0]]))
+    vectors = unit_features(np.array([[np.nan, np.nan], [3.0, 4.0]]))
     np.testing.assert_array_equal(vectors, np.array([[0, 0], [0.6, 0.8]], np.float32))
     gallery = np.concatenate([vectors[1:], np.full((30, 2), 0.5**0.5, np.float32)])
     found = tinyface_ranks(vectors, np.array([1, 1]), gallery, np.array([1] + [DISTRACTOR] * 30))
