@@ -29,6 +29,7 @@ PROGRAMS = (
     "pairs_speed",
     "million_pairs",
     "evaluate_scale",
+    "ijb_scale",
     "all_pairs",
     "reuse",
     "throughput",

@@ -20,7 +20,7 @@ import numpy as np
 from faceverify.errors import UserError
 from faceverify.protocols.fusion import Flip, directions, fuse
 
-_IMAGES_AT_A_TIME = 8192
+_IMAGES_AT_A_TIME = 512  # their features stay in the processor's cache
 _FIRSTS_AT_A_TIME = 512  # templates that are compared with many others at once
 _DENSE = 1 / 100  # of a block of the matrix of all similarities: with more pairs than this it is computed as a whole
 _PAIRS_AT_A_TIME = 1 << 14
@@ -35,7 +35,7 @@ class Switches:
             option that removes it `use_norm_score`.
         detector: multiply by the detector's score of the image (D1).
         flip: how features of mirror images are joined with those of the images (F1 is `sum`).
-        unit_media: divide the mean of each medium by its length (MagFace without `--magface_qlt`).
+        unit_media: divide the mean of each medium by its length (MagFace without its option `magface_qlt`).
     """
 
     norm: bool = True
@@ -167,11 +167,13 @@ def pair_scores(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> n
     scores = np.empty(len(first), vectors.dtype)
     if not scores.size:
         return scores
-    rows, row = np.unique(first, return_inverse=True)
-    columns, column = np.unique(second, return_inverse=True)
+    rows, row = _numbered(first, len(vectors))
+    columns, column = _numbered(second, len(vectors))
     right = vectors[columns]
-    order = np.argsort((row // _FIRSTS_AT_A_TIME).astype(np.uint16 if rows.size < 1 << 25 else np.int64), kind="stable")
-    edges = np.searchsorted(row[order] // _FIRSTS_AT_A_TIME, np.arange(-(-rows.size // _FIRSTS_AT_A_TIME) + 1))
+    blocks = -(-rows.size // _FIRSTS_AT_A_TIME)
+    block = (row // _FIRSTS_AT_A_TIME).astype(np.uint16 if blocks < 1 << 16 else np.int64)  # 16 bits sort in one pass
+    order = np.argsort(block, kind="stable")
+    edges = np.concatenate([[0], np.cumsum(np.bincount(block, minlength=blocks))])
     for number, (start, stop) in enumerate(pairwise(edges.tolist())):
         here = order[start:stop]
         at = number * _FIRSTS_AT_A_TIME
@@ -183,6 +185,13 @@ def pair_scores(vectors: np.ndarray, first: np.ndarray, second: np.ndarray) -> n
             some = here[begin : begin + _PAIRS_AT_A_TIME]
             scores[some] = np.einsum("pd,pd->p", left[row[some] - at], right[column[some]])
     return scores
+
+
+def _numbered(chosen: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of `chosen` [P], ascending, and where each stands among them [P]; all are < `count`."""
+    present = np.zeros(count, bool)
+    present[chosen] = True
+    return np.flatnonzero(present), (np.cumsum(present) - 1)[chosen]
 
 
 def angular(cosine: np.ndarray) -> np.ndarray:

@@ -53,7 +53,7 @@ def check_nearest(found: list[TarAtFar], want: dict, threshold: float = 1e-12) -
         assert one.nearest.threshold == pytest.approx(score, abs=threshold)
 
 
-@pytest.mark.parametrize("at_a_time", [1, 100, 8192])
+@pytest.mark.parametrize("at_a_time", [1, 100, 512])
 @pytest.mark.parametrize("name", NAMES)
 def test_insightface(name: str, at_a_time: int, data: dict, expected: dict, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ijb, "_IMAGES_AT_A_TIME", at_a_time)
