@@ -13,7 +13,8 @@
     found = some_set.measure(plain, mirrored)    # raw features [N,D], row i of the photo some_set.photos[i]
     found.numbers["tar_within@0.0001"]
 
-A set (`sets.EvaluationSet`) has a name, a protocol, the photos it needs, and `measure`. Features are raw: neither
+A set (`sets.EvaluationSet`) has a name, a protocol, the photos it needs (`sets.require_photos` checks that they are
+there), and `measure`. Features are raw: neither
 divided by their length nor joined with those of mirror images, since protocols differ in that. A row of NaN is a photo
 without a usable face. `mirrored` may be None: the protocol without mirror images. Numbers are shares in [0, 1]:
 

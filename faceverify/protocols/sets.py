@@ -5,7 +5,8 @@ GallerySet   probes and a gallery: TinyFace, or folders of one's own
 IjbSet       IJB-B and IJB-C, 1:1 and 1:N
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -146,6 +147,29 @@ class GallerySet:
         """TinyFace's test set."""
         return cls(name, folders.probes + folders.gallery, folders.person, folders.entry_person)
 
+    @classmethod
+    def of_photos(cls, name: str, probes: pa.Table, gallery: pa.Table) -> "GallerySet":
+        """Of two tables of photos with `photo` and `person`; a photo without a person in the gallery is a distractor.
+
+        Raises:
+            UserError: a table is empty, a probe has no person, or one photo is in both tables or twice in one.
+        """
+        if not len(probes) or not len(gallery):
+            raise UserError(
+                f"gallery: '{name}' has {len(probes)} probes and {len(gallery)} entries; neither may be empty."
+            )
+        if probes["person"].null_count:
+            raise UserError(
+                f"gallery: {probes['person'].null_count:,} probes of '{name}' have no person; leave them out."
+            )
+        photos = [*probes["photo"].to_pylist(), *gallery["photo"].to_pylist()]
+        if len(set(photos)) < len(photos):
+            twice = next(photo for photo, count in Counter(photos).items() if count > 1)
+            raise UserError(f"gallery: '{twice}' is in '{name}' twice; a photo is a probe or an entry, once.")
+        people = pa.chunked_array([*probes["person"].chunks, *gallery["person"].chunks]).drop_null().unique()
+        person, entry = (pc.fill_null(pc.index_in(of["person"], people), -1).to_numpy() for of in (probes, gallery))
+        return cls(name, photos, person.astype(np.int64), entry.astype(np.int64))
+
     def measure(self, plain: np.ndarray, mirrored: np.ndarray | None = None) -> Result:
         """See `EvaluationSet`; a photo without a face is a miss, since nobody is found by it."""
         _check_rows(self.name, self.photos, plain)
@@ -206,6 +230,20 @@ class IjbSet:
         galleries = [(made.vectors[made.rows(one.template)], one.subject) for one in self.lists.galleries.values()]
         whole = [np.concatenate(part) for part in zip(*galleries, strict=True)]
         return [joined(probe, probes.subject, whole[0], whole[1]), apart(probe, probes.subject, galleries)]
+
+
+def require_photos(wanted: EvaluationSet, there: Collection[str]) -> None:
+    """Check that all photos of a set are among the keys `there`, before anything is embedded.
+
+    Raises:
+        UserError: some are not.
+    """
+    absent = [photo for photo in wanted.photos if photo not in there]
+    if absent:
+        raise UserError(
+            f"{wanted.name}: {len(absent):,} of {len(wanted.photos):,} photos are not there, such as "
+            f"'{absent[0][:80]}'; check that list and photos are of one copy of the set."
+        )
 
 
 def _check_rows(name: str, photos: Sequence[str], plain: np.ndarray) -> None:

@@ -12,7 +12,7 @@ from faceverify.datasets.tinyface import read_tinyface
 from faceverify.errors import UserError
 from faceverify.protocols.ijb import Switches
 from faceverify.protocols.lfw import fold_accuracy
-from faceverify.protocols.sets import GallerySet, IjbSet, PairSet
+from faceverify.protocols.sets import GallerySet, IjbSet, PairSet, require_photos
 from faceverify.storage import open_location
 
 
@@ -104,6 +104,37 @@ def test_a_gallery_of_ones_own_has_tpir_where_probes_without_mate_allow() -> Non
     made = GallerySet("mine", [str(i) for i in range(60)], np.arange(40), np.arange(20), ranks=(1,))
     found = made.measure(np.concatenate([probes, people[:20]]))
     assert found.numbers == {"rank_1": 1.0, "tpir@0.1": 1.0}  # a hundredth of 20 probes is none
+
+
+def photos_of(photos: list[str], people: list[str | None]) -> pa.Table:
+    return pa.table({"photo": pa.array(photos, pa.string()), "person": pa.array(people, pa.string())})
+
+
+def test_a_gallery_from_tables_of_photos() -> None:
+    probes = photos_of(["p/1.jpg", "p/2.jpg"], ["ada", "bo"])
+    made = GallerySet.of_photos("mine", probes, photos_of(["g/1.jpg", "g/2.jpg", "g/3.jpg"], ["bo", None, "cy"]))
+    assert made.photos == ["p/1.jpg", "p/2.jpg", "g/1.jpg", "g/2.jpg", "g/3.jpg"]
+    assert made.person[1] == made.entry_person[0] and made.entry_person[1] == -1
+    assert made.person[0] not in made.entry_person and len({*made.person, *made.entry_person}) == 4
+    found = made.measure(np.array([[1, 0], [0, 1], [0, 2], [1, 1], [1, 0]], np.float32))
+    assert (found.numbers["rank_1"], found.counts["mated"], found.counts["not_mated"]) == (1.0, 1, 1)
+
+
+def test_galleries_that_cannot_be_are_sentences() -> None:
+    probes, gallery = photos_of(["1.jpg"], ["ada"]), photos_of(["2.jpg"], ["ada"])
+    with pytest.raises(UserError, match="1 probes and 0 entries"):
+        GallerySet.of_photos("mine", probes, gallery.slice(0, 0))
+    with pytest.raises(UserError, match="1 probes of 'mine' have no person"):
+        GallerySet.of_photos("mine", photos_of(["1.jpg"], [None]), gallery)
+    with pytest.raises(UserError, match=r"'1\.jpg' is in 'mine' twice"):
+        GallerySet.of_photos("mine", probes, photos_of(["1.jpg"], ["bo"]))
+
+
+def test_missing_photos_are_a_sentence_before_any_work() -> None:
+    made = PairSet.of("mine", pairs_of(60))
+    require_photos(made, set(made.photos))
+    with pytest.raises(UserError, match=r"mine: 2 of 61 photos are not there, such as '3\.jpg'"):
+        require_photos(made, set(made.photos) - {"3.jpg", "9.jpg"})
 
 
 def test_what_does_not_fit_is_a_sentence() -> None:
