@@ -123,7 +123,21 @@ def _subjects(meta: Location, name: str, known: np.ndarray) -> tuple[dict[str, S
     if not all(there):
         absent = next(file for file, is_there in zip((*files.values(), probe_file), there, strict=True) if not is_there)
         raise UserError(f"ijb: there is no '{absent}', but the other lists of 1:N are there; add it or remove them.")
-    return {part: _read_subjects(file, known) for part, file in files.items()}, _read_subjects(probe_file, known)
+    galleries = {part: _read_subjects(file, known) for part, file in files.items()}
+    probes = _read_subjects(probe_file, known)
+    _check_entries(galleries, probes, probe_file)
+    return galleries, probes
+
+
+def _check_entries(galleries: dict[str, Subjects], probes: Subjects, location: Location) -> None:
+    """Every probe has one entry in all galleries together, which the published form `joined` of 1:N needs."""
+    subject, entries = np.unique(np.concatenate([one.subject for one in galleries.values()]), return_counts=True)
+    odd = np.setdiff1d(probes.subject, subject[entries == 1])
+    if odd.size:
+        raise UserError(
+            f"ijb: '{location}' has probes of {odd.size:,} subjects that do not have exactly one template in the "
+            f"galleries {' and '.join(galleries)}, such as {odd[0]}; use the lists of one set."
+        )
 
 
 def _read_subjects(location: Location, known: np.ndarray) -> Subjects:

@@ -86,6 +86,11 @@ PROBES = "ijbc_1N_probe_mixed.csv"
         (edited(PAIRS, lambda lines: [*lines, "680 999999 0"]), "names 1 templates that have no image, such as 999999"),
         (edited(PAIRS, lambda lines: [*lines, lines[0][:-1] + "2"]), "has the label 2"),
         (edited(PAIRS, lambda lines: [line for line in lines if line.endswith("0")]), "pairs of one label only"),
+        (edited(PROBES, lambda lines: [*lines, "773,5,img/1.jpg,1"]), "probes of 1 subjects .* G1 and G2, such as 5"),
+        (
+            edited("ijbc_1N_gallery_G2.csv", lambda lines: lines[:2]),
+            r"probes of 19 subjects that do not have exactly one",
+        ),
         (edited(PROBES, lambda lines: [*lines, "999999,1000,img/1.jpg,1"]), "probe_mixed.csv' names 1 templates"),
     ],
 )
