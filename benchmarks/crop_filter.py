@@ -11,8 +11,8 @@ import numpy as np
 
 from benchmarks.harness import Report, parser, require
 from faceverify.align import AlignConfig, FoundFace, build
-from faceverify.align.cropping import cut, pixels_per_crop_pixel
 from faceverify.align.crops import ARCFACE, parse
+from faceverify.align.cutting import cut, pixels_per_crop_pixel
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.images import decode
 from faceverify.models import EngineConfig, load_engine

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from faceverify import tables
 from faceverify.align import Aligner, FoundFace
-from faceverify.align.cropping import cut, pixels_per_crop_pixel
 from faceverify.align.crops import ARCFACE, Crop
+from faceverify.align.cutting import cut, pixels_per_crop_pixel
 from faceverify.errors import BadData, PlatformError, Reason
 from faceverify.images import ImageLimits, decode, encode_png
 from faceverify.images.decoded import DecodedPhoto

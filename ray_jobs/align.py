@@ -13,7 +13,7 @@ import pyarrow as pa
 from faceverify import tables
 from faceverify.align import AlignConfig, build
 from faceverify.align.cards import card, crops_for
-from faceverify.align.crops import ARCFACE, NAME, Crop, parse
+from faceverify.align.crops import NAME, Crop, parse
 from faceverify.config import Input, JobConfig
 from faceverify.errors import UserError
 from faceverify.images import ImageLimits
@@ -34,7 +34,7 @@ class AlignJobConfig(JobConfig):
 
     photos: Input = ""
     """A photos table (the output of ingest), or a folder of photos. Required."""
-    crop: tuple[str, ...] = (str(ARCFACE),)
+    crop: tuple[str, ...] = ("arcface112",)
     """What is cut out of each photo, one or several, in one pass: names of models, each of which has a crop, or crops
     such as arcface112, arcface256 or box160:margin=14. The first is the column `image` of the table."""
     align: AlignConfig = field(default_factory=AlignConfig)

@@ -6,6 +6,7 @@ python -m ray_jobs.compare --models sface w600k_mbf --sets lfw=PHOTOS,PAIRS --ou
 import json
 import re
 import sys
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -28,7 +29,7 @@ from faceverify.models.card import ModelCard
 from faceverify.parts import part as part_of
 from faceverify.parts import read_part, write_part
 from faceverify.provenance import PhotoIdentity, describe_crop
-from faceverify.run_folder import RunFolder
+from faceverify.run_folder import MANIFEST, RunFolder
 from faceverify.shards import read_shard
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
@@ -203,7 +204,9 @@ def finish(config: CompareConfig, networks: list[Network], sets: list[PairSet], 
             "job": "compare",
             "config": asdict(config),
             "models": {network.slug: json.loads(network.card.to_json()) for network in networks},
+            "rows_in": {one.name: len(next(r for r in results if r.set_name == one.name).similarity) for one in sets},
             "rows_out": {"results": table.num_rows},
+            "rejects": rejected(folder.out, sets),
             "summary": compared.summary,
             "photos_per_second": speed,
             "seconds": dict(clock.seconds),
@@ -283,6 +286,8 @@ def embed(config: CompareConfig, networks: list[Network], one: PairSet, out: Loc
     folder.finish(
         {
             "job": "compare",
+            "config": asdict(config),
+            "models": {network.slug: json.loads(network.card.to_json()) for network in networks},
             "rows_in": {"photos": plan.photos},
             "rows_out": made,
             "rejects": rejects,
@@ -406,11 +411,19 @@ def quietly(work: Callable[[], None]) -> None:
         work()
 
 
+def rejected(out: Location, sets: list[PairSet]) -> dict[str, int]:
+    """Photos without an embedding, by reason, of all sets."""
+    found = Counter[str]()
+    for one in sets:
+        found.update(json.loads((out / "sets" / one.name / "embeddings" / MANIFEST).read_bytes())["rejects"])
+    return dict(found)
+
+
 def photos_per_second(out: Location, sets: list[PairSet], network: Network) -> float:
     """Photos that one worker embeds in a second with this network, decoding and alignment apart."""
     photos = seconds = 0.0
     for one in sets:
-        facts = json.loads((out / "sets" / one.name / "embeddings" / "manifest.json").read_bytes())
+        facts = json.loads((out / "sets" / one.name / "embeddings" / MANIFEST).read_bytes())
         number = list(facts["rows_out"]).index(network.slug)
         spent = facts["seconds"]["workers"].get(f"network {number}", 0.0)
         if spent:

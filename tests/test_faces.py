@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from faceverify import faces, tables
 from faceverify.align import AlignConfig, Aligner, FoundFace, build
-from faceverify.align.cropping import cut, fitted
+from faceverify.align.cropping import fitted
 from faceverify.align.crops import ARCFACE, parse
+from faceverify.align.cutting import cut
 from faceverify.align.geometry import ARCFACE_112
 from faceverify.aligned import image_column_of, require_crop
 from faceverify.errors import BadData, PlatformError, Reason, UserError

@@ -7,7 +7,8 @@ Importing this package loads neither OpenCV nor ONNX Runtime nor PyTorch; `build
 What each method's network is fed and what it gives says `faceverify.align.cards`.
 """
 
-from faceverify.align.interface import AlignConfig, AlignedFace, Aligner, Device, FoundFace, Method, Policy, Variant
+from faceverify.align.found import AlignedFace, FoundFace
+from faceverify.align.interface import AlignConfig, Aligner, Device, Method, Policy, Variant
 
 __all__ = ["AlignConfig", "AlignedFace", "Aligner", "Device", "FoundFace", "Method", "Policy", "Variant", "build"]
 

@@ -17,7 +17,8 @@ from faceverify.align.device import torch_device
 from faceverify.align.dfa_network import DfaNetwork
 from faceverify.align.dfa_square import Square
 from faceverify.align.dfa_warp import fit_thetas, sample
-from faceverify.align.interface import AlignConfig, Aligner, FoundFace
+from faceverify.align.found import FoundFace
+from faceverify.align.interface import AlignConfig, Aligner
 from faceverify.align.retinaface_network import architecture_of
 from faceverify.align.weights import load_strictly, not_weights_of, read_weights, state_dict
 from faceverify.errors import BadData, Reason, UserError

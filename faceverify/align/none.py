@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from faceverify.align.interface import Aligner, FoundFace
+from faceverify.align.found import FoundFace
+from faceverify.align.interface import Aligner
 from faceverify.errors import BadData, Reason
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from faceverify.align import AlignConfig, FoundFace
 from faceverify.align.cards import crops_for
-from faceverify.align.cropping import cut
+from faceverify.align.cutting import cut
 from faceverify.align.geometry import fit_similarity
 from faceverify.errors import BadData
 from faceverify.faces import Rejects, Stopwatch, decode_photos

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from faceverify.align.crops import Crop
-from faceverify.align.interface import AlignedFace
+from faceverify.align.found import AlignedFace
 from faceverify.errors import PlatformError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.models.architectures import WITH_DETAIL

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from faceverify.align.cropping import DetectingAligner, cut
+from faceverify.align.cropping import DetectingAligner
 from faceverify.align.crops import ARCFACE, parse
+from faceverify.align.cutting import cut
 from faceverify.align.detections import Detections, no_detections
 from faceverify.align.geometry import ARCFACE_112, transform_points
 from faceverify.errors import BadData, Reason

@@ -66,6 +66,7 @@ def test_curves_of_rendered_people(run: Run, made: Made, people: People, torch_n
     assert reused.code == 0 and facts["reused"] == facts["rows_in"]["photos"] == facts["rows_out"]["embeddings"]
 
 
+@pytest.mark.thorough
 def test_the_same_again_by_other_workers_and_after_a_stop(
     run: Run, made: Made, people: People, torch_net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

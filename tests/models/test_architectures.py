@@ -12,10 +12,10 @@ from faceverify.models.engine_torch import TorchEngine
 # Architecture, fixture file, and what its numbers are called there; the large ones take a second or two each.
 REFERENCES = [
     ("arcface_r18", "arcface_iresnet", "r18"),
-    ("arcface_r50", "arcface_iresnet", "r50"),
+    pytest.param("arcface_r50", "arcface_iresnet", "r50", marks=pytest.mark.thorough),
     pytest.param("arcface_r100", "arcface_iresnet", "r100", marks=pytest.mark.thorough),
     ("magface_r18", "magface_iresnet", "magface_r18"),
-    ("magface_r50", "magface_iresnet", "magface_r50"),
+    pytest.param("magface_r50", "magface_iresnet", "magface_r50", marks=pytest.mark.thorough),
     pytest.param("magface_r100", "magface_iresnet", "magface_r100", marks=pytest.mark.thorough),
     ("ir_se_50", "ir_se_50", "adaface_ir_se_50"),
     ("treb1en_ir_50", "ir_se_50", "ifpt_ir_50"),
@@ -85,6 +85,7 @@ def test_output_equals_the_reference(name, file, prefix, embedded, golden):
     np.testing.assert_allclose(np.linalg.norm(feature, axis=1, keepdims=True), expected[f"{prefix}_norm"], rtol=1e-5)
 
 
+@pytest.mark.thorough
 def test_arcface_and_magface_differ_by_epsilon_colour_and_scale(embedded, golden):
     """What one gives that was taken for the other is known, so it is seen which of them ran."""
     arcface, magface = (np.load(golden / f"zoo/{kind}_iresnet.npz") for kind in ("arcface", "magface"))
