@@ -59,6 +59,8 @@ def read_cfp(protocol: Location, kind: str) -> list[Pair]:
                         f"{' and '.join(f'Pair_list_{of}.txt' for of in _LISTS[kind])}."
                     )
                 pairs.append((str(known[0]), str(known[1]), label, fold))
+    if not pairs:
+        raise UserError(f"cfp: no fold of '{protocol / 'Split' / kind}' has a pair; unpack the whole of Protocol.")
     return pairs
 
 

@@ -87,6 +87,9 @@ def read_ijb(source: Location, images: bool = True) -> IjbLists:
     _check_same_lines(listed, points[0].to_pylist(), media_file, points_file)
     _check_unique(listed, media_file)
     numbers = np.stack([column.to_numpy() for column in points[1:]], axis=1)
+    if not np.isfinite(numbers).all():
+        line = int(np.flatnonzero(~np.isfinite(numbers).all(axis=1))[0]) + 1
+        raise UserError(f"ijb: '{points_file}' line {line} has a landmark or a score that is no number; correct it.")
     template, medium = (column.to_numpy() for column in media[1:])
     known = np.unique(template)
     pairs_file = meta / f"{name}_template_pair_label.txt"
@@ -96,7 +99,7 @@ def read_ijb(source: Location, images: bool = True) -> IjbLists:
     _check_label(label, pairs_file)
     for column in (first, second):
         _check_templates(column, known, pairs_file)
-    folder = source / "loose_crop"
+    folder = meta.parent / "loose_crop"
     if images:
         _check_images(listed, folder)
     return IjbLists(

@@ -65,6 +65,11 @@ def test_without_folds_or_files_it_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "Protocol/Split/FP/01/diff.txt").unlink()
     with pytest.raises(UserError, match=r"no file '.*diff.txt'"):
         read_cfp(protocol, "FP")
+    for place in (tmp_path / "Protocol/Split/FP").glob("*"):
+        for name in ("same.txt", "diff.txt"):
+            (place / name).write_text("")
+    with pytest.raises(UserError, match=r"no fold of .* has a pair"):
+        read_cfp(protocol, "FP")
     (tmp_path / "Protocol/Split").rename(tmp_path / "Protocol/Elsewhere")
     with pytest.raises(UserError, match="there is no fold"):
         read_cfp(protocol, "FP")

@@ -78,6 +78,10 @@ PROBES = "ijbc_1N_probe_mixed.csv"
         (lambda folder: (folder / "meta" / MEDIA).unlink(), "there is no ijbc_face_tid_mid.txt"),
         (lambda folder: (folder / "meta" / PAIRS).unlink(), "no file .*template_pair_label.txt'"),
         (lambda folder: (folder / "meta" / PROBES).unlink(), "no '.*probe_mixed.csv', but the other lists"),
+        (
+            edited(POINTS, lambda lines: [lines[0], lines[1].rsplit(" ", 1)[0] + " nan", *lines[2:]]),
+            "line 2 has a landmark",
+        ),
         (edited(POINTS, lambda lines: lines[:-1]), "1,294 lines and .* 1,293"),
         (edited(POINTS, lambda lines: [lines[1], lines[0], *lines[2:]]), "line 1 is '1.jpg' in .* and '2.jpg' in"),
         (edited(POINTS, lambda lines: [lines[0] + " 1", *lines[1:]]), "has 13 columns in its first line"),
@@ -98,6 +102,11 @@ def test_contradictions_are_sentences(change: Callable[[Path], None], sentence: 
     change(folder)
     with pytest.raises(UserError, match=sentence):
         read_ijb(open_location(str(folder)))
+
+
+def test_the_folder_of_the_lists_itself_is_understood(folder: Path) -> None:
+    found = read_ijb(open_location(str(folder / "meta")))
+    assert found.images == read_ijb(open_location(str(folder))).images
 
 
 def test_an_image_named_twice_is_a_sentence(folder: Path) -> None:
