@@ -20,6 +20,7 @@ PROGRAMS = (
     "compare_networks",
     "crop_filter",
     "large_photos",
+    "two_crops",
     "calibrations",
     "attacks",
     "real_fakes",
