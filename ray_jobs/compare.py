@@ -28,8 +28,9 @@ from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.parts import part as part_of
 from faceverify.parts import read_part, write_part
-from faceverify.provenance import PhotoIdentity, describe_crop
+from faceverify.provenance import Identifier, PhotoIdentity, describe_crop, outdated, reasons_told
 from faceverify.run_folder import MANIFEST, RunFolder
+from faceverify.scoring.photos import published_versions
 from faceverify.shards import read_shard
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
@@ -111,7 +112,9 @@ def run(config: CompareConfig) -> None:
     if is_dry(config, out, plan, OUTPUTS):
         return
     folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
-    if not folder.complete:
+    if folder.complete:
+        check_unchanged(config, networks[0], sets, out)
+    else:
         finish(config, networks, sets, folder)
     facts = folder.manifest()
     print(facts["summary"])
@@ -170,6 +173,24 @@ def inputs_of(one: PairSet) -> dict[str, str]:
     photos = open_photos(open_location(one.photos))
     of_photos = fingerprint(open_location(one.photos)) if isinstance(photos, list) else photos.real
     return {"photos": of_photos, "pairs": fingerprint(open_location(one.pairs))}
+
+
+def check_unchanged(config: CompareConfig, network: Network, sets: list[PairSet], out: Location) -> None:
+    """Refuse to repeat the figures of a finished run whose photos have changed since.
+
+    Raises:
+        UserError: some have.
+    """
+    photos = Identifier(config.photo_identity, config.align.method == "annotated", config.images.max_bytes)
+    for one in sets:
+        seen = published_versions(
+            out / "sets" / one.name / network.slug / "scores", open_photos(open_location(one.photos))
+        )
+        if changed := outdated(seen, photos):
+            raise UserError(
+                f"sets: the photos of {one.name} are not what they were ({reasons_told(changed)}); pass --overwrite to "
+                "compare again, or choose another --out."
+            )
 
 
 def finish(config: CompareConfig, networks: list[Network], sets: list[PairSet], folder: RunFolder) -> None:
@@ -278,7 +299,7 @@ def embed(config: CompareConfig, networks: list[Network], one: PairSet, out: Loc
     check_shared(cluster, folder.work, one_photo(photos), *weights)
     print(f"Ray: {cluster}")
     with clock("embed"):
-        ran = embed_photos(config, networks, plan, folder, cluster)
+        ran, photos_now = embed_photos(config, networks, plan, folder, cluster)
     refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
     with clock("commit"):
         made = publish(networks, plan, folder, cluster)
@@ -290,6 +311,7 @@ def embed(config: CompareConfig, networks: list[Network], one: PairSet, out: Loc
             "models": {network.slug: json.loads(network.card.to_json()) for network in networks},
             "rows_in": {"photos": plan.photos},
             "rows_out": made,
+            "photos_of_this_run": photos_now,  # which the seconds were spent on: others were done before a stop
             "rejects": rejects,
             "seconds": {**clock.seconds, "workers": ran.seconds},
             "operators": ran.operators,
@@ -304,8 +326,14 @@ def pair_list() -> Any:
     return PairListConfig()
 
 
-def embed_photos(config: CompareConfig, networks: list[Network], plan: Any, folder: RunFolder, cluster: Cluster) -> Ran:
-    """Decode each photo once, cut each crop once, run all networks; parts with a column for each network."""
+def embed_photos(
+    config: CompareConfig, networks: list[Network], plan: Any, folder: RunFolder, cluster: Cluster
+) -> tuple[Ran, int]:
+    """Decode each photo once, cut each crop once, run all networks; parts with a column for each network.
+
+    Returns:
+        How it ran, and how many photos were left to do.
+    """
     crops = tuple(dict.fromkeys(network.shown for network in networks))
     engine = engine_for(config.engine, cluster, config.workers)
     crop = networks[0].crop
@@ -318,8 +346,9 @@ def embed_photos(config: CompareConfig, networks: list[Network], plan: Any, fold
     progress = Watched("photos", plan.photos, done=ready, watch=watch)
     todo = [shard for shard in range(plan.photo_shards) if shard not in done]
     ran = run_chain(chain, todo, cluster, config.workers, progress, gpu=True)
-    progress.finish()
-    return ran
+    if todo:
+        progress.finish()
+    return ran, plan.photos - ready
 
 
 def read_photos(work: Location, shard: int) -> pa.Table:
@@ -424,10 +453,9 @@ def photos_per_second(out: Location, sets: list[PairSet], network: Network) -> f
     photos = seconds = 0.0
     for one in sets:
         facts = json.loads((out / "sets" / one.name / "embeddings" / MANIFEST).read_bytes())
-        number = list(facts["rows_out"]).index(network.slug)
-        spent = facts["seconds"]["workers"].get(f"network {number}", 0.0)
-        if spent:
-            photos, seconds = photos + facts["rows_out"][network.slug], seconds + spent
+        number, workers = list(facts["rows_out"]).index(network.slug), facts["seconds"]["workers"]
+        if spent := workers.get(f"network {number}", 0.0):
+            photos, seconds = photos + facts["photos_of_this_run"], seconds + spent
     return photos / seconds if seconds else float("nan")
 
 

@@ -6,6 +6,7 @@ taken each time. A difference is called real if 0 lies outside the middle 95 % o
 """
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -21,7 +22,6 @@ from faceverify.inputs import open_table, stream_table
 from faceverify.storage import Location
 from faceverify.wording import count_of
 
-COLUMNS = ("similarity", "status", "label", "is_fake", "person_a", "person_b", "kind")
 CURVE_POINTS = 400
 
 
@@ -150,9 +150,12 @@ def compare_networks(results: list[NetworkResult], replicates: int, seed: int) -
         genuine, units = of_set[0].genuine[common], of_set[0].units[common]
         if len(of_set) < 2 or genuine.all() or not genuine.any():
             continue
-        weights, what = _drawn(units, replicates, seed)
-        drawn.add(what)
-        eers = np.array([_eers(one.similarity[common], genuine, weights) for one in of_set])  # [M, 1 + R]
+        drawn.add("pairs" if (units < 0).any() else "persons")
+        ranked = [_Ranked(one.similarity[common], genuine) for one in of_set]
+        eers = [[one.eer for one in ranked]]
+        # One replicate at a time: all of them would not fit the memory where there are many pairs.
+        eers += [[one.weighted_eer(weights) for one in ranked] for weights in _drawn(units, replicates, seed)]
+        eers = np.array(eers).T  # [M, 1 + R]
         for a, b in combinations(range(len(of_set)), 2):
             better, worse = (a, b) if eers[a, 0] <= eers[b, 0] else (b, a)
             gaps = eers[worse] - eers[better]
@@ -162,36 +165,42 @@ def compare_networks(results: list[NetworkResult], replicates: int, seed: int) -
     return ComparedNetworks(tuple(found), " and ".join(sorted(drawn)))
 
 
-def _drawn(units: np.ndarray, count: int, seed: int) -> tuple[np.ndarray, str]:
-    """How often each pair counts in each replicate, float32 [R, P], and what was drawn."""
+def _drawn(units: np.ndarray, count: int, seed: int) -> Iterator[np.ndarray]:
+    """How often each pair counts, float64 [P], in each replicate."""
     rng = np.random.default_rng(seed)
-    pairs = len(units)
     if (units < 0).any():
-        return rng.multinomial(pairs, np.full(pairs, 1 / pairs), count).astype(np.float32), "pairs"
-    persons = int(units.max()) + 1
-    times = rng.multinomial(persons, np.full(persons, 1 / persons), count).astype(np.float32)
-    weights = times[:, units[:, 0]]
-    other = units[:, 0] != units[:, 1]
-    weights[:, other] *= times[:, units[other, 1]]
-    return weights, "persons"
+        for _ in range(count):
+            yield np.bincount(rng.integers(0, len(units), len(units)), minlength=len(units)).astype(float)
+        return
+    persons, other = int(units.max()) + 1, units[:, 0] != units[:, 1]
+    for _ in range(count):
+        times = np.bincount(rng.integers(0, persons, persons), minlength=persons).astype(float)
+        yield times[units[:, 0]] * np.where(other, times[units[:, 1]], 1)
 
 
-def _eers(similarity: np.ndarray, genuine: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """The EER of the pairs as they are, then of each replicate: [1 + R]."""
-    order = np.argsort(-similarity, kind="stable")
-    ranked, is_genuine = similarity[order], genuine[order]
-    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # equal similarities are decided together
-    exact = equal_error_rate(sort_scores(similarity[genuine], similarity[~genuine])).eer
-    found = [exact]
-    for row in weights[:, order]:
-        accepted = np.cumsum(np.where(is_genuine, row, 0))[last], np.cumsum(np.where(is_genuine, 0, row))[last]
-        if not accepted[0][-1] or not accepted[1][-1]:
-            found.append(exact)  # a replicate without one of the classes says nothing
-            continue
-        fnmr, fmr = 1 - accepted[0] / accepted[0][-1], accepted[1] / accepted[1][-1]
+class _Ranked:
+    """Pairs in the order of one network's similarities.
+
+    eer: of the pairs as they are.
+    """
+
+    def __init__(self, similarity: np.ndarray, genuine: np.ndarray) -> None:
+        self.eer = equal_error_rate(sort_scores(similarity[genuine], similarity[~genuine])).eer
+        self._order = np.argsort(-similarity, kind="stable")
+        ranked, self._genuine = similarity[self._order], genuine[self._order]
+        # Equal similarities are decided together.
+        self._last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
+
+    def weighted_eer(self, weights: np.ndarray) -> float:
+        """The EER if each pair counts as often as `weights` [P] says."""
+        row = weights[self._order]
+        genuine = np.cumsum(np.where(self._genuine, row, 0))[self._last]
+        impostor = np.cumsum(np.where(self._genuine, 0, row))[self._last]
+        if not genuine[-1] or not impostor[-1]:
+            return self.eer  # a replicate without one of the classes says nothing
+        fnmr, fmr = 1 - genuine / genuine[-1], impostor / impostor[-1]
         at = int(np.argmax(fmr >= fnmr))
-        found.append(float((max(fmr[at], fnmr[at]) + min(fmr[at], fnmr[at])) / 2))
-    return np.array(found)
+        return float((fmr[at] + fnmr[at]) / 2)
 
 
 def results_table(results: list[NetworkResult]) -> pa.Table:

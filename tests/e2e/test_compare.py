@@ -40,6 +40,13 @@ def test_two_networks_on_a_set(run: Run, people: People, tiny: Path, other_model
         metrics = json.loads((out / "sets" / "drawn" / slug / "evaluation" / "metrics.json").read_text())
         [eer] = [row["value"] for row in table if row["network"] == slug and row["figure"] == "EER"]
         assert eer == metrics["eer_real"]
+    photo = next(people.root.rglob("*.jpg"))
+    kept = photo.read_bytes()
+    photo.write_bytes(kept + b"more")
+    try:
+        run("compare", *given).refused(2, "sets: the photos of drawn are not what they were", "1 photo changed")
+    finally:
+        photo.write_bytes(kept)
     assert (out / "results.csv").read_text().startswith("network,set,figure,of,value,low,high,pairs")
     assert all(slug in (out / "report.html").read_text() for slug in slugs)
 

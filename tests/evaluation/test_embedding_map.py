@@ -19,7 +19,7 @@ DIM = 16
 
 
 def rows(counts: dict[str, tuple[int, int]]) -> list[tuple[str, str, bool, str]]:
-    """Photos of people with so many real photos and so many fakes."""
+    """Photos of people: real ones and fakes, as many of each as asked for."""
     found = []
     for person, (real, fake) in counts.items():
         found += [(f"{person}/r{at:02d}", person, False, "") for at in range(real)]
