@@ -99,14 +99,15 @@ def check_not_empty(files: list[Location], location: Location, field: str) -> No
     Raises:
         UserError: it has none.
     """
-    if not any(_rows(file) for file in files):
+    if not any(row_count(file) for file in files):
         raise UserError(
             f"{field}: the table in '{location}' has no rows, so there is nothing to work on; the last lines, and the "
             "table rejects, of the job that made it say why."
         )
 
 
-def _rows(file: Location) -> int:
+def row_count(file: Location) -> int:
+    """The number of rows of a file of a table."""
     with file.open_input() as stream:
         return pq.read_metadata(stream).num_rows
 

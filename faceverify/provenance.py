@@ -18,7 +18,7 @@ import os
 import stat
 import struct
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -301,7 +301,13 @@ def digest_of_photos(photos: list[Location]) -> str:
 
 
 def check_made_of(
-    photos: list[Location], made: list[Location], field: str, remedy: str, max_bytes: int = 1 << 30
+    photos: list[Location],
+    made: list[Location],
+    field: str,
+    remedy: str,
+    max_bytes: int = 1 << 30,
+    columns: Sequence[str] = ("photo", "uri"),
+    files_of: Callable[[pa.Table], pa.Table] = lambda rows: rows,
 ) -> None:
     """Check that what a table holds was made of the photos that are there now.
 
@@ -313,6 +319,8 @@ def check_made_of(
         field: that names it.
         remedy: what to do, for the message.
         max_bytes: of a photo, where photos are known by their content.
+        columns: of the photos table to be read.
+        files_of: makes rows of these columns say in `uri` which files are meant.
 
     Raises:
         UserError: some were made of other photos; says how many, and names the first.
@@ -321,7 +329,7 @@ def check_made_of(
     if not len(names):
         return
     wrong, first, total = 0, "", 0
-    for rows in stream_table(photos, ["photo", "uri"], rows=16_384):
+    for rows in map(files_of, stream_table(photos, list(columns), rows=16_384)):
         hashes = hash_names(rows["photo"])
         at = np.minimum(np.searchsorted(names, hashes), len(names) - 1)
         known = np.flatnonzero(names[at] == hashes)

@@ -17,7 +17,7 @@ from faceverify.errors import Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
 from faceverify.images import ImageLimits
-from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, stream_table
+from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, row_count, stream_table
 from faceverify.parts import part, write_part
 from faceverify.provenance import check_made_of, digest_of_photos
 from faceverify.run_folder import RunFolder
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 
 PICTURES = "pictures"
 GIVEN = "given"  # stage of the photos that go on into the output
-GIVEN_HERE = 65_536  # up to this number they are written sooner than Ray Data starts
+GIVEN_HERE = 65_536  # up to this number their rows alone are written sooner than Ray Data starts
+GIVEN_AT_ONCE = 256  # of them are stored again as one unit of work
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +56,9 @@ class FakesConfig(JobConfig):
     """Photos of other people that are drawn for a face swap; the face goes into the one whose pose is nearest."""
     seed: int = 0
     """Of everything random: the same photos and seed give the same fakes, on any number of workers."""
+    recode: bool = True
+    """Store fakes and real photos again alike (cropped by some pixels, shrunk, JPEG or WebP), so that how a file was
+    saved does not tell them apart; false = fakes as PNG, real photos as they are."""
     images: ImageLimits = field(default_factory=ImageLimits)
     people_per_shard: int = 16
     """People per unit of work: what a killed worker has to do again."""
@@ -98,6 +102,7 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
         UserError: a field is missing or wrong, or a generator's recogniser is not there.
         PlatformError: storage refuses.
     """
+    from faceverify.fakes.photo_pool import ORIGINALS, with_originals
     from faceverify.fakes.rows import extra_columns
 
     places = {name: open_location(uri) for name, uri in {"photos": config.photos, "faces": config.faces}.items() if uri}
@@ -107,7 +112,11 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
     faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
     extra = extra_columns(read_schema(photos[0]))
     if faces:
-        check_made_of(photos, faces, "faces", "make them again: python -m ray_jobs.align")
+        remedy = (
+            "give those that were made of the photos before any fakes, or make them again: python -m ray_jobs.align"
+        )
+        columns = ("photo", "uri", *ORIGINALS)
+        check_made_of(photos, faces, "faces", remedy, columns=columns, files_of=with_originals)
     digests: dict[str, Any] = {name: fingerprint(place) for name, place in places.items()}
     digests["bytes of the photos"] = digest_of_photos(photos)
     return Inputs(photos, faces, digests | {"generators": {one.name: decisive(one) for one in generators}}, extra)
@@ -135,7 +144,7 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     people = len(crowd.names)
     step = config.people_per_shard
     cut = [range(start, min(start + step, people)) for start in range(0, people, step)]
-    sizes = (config.per_person, config.candidates, config.seed)
+    sizes = (config.per_person, config.candidates, config.seed, config.recode)
     order = Order(folder.out / PICTURES, generators, *sizes, config.images, inputs.extra)
     with clock("connect"):
         on_gpus = any(generator.gpu for generator in generators)
@@ -144,8 +153,10 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     print(f"Ray: {cluster}")
     with clock("make"):
         operators = make(config, cluster, folder, order, crowd, cut)
+    with clock("pass on"):
+        operators += pass_on(inputs, folder, order, given, cluster)
     with clock("commit"):
-        facts = publish(inputs, folder, order, given, people * config.per_person, config.max_failed, cluster)
+        facts = publish(folder, order, given, people * config.per_person, config.max_failed, cluster)
     shown = {"job": "fakes", "config": asdict(config), **facts, "people": people, "seed": config.seed}
     folder.finish({**shown, "seconds": clock.seconds, "operators": operators})
 
@@ -156,10 +167,10 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
     Raises:
         UserError: a photo has the name of a fake to come, or see `faceverify.fakes.photo_pool.gather`.
     """
-    from faceverify.fakes.photo_pool import COLUMNS, gather, with_landmarks
+    from faceverify.fakes.photo_pool import COLUMNS, gather, with_landmarks, with_originals
     from faceverify.fakes.rows import check_names
 
-    rows = pa.concat_tables(stream_table(inputs.photos, list(COLUMNS)))
+    rows = with_originals(pa.concat_tables(stream_table(inputs.photos, list(COLUMNS))))
     check_names(rows["photo"], generators, config.seed)
     count = rows.num_rows
     if inputs.faces is not None:
@@ -239,43 +250,66 @@ class FakeMaker:
         return rows.num_rows + rejects.num_rows, rejects.num_rows
 
 
-def write_given(work: Location, extra: pa.Schema, number: int, rows: pa.Table) -> tuple[int, int]:
-    """Write the photos of one file of the table that was given, with the columns that fakes add, as a part."""
+def pieces_of(files: list[Location], most: int) -> list[tuple[int, int, int]]:
+    """The rows of a table's files, `most` at a time: a file's number, the first row, and the last."""
+    counts = map(row_count, files)
+    return [(i, at, min(at + most, rows)) for i, rows in enumerate(counts) for at in range(0, rows, most)]
+
+
+def write_given(work: Location, order: "Order", number: int, rows: pa.Table) -> tuple[int, int]:
+    """Write given photos with the columns that fakes add, as a part; stored again, if fakes are."""
     from faceverify.fakes.rows import given_rows
+    from faceverify.fakes.storing import recode_given
 
-    write_part(work, GIVEN, number, pa.concat_tables(given_rows([rows], extra)))
-    return rows.num_rows, 0
+    rejects = None
+    count = rows.num_rows
+    rows = pa.concat_tables(given_rows([rows], order.extra))
+    if order.recode:
+        rows, rejects = recode_given(rows, order.pictures, order.seed, order.limits, Stopwatch())
+    write_part(work, GIVEN, number, rows, rejects)
+    return count, count - rows.num_rows
 
 
-def read_photos(files: list[Location], number: int) -> pa.Table:
-    """The rows of one file of a photos table."""
-    return pa.concat_tables(stream_table(files[number : number + 1]))
+def pass_on(inputs: Inputs, folder: RunFolder, order: "Order", given: int, cluster: Cluster) -> list[dict[str, Any]]:
+    """Write the given photos that are not yet written; returns which of Ray Data's operators ran."""
+    pieces = pieces_of(inputs.photos, GIVEN_AT_ONCE if order.recode else max(given, 1))
+    copied = folder.done(GIVEN)
+    numbers = [number for number in range(len(pieces)) if number not in copied]
+    progress = Progress("photos", given, done=folder.facts(GIVEN, f"{GIVEN}.rejects").rows)
+    read = partial(read_photos, inputs.photos, pieces)
+    operators = []
+    if not order.recode and given <= GIVEN_HERE:
+        for number in numbers:
+            progress.add(*write_given(folder.work, order, number, read(number)))
+    else:
+        source = Shards(read, numbers, "Photos")
+        operators = map_shards(source, write_given, (folder.work, order), cluster, progress)
+    progress.finish()
+    return operators
+
+
+def read_photos(files: list[Location], pieces: list[tuple[int, int, int]], number: int) -> pa.Table:
+    """The rows of a unit of work of `pieces_of`."""
+    file, start, stop = pieces[number]
+    return pa.concat_tables(stream_table([files[file]])).slice(start, stop - start)
 
 
 def publish(
-    inputs: Inputs, folder: RunFolder, order: "Order", given: int, asked: int, max_failed: float, cluster: Cluster
+    folder: RunFolder, order: "Order", given: int, asked: int, max_failed: float, cluster: Cluster
 ) -> dict[str, Any]:
     """Publish the tables; returns the counts for the manifest.
 
     Raises:
-        UserError: most fakes could not be made, for one reason.
+        UserError: most photos could not be read, or most fakes not be made, for one reason.
     """
     from faceverify.fakes.rows import table_schema
 
     stages = [generator.name for generator in order.generators]
+    failures.refuse_rejects(folder, [GIVEN], given, max_failed)
     failures.refuse_rejects(folder, stages, asked, max_failed, what="fakes")
-    made = {stage: folder.facts(stage).rows for stage in stages}
-    copied, make_files = folder.done(GIVEN), maker(cluster)
-    files = [number for number in range(len(inputs.photos)) if number not in copied]
-    source = Shards(partial(read_photos, inputs.photos), files, "Photos")
-    progress = Progress("photos", given, done=folder.facts(GIVEN).rows)
-    if given <= GIVEN_HERE:
-        for number in files:
-            progress.add(*write_given(folder.work, inputs.extra, number, read_photos(inputs.photos, number)))
-    else:
-        map_shards(source, write_given, (folder.work, inputs.extra), cluster, progress)
-    rows = folder.publish_parts("photos", table_schema(inputs.extra), [GIVEN, *stages], make_files).rows
-    reasons = folder.publish_rejects(stages, make=make_files)
+    made, make_files = {stage: folder.facts(stage).rows for stage in stages}, maker(cluster)
+    rows = folder.publish_parts("photos", table_schema(order.extra), [GIVEN, *stages], make_files).rows
+    reasons = folder.publish_rejects([GIVEN, *stages], make=make_files)
     assert rows + sum(reasons.values()) == given + asked, f"{given} + {asked} rows became {rows} + {reasons}"
     counts = {"rows_in": {"photos": given}, "fakes_asked": asked, "rows_out": {"photos": rows}, "fakes": made}
     return {**counts, "rejects": reasons}

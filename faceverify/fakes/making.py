@@ -18,11 +18,10 @@ from faceverify.fakes import Description, FaceInput, Fake, IdentityVector, Reque
 from faceverify.fakes.choosing import Choice, FakeId, choose, seed_of, wanted_of
 from faceverify.fakes.photo_pool import PhotoPool
 from faceverify.fakes.rows import STAGE, as_row, as_table, name_of
-from faceverify.images import ImageLimits, encode_png
+from faceverify.fakes.storing import AHEAD, Stored, mark, store
+from faceverify.images import ImageLimits
 from faceverify.models import EngineConfig, load_engine
 from faceverify.storage import Location
-
-AHEAD = 16  # photos requested from storage and decoded at a time
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,7 @@ class Order:
         per_person: fakes of each person.
         candidates: see `choosing.choose`.
         seed: of the run; it is part of the fakes' names.
+        recode: whether fakes are stored again as photos are that are sent on (see `images.recoding`).
         limits: for the photos read.
         extra: columns of the photos table beside tables.PHOTOS; null for fakes.
     """
@@ -44,6 +44,7 @@ class Order:
     per_person: int
     candidates: int
     seed: int
+    recode: bool
     limits: ImageLimits
     extra: pa.Schema
 
@@ -72,11 +73,20 @@ class Maker:
                 continue
             choice, fake = made
             with watch("write"):
-                data = encode_png(fake.image)
-                (self.order.pictures / name).write_bytes(data)
-            place = {"photo": name, "uri": (self.order.pictures / name).uri, "bytes_size": len(data)}
-            rows.append(place | as_row(pool, wanted, choice, fake, self.needs))
+                file = self._stored(pool, wanted, choice, fake)
+                name += file.suffix
+                place = self.order.pictures / name
+                place.write_bytes(file.data)
+            row = as_row(pool, wanted, choice, fake.how, file, self.needs)
+            rows.append({"photo": name, "uri": place.uri} | row)
         return as_table(rows, self.order.extra), rejects.table()
+
+    def _stored(self, pool: PhotoPool, wanted: FakeId, choice: Choice, fake: Fake) -> Stored:
+        """The fake's file; how it is stored again is drawn apart from how it is made."""
+        source, *_ = choice.sources
+        target = None if choice.target is None else pool.photos[choice.target].as_py()
+        rng = np.random.default_rng([seed_of(pool, wanted), 1]) if self.order.recode else None
+        return store(fake, mark(self.needs.name, pool.photos[source].as_py(), target), rng)
 
     def _made(
         self, pool: PhotoPool, persons: range, watch: Stopwatch

@@ -13,7 +13,8 @@ from faceverify.align.geometry import fit_similarity, usable
 from faceverify.errors import UserError
 from faceverify.pairs import people
 
-COLUMNS = ("photo", "uri", "person", "is_fake", "generator", "split", "landmarks")
+ORIGINALS = ("original_uri", "original_landmarks")  # which only a table has that fakes made
+COLUMNS = ("photo", "uri", "person", "is_fake", "generator", "split", "landmarks", *ORIGINALS)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +111,20 @@ def landmarks_of(rows: pa.Table) -> np.ndarray:
     found = column.drop_null().flatten().to_numpy(zero_copy_only=False)
     points[column.is_valid().to_numpy(zero_copy_only=False)] = found.reshape(-1, 5, 2)
     return points
+
+
+def with_originals(rows: pa.Table) -> pa.Table:
+    """The photos as they were before an earlier run stored them again: what fakes are made of, so that these are stored
+    again as often as real photos are."""
+    if "original_uri" not in rows.column_names:
+        return rows
+    again = rows["original_uri"].is_valid()
+    for name in ("uri", "landmarks"):
+        if name in rows.column_names:
+            at = rows.schema.get_field_index(name)
+            values = pc.if_else(again, rows[f"original_{name}"], rows[name])
+            rows = rows.set_column(at, rows.schema.field(at), values)
+    return rows
 
 
 def with_landmarks(rows: pa.Table, faces: pa.Table) -> pa.Table:

@@ -9,9 +9,10 @@ import pyarrow.compute as pc
 from faceverify import tables
 from faceverify.cleaning.materialise import safe_name
 from faceverify.errors import UserError
-from faceverify.fakes import Description, Fake
+from faceverify.fakes import Description
 from faceverify.fakes.choosing import Choice, FakeId, seed_of
 from faceverify.fakes.photo_pool import PhotoPool
+from faceverify.fakes.storing import Stored
 
 STAGE = "fake"  # in rejects
 ADDED = pa.schema(
@@ -24,6 +25,9 @@ ADDED = pa.schema(
         ("pasted_box", pa.list_(pa.int32(), 4)),  # x0 y0 x1 y1 in pixels, x1 and y1 exclusive; null if all is new
         ("how", pa.string()),  # variants that the seed has chosen
         ("weights", pa.list_(pa.string())),  # "name sha256" of each file that the generator loaded
+        ("recoding", pa.string()),  # how the file was stored again; null if it is as it was given or made
+        ("original_uri", pa.string()),  # of a given photo that was stored again: the file that it was
+        ("original_landmarks", tables.LANDMARKS),  # likewise
     ]
 )
 
@@ -56,8 +60,8 @@ def given_rows(pieces: Iterable[pa.Table], extra: pa.Schema) -> Iterator[pa.Tabl
 
 
 def name_of(person: str, generator: str, seed: int, index: int) -> str:
-    """The key of a fake, and where its picture is below the pictures' folder: as the layout `folders` wants it."""
-    return f"{safe_name(person)}/fake/{generator}/{seed}_{index:02d}.png"
+    """The key of a fake without its suffix, which is its place below the pictures' folder: as the layout `folders` has it."""
+    return f"{safe_name(person)}/fake/{generator}/{seed}_{index:02d}"
 
 
 def check_names(photos: pa.ChunkedArray, generators: Iterable[Description], seed: int) -> None:
@@ -67,7 +71,7 @@ def check_names(photos: pa.ChunkedArray, generators: Iterable[Description], seed
         UserError: names one.
     """
     for generator in generators:
-        pattern = rf"/fake/{generator.name}/{seed}_\d+\.png$"
+        pattern = rf"/fake/{generator.name}/{seed}_\d+\.(png|jpg|webp)$"
         same = photos.filter(pc.match_substring_regex(photos, pattern))
         if len(same):
             raise UserError(
@@ -76,8 +80,10 @@ def check_names(photos: pa.ChunkedArray, generators: Iterable[Description], seed
             )
 
 
-def as_row(pool: PhotoPool, wanted: FakeId, choice: Choice, fake: Fake, made_by: Description) -> dict[str, Any]:
-    """What is known of a fake, but for its file."""
+def as_row(
+    pool: PhotoPool, wanted: FakeId, choice: Choice, how: str, file: Stored, made_by: Description
+) -> dict[str, Any]:
+    """What is known of a fake, but for its name and place."""
     first, *further = (pool.photos[photo].as_py() for photo in choice.sources)
     target = choice.target
     return {
@@ -85,15 +91,17 @@ def as_row(pool: PhotoPool, wanted: FakeId, choice: Choice, fake: Fake, made_by:
         "is_fake": True,
         "generator": made_by.name,
         "split": pool.splits[wanted.person].as_py(),
-        "landmarks": None if fake.landmarks is None else fake.landmarks.reshape(10).tolist(),
+        "landmarks": None if file.landmarks is None else file.landmarks.reshape(10).tolist(),
         "source_photo": first,
         "further_sources": further or None,
         "target_photo": None if target is None else pool.photos[target].as_py(),
         "target_person": None if target is None else pool.person_of(target),
         "seed": seed_of(pool, wanted),
-        "pasted_box": fake.box,
-        "how": fake.how,
-        "weights": [f"{file.name} {file.sha256}" for file in made_by.weights] or None,
+        "pasted_box": file.box,
+        "how": how,
+        "weights": [f"{one.name} {one.sha256}" for one in made_by.weights] or None,
+        "recoding": file.recoding,
+        "bytes_size": len(file.data),
     }
 
 

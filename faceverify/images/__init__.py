@@ -35,6 +35,7 @@ __all__ = [
     "decode",
     "encode_jpeg",
     "encode_png",
+    "encode_webp",
     "read_image_size",
     "reduction_for",
     "sniff",
@@ -84,24 +85,37 @@ def read_image_size(data: bytes) -> ImageHeader:
     return read_header(data)
 
 
-def encode_png(rgb: RGB) -> bytes:
-    """Lossless PNG of RGB uint8 [h, w, 3]; the same pixels give the same bytes.
+def encode_png(rgb: RGB, note: str = "") -> bytes:
+    """Lossless PNG of RGB uint8 [h, w, 3]; the same pixels give the same bytes. `note` is XMP for the file.
 
     Raises:
         ValueError: not such an array.
     """
-    return _encode(rgb, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    return _encode(rgb, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 1], note)
 
 
-def encode_jpeg(rgb: RGB, quality: int = 90) -> bytes:
-    """JPEG of RGB uint8 [h, w, 3]; `quality` 1..100.
+def encode_jpeg(rgb: RGB, quality: int = 90, note: str = "") -> bytes:
+    """JPEG of RGB uint8 [h, w, 3]; `quality` 1..100. `note` is XMP for the file.
 
     Raises:
         ValueError: not such an array, or a quality out of range.
     """
+    return _encode(rgb, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, _checked(quality)], note)
+
+
+def encode_webp(rgb: RGB, quality: int, note: str = "") -> bytes:
+    """Lossy WebP of RGB uint8 [h, w, 3]; `quality` 1..100. `note` is XMP for the file.
+
+    Raises:
+        ValueError: not such an array, or a quality out of range.
+    """
+    return _encode(rgb, ".webp", [cv2.IMWRITE_WEBP_QUALITY, _checked(quality)], note)
+
+
+def _checked(quality: int) -> int:
     if not 1 <= quality <= 100:
         raise ValueError(f"quality is 1..100, not {quality}")
-    return _encode(rgb, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return quality
 
 
 def thumbnail(rgb: RGB, side: int) -> RGB:
@@ -155,8 +169,11 @@ def _unpack(data: bytes, header: ImageHeader, reduction: int) -> tuple[RGB, list
     return np.asarray(rgb, np.uint8), said
 
 
-def _encode(rgb: RGB, suffix: str, options: list[int]) -> bytes:
+def _encode(rgb: RGB, suffix: str, options: list[int], note: str = "") -> bytes:
     if rgb.dtype != np.uint8 or rgb.ndim != 3 or rgb.shape[2] != 3:
         raise ValueError(f"pixels are uint8 [h, w, 3], not {rgb.dtype} {list(rgb.shape)}")
-    _, encoded = cv2.imencode(suffix, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), options)
-    return encoded.tobytes()
+    bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
+    if not note:
+        return cv2.imencode(suffix, bgr, options)[1].tobytes()
+    xmp = [np.frombuffer(note.encode(), np.uint8)]
+    return cv2.imencodeWithMetadata(suffix, bgr, [cv2.IMAGE_METADATA_XMP], xmp, options)[1].tobytes()

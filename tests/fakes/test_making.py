@@ -37,7 +37,7 @@ def pool(faces: list[FaceInput], tmp_path: Path) -> PhotoPool:
 
 
 def order(tmp_path: Path, *generators: Description, per_person: int = 4) -> Order:
-    return Order(Location(str(tmp_path / "pictures")), generators, per_person, 8, 0, ImageLimits(), EXTRA)
+    return Order(Location(str(tmp_path / "pictures")), generators, per_person, 8, 0, False, ImageLimits(), EXTRA)
 
 
 def make(pool: PhotoPool, given: Order, turn: int = 0, persons: range = range(4)) -> tuple[list[dict], list[dict]]:

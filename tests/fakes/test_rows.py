@@ -55,12 +55,15 @@ def test_a_column_of_an_added_name_and_another_type_is_refused(photos_of):
 
 def test_the_layout_folders_reads_the_pictures_back(tmp_path):
     for person, generator, index in (("a", "landmark_swap", 0), ("b c", "self_blend", 11)):
-        place = tmp_path / name_of(person, generator, -3, index)
+        place = tmp_path / f"{name_of(person, generator, -3, index)}.png"
         place.parent.mkdir(parents=True)
         place.write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
+    (tmp_path / "a/real").mkdir()
+    (tmp_path / "a/real/a+0.jpg.webp").write_bytes(encode_png(np.zeros((8, 8, 3), np.uint8)))
     found = read(Location(str(tmp_path)), DatasetConfig(layout="folders")).photos
     assert [(r["person"], r["is_fake"], r["generator"]) for r in found.to_pylist()] == [
         ("a", True, "landmark_swap"),
+        ("a", False, None),
         ("b c", True, "self_blend"),
     ]
 
@@ -71,14 +74,16 @@ def test_names_never_leave_the_folder_and_never_meet():
     assert len(set(names)) == len(people)
     for name in names:
         folder, *rest = name.split("/")
-        assert rest == ["fake", "g", "0_00.png"] and folder.strip(".") and len(folder.encode()) <= 255
+        assert rest == ["fake", "g", "0_00"] and folder.strip(".") and len(folder.encode()) <= 255
         assert not set('\\:*?"<>|\0') & set(folder)
 
 
 def test_a_photo_with_the_name_of_a_fake_is_refused():
     generators = list(GENERATORS.values())
-    photos = pa.chunked_array([["a/0.jpg", name_of("a", "self_blend", 3, 1), "b/fake/other/0_00.png"]])
-    check_names(photos, generators, 0)
-    check_names(photos, generators, 33)
-    with pytest.raises(UserError, match=r"photos: 'a/fake/self_blend/3_01.png'.*another --seed"):
-        check_names(photos, generators, 3)
+    for suffix in (".png", ".jpg", ".webp"):
+        name = name_of("a", "self_blend", 3, 1) + suffix
+        photos = pa.chunked_array([["a/0.jpg", name, "b/fake/other/0_00.png"]])
+        check_names(photos, generators, 0)
+        check_names(photos, generators, 33)
+        with pytest.raises(UserError, match=rf"photos: 'a/fake/self_blend/3_01{suffix}'.*another --seed"):
+            check_names(photos, generators, 3)
