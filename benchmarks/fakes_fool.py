@@ -77,7 +77,7 @@ def per_core(work: Path, generator: str) -> float:
     cv2.setNumThreads(1)
     crowd = gather(with_landmarks(table(work / "photos", "photos"), table(work / "faces", "faces")), seed=0)
     place = Location(str(work / "timed" / generator))
-    order = Order(place, (GENERATORS[generator],), 2, 16, 0, True, ImageLimits(), extra_columns(PHOTOS))
+    order = Order(place, (GENERATORS[generator],), 2, 16, 0, "", -1.0, True, ImageLimits(), extra_columns(PHOTOS))
     maker = Maker(order, 0, EngineConfig())
     maker.make(crowd, range(2), Stopwatch())
     seconds = seconds_of(lambda: maker.make(crowd, range(TIMED_PEOPLE), Stopwatch()))

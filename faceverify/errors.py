@@ -69,6 +69,7 @@ class Reason(StrEnum):
     NOT_ALIGNED = "not_aligned"  # aligner `none`, and the photo is not square
     # fakes
     NO_TARGET = "no_target"  # nobody else in the split has a photo into which the face could be put
+    UNLIKE_PERSON = "unlike_person"  # a fake that looks less like the person than asked for
     # embedding and pairs
     BAD_EMBEDDING = "bad_embedding"  # not finite, or of length zero
     UNKNOWN_PHOTO = "unknown_photo"  # a pair names a photo that the photos table does not hold

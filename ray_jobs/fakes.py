@@ -29,12 +29,14 @@ from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.resources import limit_threads
 from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import Shards, maker, map_shards
+from ray_jobs.engine.wanted_weights import seen_from_anywhere, shared_weights
 
 if TYPE_CHECKING:
     from faceverify.fakes.making import Maker, Order
     from faceverify.fakes.photo_pool import PhotoPool
 
 PICTURES = "pictures"
+OUTPUTS = ("photos", PICTURES, "rejects", "report.html")
 GIVEN = "given"  # stage of the photos that go on into the output
 GIVEN_HERE = 65_536  # up to this number their rows alone are written sooner than Ray Data starts
 GIVEN_AT_ONCE = 256  # of them are stored again as one unit of work
@@ -56,6 +58,13 @@ class FakesConfig(JobConfig):
     """Photos of other people that are drawn for a face swap; the face goes into the one whose pose is nearest."""
     seed: int = 0
     """Of everything random: the same photos and seed give the same fakes, on any number of workers."""
+    recogniser: Input = ""
+    """Says how much each fake looks like the person: a published name or a file (see `faceverify models list`). Empty =
+    nobody is asked."""
+    calibration: Input = ""
+    """calibration.json of `evaluate` for the recogniser, for its threshold; empty = the one that comes with it."""
+    min_similarity: float = -1.0
+    """Fakes whose cosine to a photo of the person is below are rejects; needs a recogniser."""
     recode: bool = True
     """Store fakes and real photos again alike (cropped by some pixels, shrunk, JPEG or WebP), so that how a file was
     saved does not tell them apart; false = fakes as PNG, real photos as they are."""
@@ -68,6 +77,10 @@ class FakesConfig(JobConfig):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} is {getattr(self, name)}: give a whole number from 1 up.")
         describe(self.generators)
+        if self.min_similarity > -1 and not self.recogniser:
+            raise UserError(f"min_similarity is {self.min_similarity:g}, and nobody measures it: name a --recogniser.")
+        if self.calibration and not self.recogniser:
+            raise UserError(f"calibration is '{self.calibration}', but no --recogniser is named that it belongs to.")
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,7 @@ class Inputs:
     faces: list[Location] | None
     digests: dict[str, Any]
     extra: pa.Schema
+    threshold: float | None = None  # of the recogniser
 
 
 def run(config: FakesConfig) -> None:
@@ -87,9 +101,9 @@ def run(config: FakesConfig) -> None:
     out = open_location(config.out)
     check_writable(out, "out")
     plan = plan_of("fakes", config, inputs.digests)
-    if is_dry(config, out, plan, ("photos", PICTURES, "rejects")):
+    if is_dry(config, out, plan, OUTPUTS):
         return
-    folder = RunFolder(out, plan, ("photos", PICTURES, "rejects"), config.overwrite)
+    folder = RunFolder(out, plan, OUTPUTS, config.overwrite)
     if not folder.complete:
         finish(config, inputs, generators, folder)
     summarise(folder)
@@ -119,7 +133,30 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
         check_made_of(photos, faces, "faces", remedy, columns=columns, files_of=with_originals)
     digests: dict[str, Any] = {name: fingerprint(place) for name, place in places.items()}
     digests["bytes of the photos"] = digest_of_photos(photos)
-    return Inputs(photos, faces, digests | {"generators": {one.name: decisive(one) for one in generators}}, extra)
+    digests["generators"] = {one.name: decisive(one) for one in generators}
+    threshold = None
+    if config.recogniser:
+        from faceverify.models.loading import resolve
+
+        digests["recogniser"] = resolve(config.recogniser)[1].digest
+        threshold = threshold_of(config, digests["recogniser"])
+    return Inputs(photos, faces, digests, extra, threshold)
+
+
+def threshold_of(config: FakesConfig, model: str) -> float | None:
+    """From which cosine the recogniser with this card digest accepts a pair; None if nobody measured it.
+
+    Raises:
+        UserError: the calibration is not readable, or another model's.
+    """
+    from faceverify.evaluation.calibration import Calibration, check_fits
+    from faceverify.evaluation.shipped import shipped
+
+    if not config.calibration:
+        return next((known.threshold for known in shipped(model)), None)
+    calibration = Calibration.read(open_location(config.calibration))
+    check_fits(calibration, model, calibration.crop)
+    return calibration.threshold
 
 
 def decisive(generator: Description) -> dict[str, Any]:
@@ -135,34 +172,50 @@ def decisive(generator: Description) -> dict[str, Any]:
 def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...], folder: RunFolder) -> None:
     """All the work that is not yet done."""
     from faceverify.fakes.making import Order
+    from ray_jobs.engine.fakes_report import report
 
     if folder.resumed:
         print("Going on where an earlier run stopped.")
     clock = Stopwatch()
     with clock("plan"), folder.planning():
-        crowd, given = gather_crowd(config, inputs, generators)
+        crowd, landmarks = gather_crowd(config, inputs, generators)
     people = len(crowd.names)
     step = config.people_per_shard
     cut = [range(start, min(start + step, people)) for start in range(0, people, step)]
-    sizes = (config.per_person, config.candidates, config.seed, config.recode)
-    order = Order(folder.out / PICTURES, generators, *sizes, config.images, inputs.extra)
+    order = Order(
+        folder.out / PICTURES,
+        generators,
+        config.per_person,
+        config.candidates,
+        config.seed,
+        seen_from_anywhere(config.recogniser),
+        config.min_similarity,
+        config.recode,
+        config.images,
+        inputs.extra,
+    )
     with clock("connect"):
         on_gpus = any(generator.gpu for generator in generators)
         cluster = connect(config, None if on_gpus else len(cut))
-        check_shared(cluster, folder.work, one_photo(inputs.photos))
+        check_shared(cluster, folder.work, one_photo(inputs.photos), *shared_weights(None, config.recogniser))
     print(f"Ray: {cluster}")
     with clock("make"):
         operators = make(config, cluster, folder, order, crowd, cut)
     with clock("pass on"):
-        operators += pass_on(inputs, folder, order, given, cluster)
+        operators += pass_on(inputs, folder, order, landmarks, cluster)
     with clock("commit"):
-        facts = publish(folder, order, given, people * config.per_person, config.max_failed, cluster)
+        facts = publish(folder, order, len(landmarks), people * config.per_person, config.max_failed, cluster)
+    with clock("report"):
+        made_of = {"photos": config.photos, "faces": config.faces or "none: landmarks of the photos"}
+        facts |= report(folder, order, crowd, made_of, inputs.threshold)
     shown = {"job": "fakes", "config": asdict(config), **facts, "people": people, "seed": config.seed}
     folder.finish({**shown, "seconds": clock.seconds, "operators": operators})
 
 
-def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...]) -> tuple["PhotoPool", int]:
-    """The people, and how many photos there are.
+def gather_crowd(
+    config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...]
+) -> tuple["PhotoPool", pa.ChunkedArray]:
+    """The people, and the landmarks of each photo of the table.
 
     Raises:
         UserError: a photo has the name of a fake to come, or see `faceverify.fakes.photo_pool.gather`.
@@ -172,7 +225,6 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
 
     rows = with_originals(pa.concat_tables(stream_table(inputs.photos, list(COLUMNS))))
     check_names(rows["photo"], generators, config.seed)
-    count = rows.num_rows
     if inputs.faces is not None:
         rows = with_landmarks(rows, pa.concat_tables(stream_table(inputs.faces, ["photo", "landmarks"])))
     crowd = gather(rows, config.seed)
@@ -185,7 +237,7 @@ def gather_crowd(config: FakesConfig, inputs: Inputs, generators: tuple[Descript
         names={Reason.NO_LANDMARKS.value: without[: failures.EXAMPLES].to_pylist()},
         remedies={Reason.NO_LANDMARKS.value: "give the faces table that align made of these photos as --faces"},
     )
-    return crowd, count
+    return crowd, rows["landmarks"]
 
 
 def make(
@@ -256,22 +308,32 @@ def pieces_of(files: list[Location], most: int) -> list[tuple[int, int, int]]:
     return [(i, at, min(at + most, rows)) for i, rows in enumerate(counts) for at in range(0, rows, most)]
 
 
-def write_given(work: Location, order: "Order", number: int, rows: pa.Table) -> tuple[int, int]:
-    """Write given photos with the columns that fakes add, as a part; stored again, if fakes are."""
+def write_given(
+    work: Location,
+    order: "Order",
+    landmarks: pa.ChunkedArray,
+    pieces: list[tuple[int, int, int]],
+    number: int,
+    rows: pa.Table,
+) -> tuple[int, int]:
+    """Write the photos of a unit of work, with the columns that fakes add, as a part; stored again, if fakes are."""
     from faceverify.fakes.rows import given_rows
     from faceverify.fakes.storing import recode_given
 
-    rejects = None
-    count = rows.num_rows
+    rejects, count = None, rows.num_rows
     rows = pa.concat_tables(given_rows([rows], order.extra))
     if order.recode:
-        rows, rejects = recode_given(rows, order.pictures, order.seed, order.limits, Stopwatch())
+        known = landmarks.slice(sum(stop - start for _, start, stop in pieces[:number]), count).combine_chunks()
+        rows, rejects = recode_given(rows, known, order.pictures, order.seed, order.limits, Stopwatch())
     write_part(work, GIVEN, number, rows, rejects)
     return count, count - rows.num_rows
 
 
-def pass_on(inputs: Inputs, folder: RunFolder, order: "Order", given: int, cluster: Cluster) -> list[dict[str, Any]]:
+def pass_on(
+    inputs: Inputs, folder: RunFolder, order: "Order", landmarks: pa.ChunkedArray, cluster: Cluster
+) -> list[dict[str, Any]]:
     """Write the given photos that are not yet written; returns which of Ray Data's operators ran."""
+    given = len(landmarks)
     pieces = pieces_of(inputs.photos, GIVEN_AT_ONCE if order.recode else max(given, 1))
     copied = folder.done(GIVEN)
     numbers = [number for number in range(len(pieces)) if number not in copied]
@@ -280,10 +342,10 @@ def pass_on(inputs: Inputs, folder: RunFolder, order: "Order", given: int, clust
     operators = []
     if not order.recode and given <= GIVEN_HERE:
         for number in numbers:
-            progress.add(*write_given(folder.work, order, number, read(number)))
+            progress.add(*write_given(folder.work, order, landmarks, pieces, number, read(number)))
     else:
         source = Shards(read, numbers, "Photos")
-        operators = map_shards(source, write_given, (folder.work, order), cluster, progress)
+        operators = map_shards(source, write_given, (folder.work, order, landmarks, pieces), cluster, progress)
     progress.finish()
     return operators
 
@@ -316,16 +378,20 @@ def publish(
 
 
 def summarise(folder: RunFolder) -> None:
-    """The last lines: how many, what could not be made and why, where."""
+    """The last lines: how many, what they are worth, what could not be made and why, where."""
+    from faceverify.fakes.audit import Audit
+
     facts = folder.manifest()
     made = ", ".join(f"{count:,} {name}" for name, count in facts["fakes"].items())
     total, people = sum(facts["fakes"].values()), count_of(facts["people"], "person", "people")
     print(f"{count_of(total, 'fake')} of {people}: {made}")
     given, together = facts["rows_in"]["photos"], facts["rows_out"]["photos"]
     print(f"{together:,} photos are in the table photos, {given:,} of them given.")
+    for one in facts["audit"].values():
+        print(f"  {Audit(**one)}")
     if facts["rejects"]:
         print("Could not be made: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
-    print(f"Output: {folder.out}")
+    print(f"Output: {folder.out}, with {folder.out / 'report.html'}")
 
 
 def main() -> int:

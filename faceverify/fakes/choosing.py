@@ -28,10 +28,12 @@ class FakeId:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What one fake is made of: numbers of photos in the pool."""
+    """What one fake is made of, as numbers of photos in the pool; `other`: a photo of the person that it is not made
+    of, None if there is none."""
 
     sources: tuple[int, ...]
     target: int | None
+    other: int | None
 
 
 def wanted_of(pool: PhotoPool, persons: range, per_person: int, turn: int, generators: int) -> list[FakeId]:
@@ -78,8 +80,9 @@ def choose(pool: PhotoPool, wanted: FakeId, needs: Description, candidates: int)
     order = np.argsort(random_bits(_key(pool, wanted), _SOURCES, np.arange(count)), kind="stable")
     taken = min(needs.source_photos, count)
     sources = tuple(start + int(order[(wanted.index * taken + i) % count]) for i in range(taken))
+    other = start + int(order[(wanted.index * taken + taken) % count]) if taken < count else None
     if not needs.target:
-        return Choice(sources, None)
+        return Choice(sources, None, other)
     low, high = pool.split_photos[wanted.person].tolist()
     others = high - low - count
     if not others:
@@ -87,7 +90,7 @@ def choose(pool: PhotoPool, wanted: FakeId, needs: Description, candidates: int)
     counters = wanted.index * candidates + np.arange(candidates)
     drawn = low + uniform_int(np.full(candidates, others), _key(pool, wanted), _TARGETS, counters)
     drawn[drawn >= start] += count
-    return Choice(sources, int(drawn[np.argmin(distances(pool, sources[0], drawn))]))
+    return Choice(sources, int(drawn[np.argmin(distances(pool, sources[0], drawn))]), other)
 
 
 def distances(pool: PhotoPool, source: int, targets: Sequence[int] | np.ndarray) -> np.ndarray:

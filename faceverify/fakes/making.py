@@ -8,19 +8,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from faceverify.align import AlignConfig, FoundFace
-from faceverify.align.cards import crops_for
-from faceverify.align.cutting import cut
-from faceverify.align.geometry import fit_similarity
-from faceverify.errors import BadData
+from faceverify.errors import BadData, Reason
 from faceverify.faces import Rejects, Stopwatch, decode_photos
 from faceverify.fakes import Description, FaceInput, Fake, IdentityVector, Request, build
+from faceverify.fakes.audit import MEASURED, Recogniser, pixels_changed, sharpness
 from faceverify.fakes.choosing import Choice, FakeId, choose, seed_of, wanted_of
 from faceverify.fakes.photo_pool import PhotoPool
 from faceverify.fakes.rows import STAGE, as_row, as_table, name_of
 from faceverify.fakes.storing import AHEAD, Stored, mark, store
-from faceverify.images import ImageLimits
-from faceverify.models import EngineConfig, load_engine
+from faceverify.images import ImageLimits, decode
+from faceverify.models import EngineConfig
 from faceverify.storage import Location
 
 
@@ -34,6 +31,8 @@ class Order:
         per_person: fakes of each person.
         candidates: see `choosing.choose`.
         seed: of the run; it is part of the fakes' names.
+        recogniser: says how much fakes look like the person: a registered name or a file; empty = nobody does.
+        min_similarity: cosine to the person below which a fake is a reject.
         recode: whether fakes are stored again as photos are that are sent on (see `images.recoding`).
         limits: for the photos read.
         extra: columns of the photos table beside tables.PHOTOS; null for fakes.
@@ -44,6 +43,8 @@ class Order:
     per_person: int
     candidates: int
     seed: int
+    recogniser: str
+    min_similarity: float
     recode: bool
     limits: ImageLimits
     extra: pa.Schema
@@ -57,6 +58,7 @@ class Maker:
         self.generator = build(self.needs)
         identity = self.needs.identity
         self.embed = Embedding(identity, engine) if identity else None
+        self.recogniser = Recogniser(order.recogniser, engine) if order.recogniser else None
 
     def make(self, pool: PhotoPool, persons: range, watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
         """The fakes of some persons that fall to this generator: rows of `photos`, and of `rejects`.
@@ -71,13 +73,20 @@ class Maker:
             if isinstance(made, BadData):
                 rejects.add(name, STAGE, made)
                 continue
-            choice, fake = made
+            ready, fake = made
+            choice = ready.choice
             with watch("write"):
                 file = self._stored(pool, wanted, choice, fake)
+            with watch("measure"):
+                measured = self._measured(ready, fake, file)
+            if (person := measured["similarity_person"]) is not None and person < self.order.min_similarity:
+                rejects.add(name, STAGE, BadData(Reason.UNLIKE_PERSON, f"cosine {person:.3f}"))
+                continue
+            with watch("write"):
                 name += file.suffix
                 place = self.order.pictures / name
                 place.write_bytes(file.data)
-            row = as_row(pool, wanted, choice, fake.how, file, self.needs)
+            row = as_row(pool, wanted, choice, fake.how, file, self.needs, measured)
             rows.append({"photo": name, "uri": place.uri} | row)
         return as_table(rows, self.order.extra), rejects.table()
 
@@ -88,13 +97,25 @@ class Maker:
         rng = np.random.default_rng([seed_of(pool, wanted), 1]) if self.order.recode else None
         return store(fake, mark(self.needs.name, pool.photos[source].as_py(), target), rng)
 
+    def _measured(self, ready: "Ready", fake: Fake, file: Stored) -> dict[str, float | None]:
+        """What a fake is worth (audit.MEASURED): its similarities as it is stored, the rest as it was made."""
+        before = (ready.request.target or ready.request.sources[0]).image
+        facts: dict[str, float | None] = dict.fromkeys(MEASURED.names)
+        facts |= {"pixels_changed": pixels_changed(fake, before), "sharpness": sharpness(fake)}
+        if self.recogniser and file.landmarks is not None:
+            person, host = ready.other or ready.request.sources[0], ready.request.target
+            made = FaceInput(decode(file.data), file.landmarks)
+            cosines = self.recogniser.cosines(made, [person, *([host] if host else [])])
+            facts |= zip(("similarity_person", "similarity_host"), cosines, strict=False)
+        return facts
+
     def _made(
         self, pool: PhotoPool, persons: range, watch: Stopwatch
-    ) -> Iterator[tuple[FakeId, tuple[Choice, Fake] | BadData]]:
+    ) -> Iterator[tuple[FakeId, tuple["Ready", Fake] | BadData]]:
         """Each fake with what it was made of, or why there is none; in order."""
         prepared = self._prepared(pool, persons, watch)
         while some := list(islice(prepared, self.needs.batch)):
-            good = [ready[1] for _, ready in some if not isinstance(ready, BadData)]
+            good = [ready.request for _, ready in some if not isinstance(ready, BadData)]
             with watch("make"):
                 results = iter(self.generator.make(good) if good else [])
             for wanted, ready in some:
@@ -102,28 +123,37 @@ class Maker:
                     yield wanted, ready
                     continue
                 result = next(results)
-                yield wanted, result if isinstance(result, BadData) else (ready[0], result)
+                yield wanted, result if isinstance(result, BadData) else (ready, result)
 
     def _prepared(
         self, pool: PhotoPool, persons: range, watch: Stopwatch
-    ) -> Iterator[tuple[FakeId, tuple[Choice, Request] | BadData]]:
+    ) -> Iterator[tuple[FakeId, "Ready | BadData"]]:
         wishes = wanted_of(pool, persons, self.order.per_person, self.turn, len(self.order.generators))
         chosen = [self._choose(pool, wanted) for wanted in wishes]
-        faces = self._faces(pool, [photo for choice in chosen for photo in photos_of(choice)], watch)
+        faces = self._faces(pool, [photo for choice in chosen for photo in self._photos_of(choice)], watch)
         for wanted, choice in zip(wishes, chosen, strict=True):
             if isinstance(choice, BadData):
                 yield wanted, choice
                 continue
-            read = list(islice(faces, len(photos_of(choice))))
-            good = [face for face in read if isinstance(face, FaceInput)]
-            if len(good) < len(read):
-                yield wanted, next(face for face in read if isinstance(face, BadData))
+            read = list(islice(faces, len(self._photos_of(choice))))
+            needed = read[: len(choice.sources) + (choice.target is not None)]
+            good = [face for face in needed if isinstance(face, FaceInput)]
+            if len(good) < len(needed):
+                yield wanted, next(face for face in needed if isinstance(face, BadData))
                 continue
             sources = [self.embed(face) if self.embed else face for face in good[: len(choice.sources)]]
             target = None if choice.target is None else good[-1]
+            other = next((face for face in read[len(needed) :] if isinstance(face, FaceInput)), None)
             rng = np.random.default_rng(seed_of(pool, wanted))
-            yield wanted, (choice, Request(tuple(sources), target, rng))
+            yield wanted, Ready(choice, Request(tuple(sources), target, rng), other)
         next(faces, None)  # to its end, where it tells an outage of the storage from bad photos
+
+    def _photos_of(self, choice: Choice | BadData) -> list[int]:
+        """All photos that a fake is made of, the target last; behind them the one that it is compared with."""
+        if isinstance(choice, BadData):
+            return []
+        others = [choice.other] if self.recogniser else []
+        return [photo for photo in (*choice.sources, choice.target, *others) if photo is not None]
 
     def _choose(self, pool: PhotoPool, wanted: FakeId) -> Choice | BadData:
         try:
@@ -145,23 +175,23 @@ class Maker:
                     yield FaceInput(picture.pixels, pool.landmarks[number])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A fake to be made; `other`: a photo of the person that it is not made of."""
+
+    choice: Choice
+    request: Request
+    other: FaceInput | None
+
+
 class Embedding:
     """Adds the embedding that a generator asks for to a face."""
 
     def __init__(self, identity: IdentityVector, engine: EngineConfig) -> None:
-        self.form, self.engine = identity.form, load_engine(identity.model, engine)
-        [self.crop] = crops_for(AlignConfig(method="annotated"), self.engine.card.shown)
+        self.form, self.recogniser = identity.form, Recogniser(identity.model, engine)
 
     def __call__(self, face: FaceInput) -> FaceInput:
         """The face with its embedding, of the crop that the network is shown."""
-        found = FoundFace(face.landmarks, None, None, to_arcface=fit_similarity(face.landmarks[None])[0])
-        vector = self.engine.embed(cut(face.image, found, self.crop)[None])[0]
+        [vector] = self.recogniser.embed([face])
         # Not `vectors.unit`: in float32, which the fakes of earlier runs were made with.
         return face.with_embedding(vector / np.linalg.norm(vector) if self.form == "unit" else vector)
-
-
-def photos_of(choice: Choice | BadData) -> list[int]:
-    """All photos that a fake is made of, the target last."""
-    if isinstance(choice, BadData):
-        return []
-    return [*choice.sources, *([] if choice.target is None else [choice.target])]

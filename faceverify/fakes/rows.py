@@ -10,6 +10,7 @@ from faceverify import tables
 from faceverify.cleaning.materialise import safe_name
 from faceverify.errors import UserError
 from faceverify.fakes import Description
+from faceverify.fakes.audit import MEASURED
 from faceverify.fakes.choosing import Choice, FakeId, seed_of
 from faceverify.fakes.photo_pool import PhotoPool
 from faceverify.fakes.storing import Stored
@@ -28,6 +29,7 @@ ADDED = pa.schema(
         ("recoding", pa.string()),  # how the file was stored again; null if it is as it was given or made
         ("original_uri", pa.string()),  # of a given photo that was stored again: the file that it was
         ("original_landmarks", tables.LANDMARKS),  # likewise
+        *MEASURED,
     ]
 )
 
@@ -60,7 +62,7 @@ def given_rows(pieces: Iterable[pa.Table], extra: pa.Schema) -> Iterator[pa.Tabl
 
 
 def name_of(person: str, generator: str, seed: int, index: int) -> str:
-    """The key of a fake without its suffix, which is its place below the pictures' folder: as the layout `folders` has it."""
+    """The key of a fake without its suffix: its place below the pictures' folder, as the layout `folders` has it."""
     return f"{safe_name(person)}/fake/{generator}/{seed}_{index:02d}"
 
 
@@ -81,7 +83,13 @@ def check_names(photos: pa.ChunkedArray, generators: Iterable[Description], seed
 
 
 def as_row(
-    pool: PhotoPool, wanted: FakeId, choice: Choice, how: str, file: Stored, made_by: Description
+    pool: PhotoPool,
+    wanted: FakeId,
+    choice: Choice,
+    how: str,
+    file: Stored,
+    made_by: Description,
+    measured: dict[str, float | None],
 ) -> dict[str, Any]:
     """What is known of a fake, but for its name and place."""
     first, *further = (pool.photos[photo].as_py() for photo in choice.sources)
@@ -102,6 +110,7 @@ def as_row(
         "weights": [f"{one.name} {one.sha256}" for one in made_by.weights] or None,
         "recoding": file.recoding,
         "bytes_size": len(file.data),
+        **measured,
     }
 
 

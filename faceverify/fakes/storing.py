@@ -77,12 +77,13 @@ def _moved_box(
 
 
 def recode_given(
-    rows: pa.Table, pictures: Location, seed: int, limits: ImageLimits, watch: Stopwatch
+    rows: pa.Table, landmarks: pa.Array, pictures: Location, seed: int, limits: ImageLimits, watch: Stopwatch
 ) -> tuple[pa.Table, pa.Table]:
     """Store photos again as fakes are; those that name no person, or were stored again already, stay as they are.
 
     Args:
         rows: of the table that fakes make (`rows.table_schema`).
+        landmarks: of each row, in the pixels of the file that the photo was when it was given first; null if unknown.
         pictures: the folder of the new files.
         seed: of the run.
         limits: for the photos read.
@@ -96,6 +97,9 @@ def recode_given(
         PlatformError: storage refuses all photos.
     """
     facts, rejects = rows.to_pylist(), Rejects()
+    for row, points in zip(facts, landmarks.to_pylist(), strict=True):
+        if row["recoding"] is None:
+            row["landmarks"] = points
     asked = [i for i, row in enumerate(facts) if row["person"] is not None and row["recoding"] is None]
     wanted = iter(asked)
     keys = iter(person_keys((facts[i]["photo"] for i in asked), seed).tolist())

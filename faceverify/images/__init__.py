@@ -175,5 +175,6 @@ def _encode(rgb: RGB, suffix: str, options: list[int], note: str = "") -> bytes:
     bgr = cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR)
     if not note:
         return cv2.imencode(suffix, bgr, options)[1].tobytes()
-    xmp = [np.frombuffer(note.encode(), np.uint8)]
+    # OpenCV's PNG encoder takes it for a C string, and reads on behind one that does not end in zero.
+    xmp = [np.frombuffer(note.encode() + (b"\0" if suffix == ".png" else b""), np.uint8)]
     return cv2.imencodeWithMetadata(suffix, bgr, [cv2.IMAGE_METADATA_XMP], xmp, options)[1].tobytes()

@@ -60,12 +60,12 @@ def wanted(job: str, config: Any) -> list[str]:
         case "score":  # without photos it embeds nothing
             embeds = config.photos or not config.embeddings
             named = [_detector(config.align), config.model or registry.DEFAULT_RECOGNISER] if embeds else []
-        case "attack":
-            named = [_detector(config.align), config.model or registry.DEFAULT_RECOGNISER]
-        case "all_pairs":  # it asks once it knows that it is given photos, and not embeddings
+        case "attack" | "all_pairs":  # the latter asks once it knows that it is given photos, and not embeddings
             named = [_detector(config.align), config.model or registry.DEFAULT_RECOGNISER]
         case "embed":
             named = [config.model or registry.DEFAULT_RECOGNISER]
+        case "fakes":
+            named = [config.recogniser]
         case "train" | "tune":
             named = [config.start]
         case "export":

@@ -118,19 +118,24 @@ def test_shards_workers_and_the_order_of_photos_change_nothing(
     assert not set(published(tmp_path / "other")["pictures"].values()) & set(undisturbed["pictures"].values())
 
 
-def test_a_second_run_does_nothing_and_another_is_refused(run: Run, people: People, tmp_path: Path) -> None:
+def test_a_second_run_does_nothing_and_another_is_refused(run: Run, people: People, tiny: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    first = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2)
+    judged = ("--recogniser", tiny)
+    first = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2, *judged)
     assert first.code == 0, first.err
     assert "40 fakes of 20 people: 20 landmark_swap, 20 self_blend" in first.out
     assert "160 photos are in the table photos, 120 of them given." in first.out
     facts = json.loads((out / "manifest.json").read_text())
     assert facts["rows_in"]["photos"] + facts["fakes_asked"] == facts["rows_out"]["photos"] == 160
+    audit = facts["audit"]
+    assert {(name, one["fakes"], one["judged"]) for name, one in audit.items()} == {(name, 20, 20) for name in STAGES}
+    assert f"landmark_swap: cosine to the person {audit['landmark_swap']['person']:.2f}, to the host" in first.out
+    assert (out / "report.html").read_text().count("data:image/jpeg") == 6 * 3 + 6 * 2
     times = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    again = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2, "--workers", 1)
-    assert again.code == 0 and again.out.splitlines() == first.out.splitlines()[-3:]
+    again = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2, "--workers", 1, *judged)
+    assert again.code == 0 and again.out.splitlines() == first.out.splitlines()[-5:]
     assert times == {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    refused = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2, "--seed", 3)
+    refused = run("fakes", "--photos", people.photos, "--out", out, "--per-person", 2, "--seed", 3, *judged)
     refused.refused(2, "another run", "config.seed")
     more = run("fakes", "--photos", out, "--out", tmp_path / "more", "--per-person", 1, "--seed", 3)
     assert more.code == 0 and "180 photos are in the table" in more.out, "fakes of fakes' table: its fakes lend no face"
@@ -151,7 +156,8 @@ def test_landmarks_from_a_faces_table(run: Run, people: People, tmp_path: Path) 
     assert ended.code == 0, ended.err
     assert "60 fakes of 20 people" in ended.out and "Could not be made: 20 no_landmarks" in ended.out
     made = published(out)["photos"]
-    assert all(row["landmarks"] is None for row in made[:120]) and all(row["landmarks"] for row in made[120:])
+    assert [row["landmarks"] is not None for row in made] == [row["person"] < "person_0015" for row in made]
+    assert [row["photo"] for row in made[:120]] == rows["photo"].to_pylist()
     run("fakes", "--photos", bare, "--out", tmp_path / "none").refused(2, "none of 120 photos", "--faces")
     assert run("fakes", "--photos", people.photos, "--out", tmp_path / "none").code == 0, "a corrected command must run"
 
@@ -162,6 +168,9 @@ def test_landmarks_from_a_faces_table(run: Run, people: People, tmp_path: Path) 
         (("--generators", "landmark_swop"), ("no generator 'landmark_swop'", "did you mean 'landmark_swap'")),
         (("--per-person", "0"), ("per_person is 0", "from 1 up")),
         (("--candidates", "-1"), ("candidates is -1",)),
+        (("--min-similarity", ".3"), ("min_similarity is 0.3", "--recogniser")),
+        (("--calibration", "c.json"), ("calibration is 'c.json'", "--recogniser")),
+        (("--recogniser", "nowhere.onnx"), ("nowhere.onnx",)),
         (("--faces", "nowhere"), ("faces", "no file or folder")),
         (("--photos", "nowhere"), ("photos", "no file or folder")),
     ],

@@ -1,6 +1,7 @@
 """Rendered faces, and photos tables of any people."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +21,18 @@ def faces() -> list[FaceInput]:
 
     config = RenderedConfig(persons=4, photo_size=160)
     return [FaceInput(*render_photo(config, person, photo)) for person in range(4) for photo in range(2)]
+
+
+@pytest.fixture(scope="session")
+def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with random weights."""
+    from faceverify.models import card
+    from faceverify.models.checkpoints import build as network
+    from faceverify.models.export import export_onnx
+
+    half = [127.5] * 3
+    described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=half, std=half, dim=16)
+    return export_onnx(network("tiny", 16).eval(), described, tmp_path_factory.mktemp("model") / "tiny.onnx").path
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ from faceverify import tables
 from faceverify.errors import PlatformError, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import GENERATORS, Description, FaceInput, Request, build
+from faceverify.fakes.audit import Recogniser
 from faceverify.fakes.making import Maker, Order
 from faceverify.fakes.photo_pool import PhotoPool, gather
 from faceverify.fakes.rows import extra_columns
 from faceverify.images import ImageLimits, decode, encode_png
-from faceverify.models import EngineConfig, card
+from faceverify.models import EngineConfig
 from faceverify.storage import Location
 
 CPU = EngineConfig(provider="cpu", threads=1)
@@ -37,7 +38,18 @@ def pool(faces: list[FaceInput], tmp_path: Path) -> PhotoPool:
 
 
 def order(tmp_path: Path, *generators: Description, per_person: int = 4) -> Order:
-    return Order(Location(str(tmp_path / "pictures")), generators, per_person, 8, 0, False, ImageLimits(), EXTRA)
+    return Order(
+        pictures=Location(str(tmp_path / "pictures")),
+        generators=generators,
+        per_person=per_person,
+        candidates=8,
+        seed=0,
+        recogniser="",
+        min_similarity=-1.0,
+        recode=False,
+        limits=ImageLimits(),
+        extra=EXTRA,
+    )
 
 
 def make(pool: PhotoPool, given: Order, turn: int = 0, persons: range = range(4)) -> tuple[list[dict], list[dict]]:
@@ -117,16 +129,6 @@ def test_an_outage_of_storage_is_not_the_photos_fault(pool, tmp_path, monkeypatc
 # -- the seam for generators with weights ------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from faceverify.models.checkpoints import build as network
-    from faceverify.models.export import export_onnx
-
-    half = [127.5] * 3
-    described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=half, std=half, dim=16)
-    return export_onnx(network("tiny", 16).eval(), described, tmp_path_factory.mktemp("model") / "tiny.onnx").path
-
-
 def test_a_generator_is_given_what_it_asks_for(pool, recogniser, tmp_path):
     for form in ("unit", "raw"):
         rows, rejects = make(pool, order(tmp_path / form, stamp(str(recogniser), form)))
@@ -156,3 +158,22 @@ def test_the_embedding_is_that_of_the_aligned_crop(pool, faces, recogniser, tmp_
 def test_a_recogniser_that_is_not_there_is_named(tmp_path):
     with pytest.raises(UserError, match=r"gone\.onnx"):
         Maker(order(tmp_path, stamp(str(tmp_path / "gone.onnx"))), 0, CPU)
+
+
+def test_fakes_are_measured_and_those_that_look_like_nobody_are_rejects(pool, faces, recogniser, tmp_path):
+    judged = replace(order(tmp_path, GENERATORS["landmark_swap"]), recogniser=str(recogniser), recode=True)
+    rows, rejects = make(pool, judged)
+    assert len(rows) == 16 and rejects == []
+    photos = dict(zip(pool.photos.to_pylist(), faces, strict=True))
+    judge = Recogniser(str(recogniser), CPU)
+    for row in rows:
+        [other] = [name for name in photos if name.startswith(row["person"]) and name != row["source_photo"]]
+        stored = FaceInput(decode(Path(row["uri"]).read_bytes()), np.array(row["landmarks"]).reshape(5, 2))
+        person, host = judge.cosines(stored, [photos[other], photos[row["target_photo"]]])
+        assert (row["similarity_person"], row["similarity_host"]) == (person, host)
+        assert 0.02 < row["pixels_changed"] < 0.9 and abs(row["sharpness"]) < 4
+    middle = float(np.median([row["similarity_person"] for row in rows]))
+    fewer, dropped = make(pool, replace(judged, min_similarity=middle, pictures=Location(str(tmp_path / "fewer"))))
+    assert {row["similarity_person"] >= middle for row in fewer} == {True} and len(fewer) + len(dropped) == 16
+    assert {row["reason"] for row in dropped} == {"unlike_person"} and len(dropped) == 8
+    assert len([path for path in (tmp_path / "fewer").rglob("*") if path.is_file()]) == len(fewer)

@@ -67,9 +67,13 @@ def given(faces: list[FaceInput], tmp_path: Path) -> pa.Table:
     return table
 
 
+def landmarks(rows: pa.Table) -> pa.Array:
+    return rows["landmarks"].combine_chunks()
+
+
 def test_given_photos_are_stored_again_as_fakes_are(given, faces, tmp_path):
     pictures = Location(str(tmp_path / "pictures"))
-    made, rejects = recode_given(given, pictures, 5, ImageLimits(), Stopwatch())
+    made, rejects = recode_given(given, landmarks(given), pictures, 5, ImageLimits(), Stopwatch())
     assert made.schema == given.schema
     assert [(row["photo"], row["reason"], row["stage"]) for row in rejects.to_pylist()] == [
         ("p/1.png", "missing", "read")
@@ -93,10 +97,25 @@ def test_given_photos_are_stored_again_as_fakes_are(given, faces, tmp_path):
 
 def test_a_second_time_changes_nothing_and_originals_are_found(given, tmp_path):
     pictures = Location(str(tmp_path / "pictures"))
-    made, _ = recode_given(given, pictures, 5, ImageLimits(), Stopwatch())
-    again, rejects = recode_given(made, Location(str(tmp_path / "others")), 6, ImageLimits(), Stopwatch())
+    made, _ = recode_given(given, landmarks(given), pictures, 5, ImageLimits(), Stopwatch())
+    again, rejects = recode_given(
+        made, landmarks(made), Location(str(tmp_path / "others")), 6, ImageLimits(), Stopwatch()
+    )
     assert again.equals(made) and rejects.num_rows == 0 and not (tmp_path / "others").exists()
     before = with_originals(made).select(["photo", "uri", "landmarks"]).to_pylist()
     assert before == given.take([0, 2, 3]).select(["photo", "uri", "landmarks"]).to_pylist()
     bare = given.drop_columns(["original_uri", "original_landmarks"])
     assert with_originals(bare).equals(bare)
+
+
+def test_landmarks_that_align_found_limit_how_far_a_photo_is_shrunk(given, tmp_path):
+    """As for fakes: or the size would tell them apart."""
+    at = given.schema.get_field_index("landmarks")
+    bare = given.set_column(at, given.schema.field(at), pa.nulls(given.num_rows, tables.LANDMARKS))
+    one = bare.slice(0, 1)
+    points = np.array(given["landmarks"][0].as_py()).reshape(5, 2)
+    small = pa.array([(points * (33 / np.linalg.norm(points[1] - points[0]))).ravel()], tables.LANDMARKS)
+    for seed in range(20):
+        [row] = recode_given(one, small, Location(str(tmp_path)), seed, ImageLimits(), Stopwatch())[0].to_pylist()
+        points = np.array(row["landmarks"]).reshape(5, 2)
+        assert np.linalg.norm(points[1] - points[0]) > 31.9

@@ -68,3 +68,13 @@ def test_the_same_way_gives_the_same_bytes_and_says_what_it_is():
     noted = recode(pixels, way, note="<x/>")
     assert b"<x/>" in noted.data and (decode(noted.data) == decode(first.data)).all()
     assert b"<x/>" in encode_png(pixels, "<x/>") and (decode(encode_png(pixels, "<x/>")) == pixels).all()
+
+
+def test_a_png_holds_its_note_and_nothing_of_the_memory_behind_it():
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    for length in range(10, 400, 3):
+        note = "x" * length
+        data = encode_png(pixels, note)
+        at = data.index(b"iTXt") if b"iTXt" in data else data.index(b"tEXt")
+        chunk = data[at + 4 : at + 4 + int.from_bytes(data[at - 4 : at])]
+        assert chunk.endswith(b"\0" + note.encode()) and len({encode_png(pixels, note) for _ in range(20)}) == 1
