@@ -27,6 +27,7 @@ from faceverify.models import EngineConfig
 from faceverify.storage import Location, open_location
 from faceverify.tables import PHOTOS
 
+MADE = ("landmark_swap", "self_blend")
 GENUINE, STRANGERS, HOST = "real photos of one person", "person and host, both real", "landmark_swap and its host"
 TIMED_PEOPLE = 60
 Row = tuple[str, str, int, str, str]
@@ -96,7 +97,7 @@ def main() -> None:
         align = next(iter(aligners(chosen.data).values()))
         photos = table(make_fakes(images, align, work), "photos").to_pylist()
         pairs = write_pairs(photos, work / "pairs.csv")
-        rates = {generator: f"{per_core(work, generator):.0f}" for generator in GENERATORS}
+        rates = {generator: f"{per_core(work, generator):.0f}" for generator in MADE}
         for name in ("mobilefacenet_y1, ONNX", "mobilefacenet_foamliu, ONNX"):
             model = embedders(chosen.data, work)[name]
             lfw = verify(work / name / "lfw", view / "images", view / "pairs.txt", model, align)
@@ -104,7 +105,7 @@ def main() -> None:
             found = verify(work / name / "fakes", work / "fakes", pairs, model, align, limit)
             threshold = found.metrics["threshold"]
             scores = pd.read_parquet(found.scores / "scores")
-            for compared in (*GENERATORS, HOST, GENUINE, STRANGERS):
+            for compared in (*MADE, HOST, GENUINE, STRANGERS):
                 own = scores.similarity[scores.comparison == compared]
                 share, mean = f"{(own >= threshold).mean():.1%}", f"{own.mean():.3f}"
                 report.add(name, f"{threshold:.4f}", compared, f"{len(own):,}", share, mean, rates.get(compared, "-"))

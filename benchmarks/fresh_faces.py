@@ -28,7 +28,7 @@ from faceverify.fakes.self_blend import altered_copy
 from faceverify.images import decode
 from faceverify.training.augment import AugmentConfig, augment
 
-NAMES = tuple(GENERATORS)
+NAMES = ("landmark_swap", "self_blend")
 CANDIDATES = 16
 PER_CHUNK = 8  # fakes of each person
 CUTS = 2  # crops of each fake

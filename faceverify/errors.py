@@ -69,6 +69,7 @@ class Reason(StrEnum):
     NOT_ALIGNED = "not_aligned"  # aligner `none`, and the photo is not square
     # fakes
     NO_TARGET = "no_target"  # nobody else in the split has a photo into which the face could be put
+    BAD_FAKE = "bad_fake"  # a generator gave no picture, or nothing of it would be seen in the photo
     UNLIKE_PERSON = "unlike_person"  # a fake that looks less like the person than asked for
     # embedding and pairs
     BAD_EMBEDDING = "bad_embedding"  # not finite, or of length zero

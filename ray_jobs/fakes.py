@@ -4,7 +4,7 @@ python -m ray_jobs.fakes configs/fakes.yaml --photos runs/clean --faces runs/fac
 """
 
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +32,7 @@ from ray_jobs.engine.shards import Shards, maker, map_shards
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, shared_weights
 
 if TYPE_CHECKING:
+    from faceverify.fakes.audit import Recogniser
     from faceverify.fakes.making import Maker, Order
     from faceverify.fakes.photo_pool import PhotoPool
 
@@ -96,8 +97,12 @@ class Inputs:
 
 def run(config: FakesConfig) -> None:
     """Check, plan, make, commit."""
-    generators = tuple(describe(config.generators))
+    from faceverify.fakes.weights import located, remarks
+
+    generators = tuple(seen(needs) for needs in located(describe(config.generators)))
     inputs = check_inputs(config, generators)
+    for line in remarks(generators):
+        print(line)
     out = open_location(config.out)
     check_writable(out, "out")
     plan = plan_of("fakes", config, inputs.digests)
@@ -107,6 +112,13 @@ def run(config: FakesConfig) -> None:
     if not folder.complete:
         finish(config, inputs, generators, folder)
     summarise(folder)
+
+
+def seen(needs: Description) -> Description:
+    """The description with a place for its recogniser that workers see who are at work in another folder."""
+    if needs.identity is None:
+        return needs
+    return replace(needs, identity=replace(needs.identity, model=seen_from_anywhere(needs.identity.model)))
 
 
 def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> Inputs:
@@ -197,7 +209,10 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     with clock("connect"):
         on_gpus = any(generator.gpu for generator in generators)
         cluster = connect(config, None if on_gpus else len(cut))
-        check_shared(cluster, folder.work, one_photo(inputs.photos), *shared_weights(None, config.recogniser))
+        weights = [file.uri for generator in generators for file in generator.weights]
+        recognisers = [generator.identity.model for generator in generators if generator.identity]
+        recognisers += shared_weights(None, config.recogniser)
+        check_shared(cluster, folder.work, one_photo(inputs.photos), *dict.fromkeys(weights + recognisers))
     print(f"Ray: {cluster}")
     with clock("make"):
         operators = make(config, cluster, folder, order, crowd, cut)
@@ -285,6 +300,7 @@ class FakeMaker:
         limit_threads(1)
         self.folder, self.order, self.crowd, self.cut = folder, order, crowd, cut
         self.makers: dict[int, Maker] = {}
+        self.recognisers: dict[str, Recogniser] = {}  # which several generators may share
 
     def __call__(self, number: int, _: pa.Table) -> tuple[int, int]:
         """One generator's fakes of one shard, written as a part; returns how many there are, and how many failed."""
@@ -296,7 +312,7 @@ class FakeMaker:
         if part(self.folder, stage, shard).is_file():  # by an attempt that was killed later
             return 0, 0
         if turn not in self.makers:
-            self.makers[turn] = Maker(self.order, turn, EngineConfig(threads=1))
+            self.makers[turn] = Maker(self.order, turn, EngineConfig(threads=1), self.recognisers)
         rows, rejects = self.makers[turn].make(self.crowd, self.cut[shard], Stopwatch())
         write_part(self.folder, stage, shard, rows, rejects)
         return rows.num_rows + rejects.num_rows, rejects.num_rows

@@ -108,8 +108,12 @@ def _list(args: argparse.Namespace) -> None:
     from faceverify.models.detectors import DEFAULTS
 
     defaults = {*DEFAULTS.values(), registry.DEFAULT_RECOGNISER}
-    for kind, option, fact in (("detector", "--align.weights", "method"), ("recogniser", "--model", "numbers")):
-        print(f"{kind.capitalize()}s: {option} NAME (* is taken where none is named)")
+    for kind, option, fact in (
+        ("detector", "--align.weights NAME (* is taken where none is named)", "method"),
+        ("recogniser", "--model NAME (* is taken where none is named)", "numbers"),
+        ("generator", "what `fakes --generators` needs", ""),
+    ):
+        print(f"{kind.capitalize()}s: {option}")
         print(_ROW.format("name", fact, "commercial", "size", "cache", "licence"))
         for name, entry in registry.entries().items():
             if entry.kind != kind:
@@ -153,7 +157,9 @@ def _fetch(args: argparse.Namespace) -> None:
         use = {"yes": "commercial use allowed", "no": "no commercial use", "unclear": "commercial use unclear"}
         print(f"{entry.name}: {path}")
         print(f"  licence: {entry.licence} ({use[entry.commercial]}); source: {entry.source}")
-        if all(file.sha256 for file in entry.files):
+        if entry.kind == "generator":
+            print(f"  SHA-256 {', '.join(cache.pinned(entry.name).values())}")
+        elif all(file.sha256 for file in entry.files):
             print("  SHA-256 verified: " + ", ".join(file.sha256 or "" for file in entry.files))
         else:
             sums = ", ".join(cache.pinned(entry.name).values())

@@ -36,7 +36,8 @@ def name_of(config: AlignConfig) -> str:
         return ""
     entry = registry.get(name)
     if entry.kind != "detector":
-        raise UserError(f"align.weights {name!r} is a recogniser, which `--model` takes: give a detector.")
+        taken_by = "`--model` takes" if entry.kind == "recogniser" else "the job fakes takes"
+        raise UserError(f"align.weights {name!r} is a {entry.kind}, which {taken_by}: give a detector.")
     if entry.method != config.method:
         raise UserError(f"align.weights {name!r} is of {entry.method}: set align.method to {entry.method}.")
     return name

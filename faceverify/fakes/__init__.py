@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from faceverify.errors import BadData, UserError
+from faceverify.fakes.swapper_table import GHOST_BACKBONE, GHOST_POINTS, GHOSTS, SWAPPERS, Swapper
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class Weights:
     """One weights file that decides what a generator makes.
 
     Args:
-        name: for people.
+        name: for people; that in the registry of published networks, if it is there.
         uri: where it is; another place is no other run.
         sha256: of its content, hexadecimal.
     """
@@ -58,7 +59,8 @@ class Description:
         target: whether it needs a photo of another person to put the face into.
         source_photos: how many photos of the person it takes at most.
         identity: the embedding it is fed for each source; the job computes it from the 112x112 crop.
-        weights: its files; they become part of what a run is, and of every row.
+        files: names of its weights in the registry of published networks.
+        weights: its files as they were found; they become part of what a run is, and of every row.
         gpu: whether a worker that makes its fakes is given a GPU, if the cluster has any.
         batch: how many requests it takes at a time.
     """
@@ -68,6 +70,7 @@ class Description:
     target: bool
     source_photos: int = 1
     identity: IdentityVector | None = None
+    files: tuple[str, ...] = ()
     weights: tuple[Weights, ...] = ()
     gpu: bool = False
     batch: int = 1
@@ -139,11 +142,36 @@ class Generator(Protocol):
         ...
 
 
+def _swapper(name: str, row: Swapper) -> Description:
+    return Description(
+        name=name,
+        class_path="faceverify.fakes.onnx_swapper:OnnxSwapper",
+        target=True,
+        identity=IdentityVector("w600k_r50", row.vector) if row.vector else None,
+        files=row.files,
+        gpu=True,
+        batch=8,
+    )
+
+
+def _ghost(name: str, network: str) -> Description:
+    return Description(
+        name=name,
+        class_path="faceverify.fakes.ghost:Ghost",
+        target=True,
+        files=(network, GHOST_BACKBONE, GHOST_POINTS),
+        gpu=True,
+        batch=8,
+    )
+
+
 GENERATORS: dict[str, Description] = {
     "landmark_swap": Description(
         name="landmark_swap", class_path="faceverify.fakes.landmark_swap:LandmarkSwap", target=True
     ),
     "self_blend": Description(name="self_blend", class_path="faceverify.fakes.self_blend:SelfBlend", target=False),
+    **{name: _ghost(name, network) for name, (network, _) in GHOSTS.items()},
+    **{name: _swapper(name, row) for name, row in SWAPPERS.items()},
 }
 
 
@@ -165,7 +193,7 @@ def describe(names: str) -> list[Description]:
 
 
 def build(description: Description) -> Generator:
-    """The generator that is described, ready to work.
+    """The generator that is described, ready to work; `files` are looked for in the cache if `weights` is empty.
 
     Raises:
         UserError: its weights are not there, or are not those that the description names.

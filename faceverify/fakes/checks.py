@@ -6,6 +6,7 @@ from faceverify.align.geometry import usable
 from faceverify.errors import BadData, Reason
 from faceverify.fakes import FaceInput
 from faceverify.fakes.masks import outline, polygon_area
+from faceverify.fakes.pasting import Pasted
 
 LEAST_FACE = 12.0  # pixels across below which there is no face to work on
 LEAST_COVER = 0.7  # of the outline: how much must lie in the photos
@@ -38,3 +39,23 @@ def check_cover(mask: np.ndarray, area: float) -> None:
     """
     if mask.sum() < LEAST_COVER * area:
         raise BadData(Reason.BAD_LANDMARKS, "the faces overlap too little, or a photo's edge cuts them")
+
+
+def check_host(source: FaceInput, target: FaceInput) -> None:
+    """Refuse a photo of the person as the host of their own face: the fake would be a real photo under a fake's label.
+
+    Raises:
+        BadData: NO_TARGET.
+    """
+    if source.image.shape == target.image.shape and np.array_equal(source.image, target.image):
+        raise BadData(Reason.NO_TARGET, "the host's photo is the very photo of the person, under another name")
+
+
+def check_pasted(pasted: Pasted) -> None:
+    """Refuse a photo of which nothing was changed: the face is so small that its mask vanished.
+
+    Raises:
+        BadData: BAD_FAKE.
+    """
+    if not pasted.mask.size:
+        raise BadData(Reason.BAD_FAKE, "nothing of the new face was pasted: too small for the blur of its edge")

@@ -53,12 +53,26 @@ class Order:
 class Maker:
     """One generator and what feeds it, loaded once."""
 
-    def __init__(self, order: Order, turn: int, engine: EngineConfig) -> None:
+    def __init__(
+        self, order: Order, turn: int, engine: EngineConfig, recognisers: dict[str, Recogniser] | None = None
+    ) -> None:
+        """Load them.
+
+        Args:
+            order: what is to be made.
+            turn: the number of the generator.
+            engine: how its recogniser is run.
+            recognisers: those that are loaded, by name or place; one that is not there is loaded and added.
+        """
         self.order, self.turn, self.needs = order, turn, order.generators[turn]
         self.generator = build(self.needs)
         identity = self.needs.identity
-        self.embed = Embedding(identity, engine) if identity else None
-        self.recogniser = Recogniser(order.recogniser, engine) if order.recogniser else None
+        loaded = {} if recognisers is None else recognisers
+        for model in filter(None, (identity.model if identity else "", order.recogniser)):
+            if model not in loaded:
+                loaded[model] = Recogniser(model, engine)
+        self.embed = Embedding(identity, loaded[identity.model]) if identity else None
+        self.recogniser = loaded[order.recogniser] if order.recogniser else None
 
     def make(self, pool: PhotoPool, persons: range, watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
         """The fakes of some persons that fall to this generator: rows of `photos`, and of `rejects`.
@@ -131,6 +145,7 @@ class Maker:
         wishes = wanted_of(pool, persons, self.order.per_person, self.turn, len(self.order.generators))
         chosen = [self._choose(pool, wanted) for wanted in wishes]
         faces = self._faces(pool, [photo for choice in chosen for photo in self._photos_of(choice)], watch)
+        known: dict[int, FaceInput] = {}  # each photo is embedded once, however many fakes are made of it
         for wanted, choice in zip(wishes, chosen, strict=True):
             if isinstance(choice, BadData):
                 yield wanted, choice
@@ -141,7 +156,12 @@ class Maker:
             if len(good) < len(needed):
                 yield wanted, next(face for face in needed if isinstance(face, BadData))
                 continue
-            sources = [self.embed(face) if self.embed else face for face in good[: len(choice.sources)]]
+            sources = good[: len(choice.sources)]
+            if self.embed:
+                for photo, face in zip(choice.sources, sources, strict=True):
+                    if photo not in known:
+                        known[photo] = self.embed(face)
+                sources = [known[photo] for photo in choice.sources]
             target = None if choice.target is None else good[-1]
             other = next((face for face in read[len(needed) :] if isinstance(face, FaceInput)), None)
             rng = np.random.default_rng(seed_of(pool, wanted))
@@ -187,8 +207,8 @@ class Ready:
 class Embedding:
     """Adds the embedding that a generator asks for to a face."""
 
-    def __init__(self, identity: IdentityVector, engine: EngineConfig) -> None:
-        self.form, self.recogniser = identity.form, Recogniser(identity.model, engine)
+    def __init__(self, identity: IdentityVector, recogniser: Recogniser) -> None:
+        self.form, self.recogniser = identity.form, recogniser
 
     def __call__(self, face: FaceInput) -> FaceInput:
         """The face with its embedding, of the crop that the network is shown."""

@@ -3,7 +3,7 @@
 import ctypes.util
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnxruntime as ort
@@ -33,23 +33,15 @@ class OnnxEngine(Engine):
     """
 
     def __init__(self, path: Path, card: ModelCard, config: EngineConfig, optimise: bool = True) -> None:
-        threads = threads_of(config)
-        wanted = _choose(config.provider)
-        providers = [(PROVIDERS[name], _options(name, card)) for name in wanted]
-        self._session = _session(path, threads, providers, optimise)
+        self._session = start(onnx_file.read(path), path, config, card.digest, optimise)
         self._input, self._output, batch = _ports(self._session, card, path)
         used = self._session.get_providers()[0]
-        if config.provider != "auto" and used != PROVIDERS[wanted[0]]:
-            raise UserError(
-                f"provider is '{config.provider}', but ONNX Runtime could not start it and fell back to {used}; "
-                "install its libraries or set provider to 'auto'."
-            )
         # Some graphs take one batch size only, and TensorRT compiles again for each size: such batches are filled up.
         self._fixed = batch or (config.batch_size if used == PROVIDERS["tensorrt"] else None)
         # Small networks wait for memory: one core takes 2.6 ms per face of MobileFaceNet y1 in twos, 2.8 in eights.
         small = sum(one.stat().st_size for one in (path, *onnx_file.data_files(path))) < SMALL_NETWORK
         most = (2 if small else CPU_BATCH) if used == PROVIDERS["cpu"] else config.batch_size
-        provider = f"onnxruntime {used}, {count_of(threads, 'thread')}"
+        provider = f"onnxruntime {used}, {count_of(threads_of(config), 'thread')}"
         super().__init__(card, provider, self._fixed or min(config.batch_size, most))
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -67,29 +59,57 @@ def check(path: Path, card: ModelCard) -> str:
         UserError: if not.
     """
     require_tried(path)
-    _ports(_session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False), card, path)
+    _ports(_plain_session(path), card, path)
     return ""
 
 
-def require_tried(path: Path) -> None:
-    """Try a graph in a process of its own, unless it is one of the published ones.
+def require_tried(path: Path, kind: Literal["embedder", "swapper"] = "embedder") -> str:
+    """Try a graph in a process of its own, unless it is one of the published ones; returns its SHA-256.
 
     Raises:
         UserError: it cannot be loaded and run within bounds.
     """
     data = onnx_file.whole(path)
     sha256 = hashlib.sha256(data).hexdigest()
-    if registry.known(sha256) is None:
+    if not registry.is_published(sha256):
         try:
-            trial.require_tried("embedder", data, sha256)
+            trial.require_tried(kind, data, sha256)
         except ValueError as error:
             raise UserError(f"ONNX Runtime cannot load {path} ({error}); fetch or export it again.") from None
+    return sha256
+
+
+def start(
+    model: ModelProto, path: Path, config: EngineConfig, digest: str, optimise: bool = True
+) -> ort.InferenceSession:
+    """Open a graph on the hardware that is asked for.
+
+    Args:
+        model: the graph; it may be changed.
+        path: its file, for messages.
+        config: provider and threads.
+        digest: of the graph: what TensorRT compiled is kept by it.
+        optimise: see `open_session`.
+
+    Raises:
+        UserError: it cannot be loaded, or the hardware is not there.
+    """
+    wanted = _choose(config.provider)
+    providers = [(PROVIDERS[name], _options(name, digest)) for name in wanted]
+    session = _session(model, path, threads_of(config), providers, optimise)
+    used = session.get_providers()[0]
+    if config.provider != "auto" and used != PROVIDERS[wanted[0]]:
+        raise UserError(
+            f"provider is '{config.provider}', but ONNX Runtime could not start it and fell back to {used}; "
+            "install its libraries or set provider to 'auto'."
+        )
+    return session
 
 
 def output_dim(path: Path) -> int | None:
     """Return the length of the embedding that an ONNX file announces, None if it announces none."""
     require_tried(path)
-    shape = _session(path, 1, [(PROVIDERS["cpu"], {})], optimise=False).get_outputs()[0].shape
+    shape = _plain_session(path).get_outputs()[0].shape
     return shape[1] if len(shape) == 2 and isinstance(shape[1], int) else None
 
 
@@ -106,19 +126,22 @@ def _choose(provider: str) -> list[str]:
     return there[there.index(provider) :]
 
 
-def _options(name: str, card: ModelCard) -> dict[str, Any]:
+def _options(name: str, digest: str) -> dict[str, Any]:
     """Options of a provider: TensorRT keeps what it compiled, which takes minutes."""
     if name != "tensorrt":
         return {}
-    folder = cache.cache_dir() / "tensorrt" / card.digest
+    folder = cache.cache_dir() / "tensorrt" / digest
     folder.mkdir(parents=True, exist_ok=True)
     return {"trt_engine_cache_enable": True, "trt_engine_cache_path": str(folder)}
 
 
+def _plain_session(path: Path) -> ort.InferenceSession:
+    return _session(onnx_file.read(path), path, 1, [(PROVIDERS["cpu"], {})], optimise=False)
+
+
 def _session(
-    path: Path, threads: int, providers: list[tuple[str, dict[str, Any]]], optimise: bool = True
+    model: ModelProto, path: Path, threads: int, providers: list[tuple[str, dict[str, Any]]], optimise: bool
 ) -> ort.InferenceSession:
-    model = onnx_file.read(path)
     try:
         return open_session(model, threads, providers, optimise)
     except Exception as error:  # the runtime's own exceptions share no public base class

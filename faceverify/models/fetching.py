@@ -26,7 +26,8 @@ def fetch(
     """Put a published network into the cache, from its source or from a file, and return the path of the weights.
 
     What is there already, whole, is left as it is. The SHA-256 is verified if it is known, else that of the first file
-    that comes is recorded (`cache.pinned`) and verified from then on.
+    that comes is recorded (`cache.pinned`) and verified from then on. That of a generator's file is recorded, and an
+    unknown one told of.
 
     Args:
         name: name of a registry entry.
@@ -45,17 +46,17 @@ def fetch(
         there = cache.find(name)
         if from_file is None and there is not None and _is_whole(entry, there):
             return there
-        return _fill(entry, from_file, watch)
+        return _fill(entry, from_file, watch, tell)
 
 
 def _is_whole(entry: Published, there: Path) -> bool:
     """Whether what is in the cache is what came: a file that changed since is fetched again."""
-    sums = cache.expected(entry.name)
+    sums = cache.pinned(entry.name) if entry.kind == "generator" else cache.expected(entry.name)
     paths = [there / file.name for file in entry.files] if len(entry.files) > 1 else [there]
     return bool(sums) and [files.sha256_of(path) for path in paths] == list(sums.values())
 
 
-def _fill(entry: Published, from_file: Path | None, watch: downloading.Watch) -> Path:
+def _fill(entry: Published, from_file: Path | None, watch: downloading.Watch, tell: Callable[[str], None]) -> Path:
     folder = cache.folder_of(entry.name)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=folder.parent))
@@ -73,7 +74,9 @@ def _fill(entry: Published, from_file: Path | None, watch: downloading.Watch) ->
             sums[file.name] = _verified(entry, file, target, origin)
             made.append(target.name)
         _check_network(entry, partial / made[0] if single else partial, sums)
-        if not all(file.sha256 for file in entry.files):
+        if entry.kind == "generator" and (warning := entry.stranger(next(iter(sums.values())))):
+            tell(f"Warning: {warning}")
+        if entry.kind == "generator" or not all(file.sha256 for file in entry.files):
             _pin(entry.name, sums)
         partial.chmod(0o755)  # mkdtemp makes it private; a cache may be shared
         shutil.rmtree(folder, ignore_errors=True)
@@ -102,6 +105,8 @@ def _bring(entry: Published, file: PublishedFile, target: Path, watch: downloadi
         raise UserError(f"{entry.name} has no direct address; {elsewhere}.")
     archive = None if downloading.mirror() else file.archive
     size, sha256 = (archive.size, archive.sha256) if archive else (file.size, file.sha256)
+    if entry.kind == "generator" and not archive:
+        size = None  # as stated by others, like the sum
     come = cache.cache_dir() / "downloads" / entry.name / (f"{file.name}.zip" if archive else file.name)
     try:
         downloading.download(url, come, size, sha256, watch)
@@ -139,8 +144,10 @@ def take_out(archive: Path, member: str, target: Path, most: int) -> None:
 
 
 def _verified(entry: Published, file: PublishedFile, weights: Path, origin: str) -> str:
-    """Check the hash of a weights file and return it."""
+    """Check the hash of a weights file, unless it is a generator's, and return it."""
     sha256 = files.sha256_of(weights)
+    if entry.kind == "generator":
+        return sha256
     if file.sha256 not in (None, sha256):
         raise UserError(
             f"{origin} has SHA-256 {sha256}, but {entry.name} has {file.sha256}: it is another file, or a broken one."
@@ -161,6 +168,10 @@ def _check_network(entry: Published, weights: Path, sums: Mapping[str, str]) -> 
         card = replace(entry.card, sha256=next(iter(sums.values())))
         loading.check_network(weights, card)
         card_path(weights).write_text(card.to_json(), encoding="utf-8")
+    elif entry.kind == "generator":
+        from faceverify.fakes.weights import check_file
+
+        check_file(entry.name, weights)
     elif not all(file.sha256 for file in entry.files):
         from faceverify.align import AlignConfig, build
 

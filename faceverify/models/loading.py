@@ -56,8 +56,9 @@ def resolve(model: str) -> tuple[Path, ModelCard]:
     if "://" in model:
         path = _from_storage(model)
     elif model in registry.entries():
-        if registry.get(model).card is None:
-            raise UserError(f"model '{model}' is a detector, which `--align.weights` takes: give a recogniser.")
+        if (kind := registry.get(model).kind) != "recogniser":
+            taken_by = "`--align.weights` takes" if kind == "detector" else "the job fakes takes"
+            raise UserError(f"model '{model}' is a {kind}, which {taken_by}: give a recogniser.")
         path = cache.locate(model)
     else:
         path = Path(model).expanduser()

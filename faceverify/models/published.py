@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from faceverify.models.card import ModelCard
 
-Kind = Literal["recogniser", "detector"]
+Kind = Literal["recogniser", "detector", "generator"]
 Commercial = Literal["yes", "no", "unclear"]
 
 
@@ -34,6 +34,8 @@ class PublishedFile:
     """Size in bytes; null where it is not known."""
     sha256: str | None = None
     """SHA-256 of the file in hexadecimal; null where none has been published or measured."""
+    others: tuple[str, ...] = ()
+    """SHA-256 of other files that are published under this name and do as well."""
     archive: Archive | None = None
     """The zip file at `url`, if it is in one."""
 
@@ -45,9 +47,9 @@ class Published:
     name: str
     """What a user calls it."""
     kind: Kind
-    """recogniser: `--model NAME`; detector: `--align.weights NAME`."""
+    """recogniser: `--model NAME`; detector: `--align.weights NAME`; generator: what the job `fakes` needs for one."""
     method: str = ""
-    """The `align.method` that reads a detector; empty for recognisers."""
+    """The `align.method` that reads a detector; empty for others."""
     files: tuple[PublishedFile, ...]
     """The files: one, or the three networks of mtcnn."""
     licence: str
@@ -58,7 +60,7 @@ class Published:
     source: str
     """Who published it, for people."""
     card: "ModelCard | None" = None
-    """Model card of a recogniser, null for detectors; its `sha256` is that of the file."""
+    """Model card of a recogniser, null for others; its `sha256` is that of the file."""
     published_threshold: float | None = None
     """A cosine at which its publisher says two faces are one person's. Not measured by this project."""
     threshold_source: str = ""
@@ -68,6 +70,14 @@ class Published:
     def fetchable(self) -> bool:
         """Whether all its files have an address."""
         return all(file.url for file in self.files)
+
+    def stranger(self, sha256: str) -> str:
+        """What to warn of if a generator's file has this SHA-256 and none that is known; empty if it is known."""
+        [file] = self.files
+        if self.kind != "generator" or sha256 in (file.sha256, *file.others):
+            return ""
+        known = "another one than those that are known" if file.sha256 else "and none has been published"
+        return f"{self.name} has SHA-256 {sha256}, {known}: make sure that it comes from where you think it does."
 
 
 def recogniser(

@@ -1,4 +1,5 @@
-"""The published networks by name: detectors and recognisers, where their files come from and under which licence.
+"""The published networks by name: detectors, recognisers, generators of fakes; where their files come from, and under
+which licence.
 
 A name is chosen by the user; a file on disk is recognised by its SHA-256 alone, never by its name.
 """
@@ -8,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from faceverify.errors import UserError
-from faceverify.models import detectors
+from faceverify.models import detectors, generators
 from faceverify.models.published import Published
 
 if TYPE_CHECKING:
@@ -34,6 +35,12 @@ def known(sha256: str) -> "ModelCard | None":
     return next((e.card for e in entries().values() if e.card is not None and e.card.sha256 == sha256), None)
 
 
+def is_published(sha256: str) -> bool:
+    """Whether a file with this SHA-256 is one of the published ones."""
+    files = (file for entry in entries().values() for file in entry.files)
+    return any(sha256 in (file.sha256, *file.others) for file in files)
+
+
 def method_of(sha256: str) -> str:
     """The `align.method` that the detector's file with this SHA-256 belongs to; empty if the file is unknown."""
     found = (e.method for e in entries().values() if any(sha256 == file.sha256 for file in e.files))
@@ -47,7 +54,7 @@ def default_detector(method: str) -> str:
 
 @cache
 def entries() -> Mapping[str, Published]:
-    """All published networks by name, in the order in which they are listed: detectors, then recognisers."""
+    """All published networks by name, in the order in which they are listed: detectors, recognisers, generators."""
     from faceverify.models.recognisers import recognisers  # loads pydantic
 
-    return {entry.name: entry for entry in (*detectors.DETECTORS, *recognisers())}
+    return {entry.name: entry for entry in (*detectors.DETECTORS, *recognisers(), *generators.generators())}

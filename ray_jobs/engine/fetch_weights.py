@@ -18,6 +18,7 @@ CLASSES = {
     "demo": "RecipeConfig",
     "embed": "EmbedConfig",
     "export": "ExportConfig",
+    "fakes": "FakesConfig",
     "pipeline": "RecipeConfig",
     "score": "ScoreConfig",
     "all_pairs": "AllPairsConfig",

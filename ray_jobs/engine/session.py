@@ -13,7 +13,7 @@ from faceverify.storage import open_location
 from ray_jobs.engine.signals import PIPE_CLOSED, Stopped, asked, caught, quiet_when_unread, unread
 
 C = TypeVar("C")
-ASK_THEMSELVES = ("all_pairs",)  # for networks, once they know whether they need any
+ASK_THEMSELVES = ("all_pairs", "fakes")  # for networks, and say what each is for
 RAYS_COPY = "/runtime_resources/working_dir_files/"  # in the path of every working directory of a submitted job
 
 

@@ -65,7 +65,11 @@ def wanted(job: str, config: Any) -> list[str]:
         case "embed":
             named = [config.model or registry.DEFAULT_RECOGNISER]
         case "fakes":
-            named = [config.recogniser]
+            from faceverify.fakes import describe
+
+            needs = describe(config.generators)
+            named = [name for one in needs for name in (*one.files, one.identity.model if one.identity else "")]
+            named += [config.recogniser]
         case "train" | "tune":
             named = [config.start]
         case "export":

@@ -78,6 +78,7 @@ def configs(tmp_path, monkeypatch):
         ("align_none.yaml", "align: {method: none}"),
         ("finetune.yaml", "start: mobilefacenet_foamliu"),
         ("clean.yaml", ""),
+        ("fakes.yaml", ""),
         ("mine.yaml", ""),
     ):
         (tmp_path / name).write_text(text)
@@ -95,6 +96,10 @@ def configs(tmp_path, monkeypatch):
         (["align_none.yaml"], []),
         (["finetune.yaml"], ["mobilefacenet_foamliu"]),
         (["clean.yaml"], []),
+        (["fakes.yaml"], []),
+        (["fakes.yaml", "--generators", "self_blend,inswapper"], ["inswapper_128", "w600k_r50"]),
+        (["fakes.yaml", "--generators", "ghost"], ["ghost_unet_2blocks", "ghost_backbone", "2d106det"]),
+        (["fakes.yaml", "--generators", "simswap_256"], ["simswap_256", "crossface_simswap", "w600k_r50"]),
     ],
 )
 def test_what_a_configuration_needs(arguments, names, configs, run):

@@ -9,6 +9,7 @@ import pytest
 
 from faceverify.align import Method
 from faceverify.errors import UserError
+from faceverify.fakes import GENERATORS
 from faceverify.models import card, registry
 from faceverify.models.architectures import ARCHITECTURES
 from faceverify.models.files import sha256_of
@@ -25,6 +26,9 @@ def test_every_entry_is_valid_and_says_source_and_licence(name):
     if entry.kind == "recogniser":
         assert card.parse(entry.card.to_json(), name) == entry.card
         assert (entry.card.name, entry.card.sha256) == (name, entry.files[0].sha256)
+    elif entry.kind == "generator":
+        assert entry.card is None and entry.method == "" and len(entry.files) == 1
+        assert all(re.fullmatch("[0-9a-f]{64}", sha256) for sha256 in entry.files[0].others)
     else:
         assert entry.card is None and entry.method in registry.detectors.DEFAULTS
 
@@ -34,7 +38,21 @@ def test_every_name_that_a_user_may_expect_is_there():
     assert names >= {"yunet", "yunet_2026may", "scrfd_2.5g", "scrfd_10g", "mtcnn", "dfa_mobilenet", "dfa_resnet50"}
     assert names >= {"retinaface_mobilenet0.25", "retinaface_mobilenet0.25_1mb", "retinaface_resnet50"}
     assert names >= {"sface", "w600k_r50", "glintr100", "w600k_mbf", "mobilefacenet_y1", "mobilefacenet_foamliu"}
-    assert len(names) == len([*registry.detectors.DETECTORS, *recognisers()])
+    assert len(names) == len([*registry.detectors.DETECTORS, *recognisers(), *registry.generators.generators()])
+
+
+def test_what_generators_need_is_there():
+    needed = [name for needs in GENERATORS.values() for name in needs.files]
+    assert {registry.get(name).kind for name in needed} == {"generator"}
+    assert {entry.name for entry in registry.entries().values() if entry.kind == "generator"} == set(needed)
+    both = registry.get("inswapper_128")
+    for sha256 in (both.files[0].sha256, *both.files[0].others):
+        assert registry.is_published(sha256) and not both.stranger(sha256)
+    assert len(both.files[0].others) == 1 and not registry.is_published("0" * 64)
+    assert "0" * 64 in both.stranger("0" * 64) and "none has been published" in registry.get("ghost_1_256").stranger(
+        "1"
+    )
+    assert registry.get("sface").stranger("0" * 64) == "", "of other networks it is refused"
 
 
 def test_sums_are_those_that_have_been_stated(shared_data):
