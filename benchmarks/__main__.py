@@ -36,6 +36,7 @@ PROGRAMS = (
     "throughput",
     "align_busy",
     "aligners",
+    "generators",
     "ddp_overhead",
     "train_scale",
     "gpu",
