@@ -19,7 +19,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 2 --durations=30
 
-thorough: $(READY)
+thorough: $(READY) .venv/.ready-fakes
 	$(BIN)/pytest -m thorough
 
 lint: $(READY)
@@ -40,6 +40,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit("faceverify needs Python 3.11 or newer; say which: make PYTHON=python3.12") if sys.version_info < (3, 11) else None'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$(EXTRA),dev]'
+	touch $@
+
+# diffusers and what belongs to it, which nothing but the diffusion generators and their tests need.
+.venv/.ready-fakes: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fakes]'
 	touch $@
 
 clean:

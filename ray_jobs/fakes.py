@@ -57,6 +57,8 @@ class FakesConfig(JobConfig):
     """Fakes of each person who has a real photo."""
     candidates: int = 16
     """Photos of other people that are drawn for a face swap; the face goes into the one whose pose is nearest."""
+    prompts: tuple[str, ...] = ()
+    """What a picture shows beside the face, in words, for instantid: each fake draws one. Empty: ten of its own."""
     seed: int = 0
     """Of everything random: the same photos and seed give the same fakes, on any number of workers."""
     recogniser: Input = ""
@@ -97,9 +99,11 @@ class Inputs:
 
 def run(config: FakesConfig) -> None:
     """Check, plan, make, commit."""
+    from faceverify.fakes.requirements import prepared
     from faceverify.fakes.weights import located, remarks
 
-    generators = tuple(seen(needs) for needs in located(describe(config.generators)))
+    known = located(describe(config.generators))
+    generators = tuple(seen(needs) for needs in prepared(known, config.prompts))
     inputs = check_inputs(config, generators)
     for line in remarks(generators):
         print(line)
@@ -184,6 +188,7 @@ def decisive(generator: Description) -> dict[str, Any]:
 def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, ...], folder: RunFolder) -> None:
     """All the work that is not yet done."""
     from faceverify.fakes.making import Order
+    from faceverify.fakes.requirements import slowness
     from ray_jobs.engine.fakes_report import report
 
     if folder.resumed:
@@ -214,6 +219,9 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
         recognisers += shared_weights(None, config.recogniser)
         check_shared(cluster, folder.work, one_photo(inputs.photos), *dict.fromkeys(weights + recognisers))
     print(f"Ray: {cluster}")
+    if not cluster.gpus:
+        for line in slowness(generators, people * config.per_person, min(config.workers or cluster.cpus, cluster.cpus)):
+            print(line)
     with clock("make"):
         operators = make(config, cluster, folder, order, crowd, cut)
     with clock("pass on"):
@@ -299,7 +307,7 @@ class FakeMaker:
     def __init__(self, folder: Location, order: "Order", crowd: "PhotoPool", cut: list[range]) -> None:
         limit_threads(1)
         self.folder, self.order, self.crowd, self.cut = folder, order, crowd, cut
-        self.makers: dict[int, Maker] = {}
+        self.maker: tuple[int, Maker] | None = None  # one alone: generators follow each other, and may be large
         self.recognisers: dict[str, Recogniser] = {}  # which several generators may share
 
     def __call__(self, number: int, _: pa.Table) -> tuple[int, int]:
@@ -311,9 +319,10 @@ class FakeMaker:
         stage = self.order.generators[turn].name
         if part(self.folder, stage, shard).is_file():  # by an attempt that was killed later
             return 0, 0
-        if turn not in self.makers:
-            self.makers[turn] = Maker(self.order, turn, EngineConfig(threads=1), self.recognisers)
-        rows, rejects = self.makers[turn].make(self.crowd, self.cut[shard], Stopwatch())
+        if self.maker is None or self.maker[0] != turn:
+            self.maker = None  # goes before the next comes
+            self.maker = turn, Maker(self.order, turn, EngineConfig(threads=1), self.recognisers)
+        rows, rejects = self.maker[1].make(self.crowd, self.cut[shard], Stopwatch())
         write_part(self.folder, stage, shard, rows, rejects)
         return rows.num_rows + rejects.num_rows, rejects.num_rows
 

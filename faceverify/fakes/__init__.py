@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from faceverify.errors import BadData, UserError
+from faceverify.fakes.diffusion.recipes import PROMPTS
 from faceverify.fakes.swapper_table import GHOST_BACKBONE, GHOST_POINTS, GHOSTS, SWAPPERS, Swapper
 
 
@@ -63,6 +64,11 @@ class Description:
         weights: its files as they were found; they become part of what a run is, and of every row.
         gpu: whether a worker that makes its fakes is given a GPU, if the cluster has any.
         batch: how many requests it takes at a time.
+        extra: the extra of this package without which it cannot be loaded; empty = none.
+        prepare: `module:function`, called with the description before a run; it finds the files, checks them, and
+            returns the description with them in it. Empty = there is nothing to find.
+        prompts: in words, what a picture shows beside the face; each fake draws one. Empty = it takes none.
+        cpu_minutes: how long about one fake takes on one CPU core, if that is long: it is told before work starts.
     """
 
     name: str
@@ -74,6 +80,10 @@ class Description:
     weights: tuple[Weights, ...] = ()
     gpu: bool = False
     batch: int = 1
+    extra: str = ""
+    prepare: str = ""
+    prompts: tuple[str, ...] = ()
+    cpu_minutes: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,6 +175,38 @@ def _ghost(name: str, network: str) -> Description:
     )
 
 
+_DIFFUSION = "faceverify.fakes.diffusion"
+
+
+def _arc2face(name: str, cpu_minutes: float) -> Description:
+    return Description(
+        name=name,
+        class_path=f"{_DIFFUSION}.generator:DiffusionGenerator",
+        target=False,
+        identity=IdentityVector("arcface_webface42m", "unit"),
+        gpu=True,
+        batch=4,
+        extra="fakes",
+        prepare=f"{_DIFFUSION}.published:located",
+        cpu_minutes=cpu_minutes,
+    )
+
+
+def _instantid(name: str, cpu_minutes: float) -> Description:
+    return Description(
+        name=name,
+        class_path=f"{_DIFFUSION}.generator:DiffusionGenerator",
+        target=True,
+        identity=IdentityVector("glintr100", "raw"),
+        gpu=True,
+        batch=1,
+        extra="fakes",
+        prepare=f"{_DIFFUSION}.published:located",
+        prompts=PROMPTS,
+        cpu_minutes=cpu_minutes,
+    )
+
+
 GENERATORS: dict[str, Description] = {
     "landmark_swap": Description(
         name="landmark_swap", class_path="faceverify.fakes.landmark_swap:LandmarkSwap", target=True
@@ -172,6 +214,8 @@ GENERATORS: dict[str, Description] = {
     "self_blend": Description(name="self_blend", class_path="faceverify.fakes.self_blend:SelfBlend", target=False),
     **{name: _ghost(name, network) for name, (network, _) in GHOSTS.items()},
     **{name: _swapper(name, row) for name, row in SWAPPERS.items()},
+    **{one.name: one for one in (_arc2face("arc2face", 12.0), _arc2face("arc2face_lcm", 2.0))},
+    **{one.name: one for one in (_instantid("instantid", 270.0), _instantid("instantid_lcm", 50.0))},
 }
 
 

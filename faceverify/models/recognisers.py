@@ -86,6 +86,22 @@ def _insightface() -> list[Published]:
     return found
 
 
+def _arcface_webface42m() -> Published:
+    """The recogniser whose vectors Arc2Face reads; no sum of it has been published."""
+    card = ModelCard(
+        name="arcface_webface42m",
+        architecture="iresnet100",
+        colour="RGB",
+        mean=(127.5, 127.5, 127.5),
+        std=(127.5, 127.5, 127.5),
+        dim=512,
+        source="huggingface.co/FoivosPar/Arc2Face, arcface.onnx (ArcFace on WebFace42M)",
+        licence="MIT, says the card of Arc2Face; the training data (WebFace42M) are for research only",
+    )
+    url = "https://huggingface.co/FoivosPar/Arc2Face/resolve/main/arcface.onnx"
+    return recogniser(card, "arcface.onnx", url, "unclear", licence="MIT; training data for research only")
+
+
 def _mobilefacenet_y1() -> Published:
     card = ModelCard(
         name="mobilefacenet_y1",
@@ -221,6 +237,7 @@ def recognisers() -> list[Published]:
     return [
         _sface(),
         *_insightface(),
+        _arcface_webface42m(),
         _mobilefacenet_y1(),
         _mobilefacenet_foamliu(),
         *_adaface_originals(),

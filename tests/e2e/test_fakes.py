@@ -173,6 +173,8 @@ def test_landmarks_from_a_faces_table(run: Run, people: People, tmp_path: Path) 
         (("--recogniser", "nowhere.onnx"), ("nowhere.onnx",)),
         (("--faces", "nowhere"), ("faces", "no file or folder")),
         (("--photos", "nowhere"), ("photos", "no file or folder")),
+        (("--prompts", "at sea"), ("prompts", "none of landmark_swap, self_blend takes any")),
+        (("--generators", "self_blend,arc2face"), ("generators: arc2face needs ",)),
     ],
 )
 def test_mistakes(run: Run, people: People, tmp_path: Path, options: tuple[str, ...], words: tuple[str, ...]) -> None:
