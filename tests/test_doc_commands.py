@@ -22,7 +22,9 @@ ELSEWHERE = {
     "kubectl": "needs a Kubernetes cluster; the manifests are checked against KubeRay's schema",
     "make": "sets up an environment; what the targets run is tests, and the demo of tests/e2e/test_demo.py",
     "pip": "downloads; that the wheel is enough shows tests/e2e/test_wheel.py",
+    "hf": "downloads; what it puts where is checked by tests/fakes/diffusion",
     "source": "of the shell",
+    "cd": "of the shell",
     "export": "of the shell",
 }
 CONFIGS = {
@@ -190,7 +192,7 @@ def test_a_job_names_its_own_options(job: str) -> None:
 
 def test_every_option_that_a_page_names_exists() -> None:
     known = set().union(*OPTIONS.values()) | FOREIGN
-    of_programs = re.compile(r"pip-audit[^`]*|ray [^`]*|ssh [^`]*|docker [^`]*|kubectl [^`]*")
+    of_programs = re.compile(r"pip-audit[^`]*|ray [^`]*|ssh [^`]*|docker [^`]*|kubectl [^`]*|hf download [^`]*")
     unknown = {
         f"{page} names {option}"
         for page in PAGES

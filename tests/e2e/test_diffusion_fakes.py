@@ -1,6 +1,5 @@
 """The job `fakes` with Arc2Face and InstantID: the same pictures on any number of workers and after a kill."""
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -109,7 +108,6 @@ def test_one_worker_makes_the_same(run: Run, studio: Studio, undisturbed: dict[s
     assert "12 fakes of 6 people: 6 arc2face_lcm, 6 instantid_lcm" in ended.out
     assert "arc2face_lcm has no GPU here: a fake takes about 2 minutes on a CPU core, 6 on 1 core" in ended.out
     assert "ip-adapter.bin has SHA-256" in ended.out
-    assert str(studio.cache) not in json.dumps(json.loads((tmp_path / "out" / "manifest.json").read_text())["config"])
     more = run("fakes", *studio.args(tmp_path / "out"), "--prompts", *PROMPTS)
     more.refused(2, "another run", "config.prompts")
 
