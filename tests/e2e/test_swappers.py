@@ -86,8 +86,8 @@ def check_rows(made: dict[str, Any], stand_ins: Path) -> None:
     assert {row["reason"] for row in made["rejects"]} <= {"bad_landmarks"}
     asked = Counter((row["person"], row["generator"]) for row in fakes)
     assert max(asked.values()) == 1 and {generator for _, generator in asked} == set(CHOSEN)
-    assert {f"/{name}" for name in made["pictures"]} == {row["uri"] for row in fakes}
-    assert len(set(made["pictures"].values())) == len(fakes)
+    assert {f"/{name}" for name in made["pictures"]} == {row["uri"] for row in made["photos"]}
+    assert len({made["pictures"][row["uri"].lstrip("/")] for row in fakes}) == len(fakes)
     files = {"inswapper": ["inswapper_128"], "ghost_1_256": ["ghost_1_256", "crossface_ghost"]}
     for row in fakes:
         names = files.get(row["generator"], ["uniface_256"])

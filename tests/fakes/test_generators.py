@@ -106,7 +106,7 @@ def test_a_list_of_names():
     assert [one.name for one in describe("self_blend, landmark_swap")] == ["self_blend", "landmark_swap"]
     for names, words in (
         ("landmark_swop", "did you mean 'landmark_swap'"),
-        ("zzz", "known are landmark_swap, self_blend, arc2face"),
+        ("zzz", "known are landmark_swap, self_blend, "),
         ("", "no generator ''"),
         ("self_blend,self_blend", "'self_blend' is named twice"),
     ):

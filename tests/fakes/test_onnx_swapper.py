@@ -13,7 +13,7 @@ from golden import recipe
 from onnx import TensorProto
 
 from faceverify.align.geometry import ARCFACE_112, SHARES, fit_points
-from faceverify.errors import BadData, Reason
+from faceverify.errors import BadData, PlatformError, Reason, UserError
 from faceverify.fakes import GENERATORS, FaceInput, Fake, Generator, Request, Weights, build, pasting
 from faceverify.fakes.onnx_graph import identity_table
 from faceverify.fakes.onnx_swapper import latent
@@ -171,7 +171,7 @@ def test_inputs_are_found_by_name_else_by_shape(names, faces, tmp_path):
     graphs.write(graphs.swapper(row, names=names), tmp_path / "x.onnx")
     source = replace(faces[0], embedding=unit(np.arange(512, dtype=np.float32)))
     if names == ("source", "target"):  # names that mean the opposite
-        with pytest.raises(Exception, match=r"x\.onnx is another model: it must take target \[N, 3, 256, 256\]"):
+        with pytest.raises(UserError, match=r"x\.onnx is another model: it must take target \[N, 3, 256, 256\]"):
             swapper("hyperswap_1a_256", tmp_path / "x.onnx")
         return
     [fake] = swapper("hyperswap_1a_256", tmp_path / "x.onnx").make([request(source, faces[2])])
@@ -243,3 +243,25 @@ def test_numbers_that_are_not_finite_make_no_picture(faces, tmp_path):
     source = replace(faces[0], embedding=unit(np.arange(512, dtype=np.float32)))
     [fake] = swapper("hyperswap_1a_256", tmp_path / "x.onnx").make([request(source, faces[2])])
     assert isinstance(fake, BadData) and fake.reason is Reason.BAD_FAKE
+
+
+def test_no_room_for_a_network_is_a_sentence_and_so_is_a_graph_that_breaks(faces, tmp_path, monkeypatch):
+    graphs.write(graphs.swapper(SWAPPERS["hyperswap_1a_256"]), tmp_path / "x.onnx")
+    made = swapper("hyperswap_1a_256", tmp_path / "x.onnx")
+    source = replace(faces[0], embedding=unit(np.arange(512, dtype=np.float32)))
+
+    class Broken:
+        def __init__(self, told: str) -> None:
+            self.told = told
+
+        def run(self, *_: object) -> None:
+            raise RuntimeError(self.told)
+
+    for told, kind, words in (
+        ("Failed to allocate memory for requested buffer of size 1\nmore", PlatformError, "x.onnx found no memory"),
+        ("Non-zero status code while running Gather", UserError, r"x\.onnx cannot be run \(Non-zero .*as published"),
+    ):
+        monkeypatch.setattr(made._graph, "_session", Broken(told))
+        with pytest.raises(kind, match=words) as caught:
+            made.make([request(source, faces[2])])
+        assert "\n" not in str(caught.value)
