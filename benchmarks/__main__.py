@@ -25,6 +25,7 @@ PROGRAMS = (
     "attacks",
     "real_fakes",
     "fakes_fool",
+    "neural_fakes",
     "cleaning_lfw",
     "cleaning_speed",
     "pairs_speed",

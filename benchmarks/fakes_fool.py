@@ -17,7 +17,7 @@ import pyarrow as pa
 from benchmarks.harness import Report, parser, require, run_job, seconds_of
 from benchmarks.verification import aligners, embedders, verify
 from faceverify.faces import Stopwatch
-from faceverify.fakes import GENERATORS
+from faceverify.fakes import describe
 from faceverify.fakes.making import Maker, Order
 from faceverify.fakes.photo_pool import gather, with_landmarks
 from faceverify.fakes.rows import extra_columns
@@ -78,7 +78,7 @@ def per_core(work: Path, generator: str) -> float:
     cv2.setNumThreads(1)
     crowd = gather(with_landmarks(table(work / "photos", "photos"), table(work / "faces", "faces")), seed=0)
     place = Location(str(work / "timed" / generator))
-    order = Order(place, (GENERATORS[generator],), 2, 16, 0, "", -1.0, True, ImageLimits(), extra_columns(PHOTOS))
+    order = Order(place, tuple(describe(generator)), 2, 16, 0, "", -1.0, True, ImageLimits(), extra_columns(PHOTOS))
     maker = Maker(order, 0, EngineConfig())
     maker.make(crowd, range(2), Stopwatch())
     seconds = seconds_of(lambda: maker.make(crowd, range(TIMED_PEOPLE), Stopwatch()))

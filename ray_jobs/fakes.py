@@ -4,6 +4,7 @@ python -m ray_jobs.fakes configs/fakes.yaml --photos runs/clean --faces runs/fac
 """
 
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,10 @@ import pyarrow.compute as pc
 
 from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, plan_of
-from faceverify.errors import Reason, UserError
+from faceverify.errors import PlatformError, Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
+from faceverify.fakes.learning import NETWORKS, Learning, given_networks, place_of, with_networks
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, row_count, stream_table
 from faceverify.parts import part, write_part
@@ -27,17 +29,19 @@ from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.resources import limit_threads
-from ray_jobs.engine.session import run_job
+from ray_jobs.engine.session import run_job, storage_sentence
 from ray_jobs.engine.shards import Shards, maker, map_shards
+from ray_jobs.engine.telling import told_by_worker
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, shared_weights
 
 if TYPE_CHECKING:
+    from faceverify.fakes import Trained
     from faceverify.fakes.audit import Recogniser
     from faceverify.fakes.making import Maker, Order
     from faceverify.fakes.photo_pool import PhotoPool
 
 PICTURES = "pictures"
-OUTPUTS = ("photos", PICTURES, "rejects", "report.html")
+OUTPUTS = ("photos", PICTURES, NETWORKS, "rejects", "report.html")
 GIVEN = "given"  # stage of the photos that go on into the output
 GIVEN_HERE = 65_536  # up to this number their rows alone are written sooner than Ray Data starts
 GIVEN_AT_ONCE = 256  # of them are stored again as one unit of work
@@ -71,6 +75,9 @@ class FakesConfig(JobConfig):
     recode: bool = True
     """Store fakes and real photos again alike (cropped by some pixels, shrunk, JPEG or WebP), so that how a file was
     saved does not tell them apart; false = fakes as PNG, real photos as they are."""
+    networks: Input = ""
+    """Output folder of an earlier run: generators that learn (autoencoder_swap) take the networks that it trained."""
+    learning: Learning = field(default_factory=Learning)
     images: ImageLimits = field(default_factory=ImageLimits)
     people_per_shard: int = 16
     """People per unit of work: what a killed worker has to do again."""
@@ -95,6 +102,7 @@ class Inputs:
     digests: dict[str, Any]
     extra: pa.Schema
     threshold: float | None = None  # of the recogniser
+    networks: Location | None = None
 
 
 def run(config: FakesConfig) -> None:
@@ -149,6 +157,13 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
         check_made_of(photos, faces, "faces", remedy, columns=columns, files_of=with_originals)
     digests: dict[str, Any] = {name: fingerprint(place) for name, place in places.items()}
     digests["bytes of the photos"] = digest_of_photos(photos)
+    networks = open_location(config.networks) if config.networks else None
+    if networks:
+        learners = [one for one in generators if one.trainer]
+        if not learners:
+            raise UserError(f"networks: none of {config.generators} learns; leave the option out.")
+        check_readable(networks, "networks")
+        digests["networks"] = {one.name: given_networks(networks, one).sha256() for one in learners}
     digests["generators"] = {one.name: decisive(one) for one in generators}
     threshold = None
     if config.recogniser:
@@ -156,7 +171,7 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
 
         digests["recogniser"] = resolve(config.recogniser)[1].digest
         threshold = threshold_of(config, digests["recogniser"])
-    return Inputs(photos, faces, digests, extra, threshold)
+    return Inputs(photos, faces, digests, extra, threshold, networks)
 
 
 def threshold_of(config: FakesConfig, model: str) -> float | None:
@@ -199,6 +214,20 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
     people = len(crowd.names)
     step = config.people_per_shard
     cut = [range(start, min(start + step, people)) for start in range(0, people, step)]
+    with clock("connect"):
+        # What learns does so in a worker: this process stays small, and GPUs are elsewhere.
+        needs_workers = any(generator.gpu or generator.trainer for generator in generators)
+        cluster = connect(config, None if needs_workers else len(cut))
+        weights = [file.uri for generator in generators for file in generator.weights]
+        recognisers = [generator.identity.model for generator in generators if generator.identity]
+        recognisers += shared_weights(None, config.recogniser)
+        check_shared(cluster, folder.work, one_photo(inputs.photos), *dict.fromkeys(weights + recognisers))
+    print(f"Ray: {cluster}")
+    if not cluster.gpus:
+        for line in slowness(generators, people * config.per_person, min(config.workers or cluster.cpus, cluster.cpus)):
+            print(line)
+    with clock("learn"):
+        generators = tuple(learnt(config, inputs, cluster, folder, crowd, one) for one in generators)
     order = Order(
         folder.out / PICTURES,
         generators,
@@ -211,17 +240,6 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
         config.images,
         inputs.extra,
     )
-    with clock("connect"):
-        on_gpus = any(generator.gpu for generator in generators)
-        cluster = connect(config, None if on_gpus else len(cut))
-        weights = [file.uri for generator in generators for file in generator.weights]
-        recognisers = [generator.identity.model for generator in generators if generator.identity]
-        recognisers += shared_weights(None, config.recogniser)
-        check_shared(cluster, folder.work, one_photo(inputs.photos), *dict.fromkeys(weights + recognisers))
-    print(f"Ray: {cluster}")
-    if not cluster.gpus:
-        for line in slowness(generators, people * config.per_person, min(config.workers or cluster.cpus, cluster.cpus)):
-            print(line)
     with clock("make"):
         operators = make(config, cluster, folder, order, crowd, cut)
     with clock("pass on"):
@@ -261,6 +279,38 @@ def gather_crowd(
         remedies={Reason.NO_LANDMARKS.value: "give the faces table that align made of these photos as --faces"},
     )
     return crowd, rows["landmarks"]
+
+
+def learnt(
+    config: FakesConfig, inputs: Inputs, cluster: Cluster, folder: RunFolder, crowd: "PhotoPool", needs: Description
+) -> Description:
+    """The generator, with networks if it is one that learns: those of this run, if it was interrupted; those of the
+    run that was given; or new ones, trained in a worker."""
+    if not needs.trainer:
+        return needs
+    place = place_of(folder.out, needs.name)
+    if place.is_file():
+        return with_networks(needs, place)
+    if inputs.networks:
+        place.write_bytes(given_networks(inputs.networks, needs).read_bytes())
+        return with_networks(needs, place)
+    progress = Progress(f"{needs.name} learns", config.learning.steps)
+    work = (needs, crowd, config.learning, config.images, config.seed, cluster.gpus > 0, place)
+    for told in told_by_worker(learn_in_worker, work, cluster, cpus=2, gpu=cluster.gpus > 0):
+        progress.what = f"{needs.name} learns, loss {told.loss:.3f}"
+        progress.add(told.steps - progress.done)
+    progress.finish()
+    return with_networks(needs, place)
+
+
+def learn_in_worker(*arguments: Any) -> Iterator["Trained"]:
+    """`faceverify.fakes.learning.learn`, which loads the trainer; a storage fault becomes a sentence for the user."""
+    from faceverify.fakes.learning import learn
+
+    try:
+        yield from learn(*arguments)
+    except OSError as error:
+        raise PlatformError(storage_sentence(error)) from error
 
 
 def make(

@@ -1,4 +1,4 @@
-"""Deepfakes to learn from: generators behind one interface, two of them without any weights.
+"""Deepfakes to learn from: generators behind one interface, three of them without any published weights.
 
     swap = build(GENERATORS["landmark_swap"])
     [fake] = swap.make([Request((FaceInput(photo, landmarks),), FaceInput(host, host_landmarks), rng)])
@@ -10,7 +10,7 @@ Importing this package loads neither OpenCV nor a network; `build` loads what th
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Literal, Protocol
@@ -62,6 +62,8 @@ class Description:
         identity: the embedding it is fed for each source; the job computes it from the 112x112 crop.
         files: names of its weights in the registry of published networks.
         weights: its files as they were found; they become part of what a run is, and of every row.
+        trainer: the `Trainer` that makes its weights of the people's photos, `module:function`; the job calls it once,
+            before the first fake, and hands the file on as the only one of `weights`.
         gpu: whether a worker that makes its fakes is given a GPU, if the cluster has any.
         batch: how many requests it takes at a time.
         extra: the extra of this package without which it cannot be loaded; empty = none.
@@ -78,6 +80,7 @@ class Description:
     identity: IdentityVector | None = None
     files: tuple[str, ...] = ()
     weights: tuple[Weights, ...] = ()
+    trainer: str | None = None
     gpu: bool = False
     batch: int = 1
     extra: str = ""
@@ -152,6 +155,33 @@ class Generator(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """How far a training is: steps done, and the mean loss of the latest of them."""
+
+    steps: int
+    loss: float
+
+
+class Trainer(Protocol):
+    """What `Description.trainer` names: weights for a generator, made of the user's own photos."""
+
+    def __call__(
+        self, faces: Iterable[tuple[int, FaceInput]], steps: int, seed: int, gpu: bool
+    ) -> Iterator[Trained | bytes]:
+        """Yield `Trained` from time to time, and at the end the weights as the content of a safetensors file.
+
+        The same faces, steps and seed give the same bytes, on one kind of machine.
+
+        Args:
+            faces: number of the person, ascending, and a photo of it; read once, none needs to be kept.
+            steps: how long to train.
+            seed: of everything random.
+            gpu: whether there is one to be used.
+        """
+        ...
+
+
 def _swapper(name: str, row: Swapper) -> Description:
     return Description(
         name=name,
@@ -212,6 +242,12 @@ GENERATORS: dict[str, Description] = {
         name="landmark_swap", class_path="faceverify.fakes.landmark_swap:LandmarkSwap", target=True
     ),
     "self_blend": Description(name="self_blend", class_path="faceverify.fakes.self_blend:SelfBlend", target=False),
+    "autoencoder_swap": Description(
+        name="autoencoder_swap",
+        class_path="faceverify.fakes.autoencoder.swap:AutoencoderSwap",
+        target=True,
+        trainer="faceverify.fakes.autoencoder.training:train",
+    ),
     **{name: _ghost(name, network) for name, (network, _) in GHOSTS.items()},
     **{name: _swapper(name, row) for name, row in SWAPPERS.items()},
     **{one.name: one for one in (_arc2face("arc2face", 12.0), _arc2face("arc2face_lcm", 2.0))},

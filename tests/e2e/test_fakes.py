@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,6 +282,56 @@ def test_in_s3(
     for row in made[24:]:
         digest = hashlib.sha256(Location(row["uri"]).read_bytes()).hexdigest()
         assert digest == same["pictures"][f"pictures/{row['photo']}"]
+
+
+# -- a generator that learns -------------------------------------------------------------------------------------------
+
+LEARNS = (
+    "--generators",
+    "autoencoder_swap,self_blend",
+    "--per-person",
+    2,
+    "--learning.steps",
+    6,
+    "--learning.photos",
+    40,
+)
+
+
+def test_networks_are_trained_once_kept_and_taken_again(run: Run, table: Path, tmp_path: Path) -> None:
+    out, networks = tmp_path / "out", Path("networks") / "autoencoder_swap.safetensors"
+    first = run("fakes", "--photos", table, "--out", out, *LEARNS)
+    assert first.code == 0, first.err
+    assert "autoencoder_swap learns, loss 0." in first.err and ": 6/6" in first.err
+    made = published(out)
+    digest = hashlib.sha256((out / networks).read_bytes()).hexdigest()
+    ours = [row for row in made["photos"] if row["generator"] == "autoencoder_swap"]
+    assert len(ours) > 10 and all(row["weights"] == [f"autoencoder_swap {digest}"] for row in ours)
+    # Killed when the networks were there and some fakes were not: nothing is trained again. One worker is two.
+    again = tmp_path / "again"
+    shutil.copytree(out / "networks", again / "networks")
+    plan = json.loads((out / "manifest.json").read_text())["plan"]
+    (again / ".work").mkdir()
+    (again / ".work" / "plan.json").write_text(json.dumps(plan))
+    resumed = run("fakes", "--photos", table, "--out", again, *LEARNS, "--workers", 1)
+    assert resumed.code == 0 and "learns" not in resumed.err, resumed.err
+    assert published(again) == made
+    # Killed before: they are trained again to the same bytes.
+    (again / networks).unlink()
+    shutil.rmtree(again / "pictures")
+    run("fakes", "--photos", table, "--out", again, *LEARNS, "--overwrite")
+    assert published(again) == made
+    more = ("--photos", table, "--out", tmp_path / "more", *LEARNS[:4], "--seed", 1)
+    later = run("fakes", *more, "--networks", out)
+    assert later.code == 0 and "learns" not in later.err, later.err
+    assert (tmp_path / "more" / networks).read_bytes() == (out / networks).read_bytes()
+    (again / networks).write_bytes(b"others")
+    run("fakes", *more, "--networks", again).refused(2, "networks", "is damaged")
+    run("fakes", *more).refused(2, "another run", "networks")
+    other = ("--photos", table, "--out", tmp_path / "other")
+    run("fakes", *other, "--networks", out).refused(2, "networks", "none of landmark_swap,self_blend learns")
+    run("fakes", *other, *LEARNS[:2], "--networks", tmp_path).refused(2, "holds no networks of autoencoder_swap")
+    run("fakes", *other, *LEARNS[:2], "--learning.steps", 0).refused(2, "learning.steps")
 
 
 # -- a generator with weights ------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """Rendered faces, and photos tables of any people."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,13 @@ import pyarrow as pa
 import pytest
 
 from faceverify.align.geometry import ARCFACE_112
-from faceverify.fakes import FaceInput
+from faceverify.fakes import GENERATORS, Description, FaceInput
+from faceverify.fakes.learning import place_of, with_networks
+from faceverify.storage import Location
 from faceverify.tables import PHOTOS
 
 PhotosOf = Callable[..., pa.Table]
+STEPS = 6  # of training: the networks are nothing to look at
 
 
 @pytest.fixture(scope="session")
@@ -33,6 +37,21 @@ def recogniser(tmp_path_factory: pytest.TempPathFactory) -> Path:
     half = [127.5] * 3
     described = card.build(name="tiny", architecture="tiny", colour="RGB", mean=half, std=half, dim=16)
     return export_onnx(network("tiny", 16).eval(), described, tmp_path_factory.mktemp("model") / "tiny.onnx").path
+
+
+@pytest.fixture(scope="session")
+def ready(faces: list[FaceInput], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Description]:
+    """The generators that need nothing that is not here, with networks where they learn."""
+    place = Location(str(tmp_path_factory.mktemp("networks")))
+    found = {name: needs for name, needs in GENERATORS.items() if not (needs.files or needs.extra)}
+    for name, needs in found.items():
+        if needs.trainer:
+            module, _, function = needs.trainer.partition(":")
+            people = [(number // 2, face) for number, face in enumerate(faces)]
+            *_, networks = getattr(import_module(module), function)(people, STEPS, 0, False)
+            place_of(place, name).write_bytes(networks)
+            found[name] = with_networks(needs, place_of(place, name))
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,10 @@ from faceverify.fakes import GENERATORS, FaceInput, Fake, Request, build, descri
 SEEDS = range(12)
 
 
-@pytest.fixture(params=[name for name, needs in GENERATORS.items() if not (needs.files or needs.gpu)])
-def make(request):
+@pytest.fixture(params=[name for name, needs in GENERATORS.items() if not (needs.files or needs.extra)])
+def make(request, ready):
     """make(source, host, seed) -> what the generator gives."""
-    needs = GENERATORS[request.param]
+    needs = ready[request.param]
     generator = build(needs)
 
     def one(source: FaceInput, host: FaceInput, seed: int) -> Fake | BadData:
@@ -65,8 +65,8 @@ def test_the_seed_decides_and_nothing_else(make, faces):
     assert len(set(pictures)) == len(SEEDS)
 
 
-def test_results_are_in_the_order_of_the_requests(faces):
-    for needs in (needs for needs in GENERATORS.values() if not (needs.files or needs.gpu)):
+def test_results_are_in_the_order_of_the_requests(faces, ready):
+    for needs in ready.values():
         generator = build(needs)
         bad = FaceInput(faces[0].image, np.full((5, 2), np.nan, np.float32))
         sources = [faces[0], bad, faces[5]]

@@ -97,14 +97,14 @@ def test_any_cut_makes_the_same(pool, tmp_path):
         assert Path(one["uri"]).read_bytes() == Path(other["uri"]).read_bytes()
 
 
-def test_every_fake_that_is_missing_has_a_reason(pool, tmp_path):
+def test_every_fake_that_is_missing_has_a_reason(pool, ready, tmp_path):
     lost = pool.uris[0].as_py()
     Path(lost).unlink()
     Path(pool.uris[5].as_py()).write_text("no photo")
     points = pool.landmarks.copy()
     points[6:] += 500
     broken = replace(pool, landmarks=points)
-    for needs in (GENERATORS["landmark_swap"], GENERATORS["self_blend"]):
+    for needs in ready.values():
         rows, rejects = make(broken, order(tmp_path, needs, per_person=6))
         assert len(rows) + len(rejects) == 24
         assert {row["stage"] for row in rejects} == {"fake"} and {row["pair"] for row in rejects} == {None}

@@ -1,12 +1,13 @@
 """Generators that do next to nothing, for tests of the seam: what they are fed is told by the pictures they give."""
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from faceverify.errors import BadData, Reason
-from faceverify.fakes import Description, Fake, IdentityVector, Request, Weights
+from faceverify.errors import BadData, Reason, UserError
+from faceverify.fakes import Description, FaceInput, Fake, IdentityVector, Request, Trained, Weights
 
 WEIGHTS = (Weights("toy", "/nowhere/toy.onnx", "ab" * 32),)
 
@@ -37,3 +38,19 @@ def stamp(model: str | None = None, form: str = "unit", **options: object) -> De
     identity = IdentityVector(model, form) if model else None  # type: ignore[arg-type]
     facts = {"target": False, "source_photos": 3, "batch": 4, "weights": WEIGHTS} | options
     return Description(name="stamp", class_path="fakes.toys:Stamp", identity=identity, **facts)  # type: ignore[arg-type]
+
+
+LEARNER = Description(name="learner", class_path="fakes.toys:Stamp", target=False, trainer="fakes.toys:learn")
+
+
+def learn(faces: Iterable[tuple[int, FaceInput]], steps: int, seed: int, gpu: bool) -> Iterator[Trained | bytes]:
+    """A trainer whose networks are what it was told."""
+    persons = [person for person, _ in faces]
+    yield Trained(steps, 0.5)
+    yield json.dumps({"persons": persons, "steps": steps, "seed": seed, "gpu": gpu}).encode()
+
+
+def fail(faces: Iterable[tuple[int, FaceInput]], steps: int, seed: int, gpu: bool) -> Iterator[Trained | bytes]:
+    """A trainer that gives up half-way."""
+    yield Trained(1, 0.5)
+    raise UserError("cannot learn")

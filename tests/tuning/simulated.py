@@ -38,3 +38,16 @@ def search(count: int = 30) -> list[Trial]:
         lines = [line(values, step) for step in range(last + 1)]
         found.append(Trial(number=number, values=values, state=state, validations=lines, best_step=last))  # type: ignore[arg-type]
     return found
+
+
+class Seen:
+    """Which trials have come how far."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[str, list[int]] = {"validated": [], "ended": []}
+
+    def add(self, what: str, number: int) -> None:
+        self.numbers[what].append(number)
+
+    def count(self, what: str) -> int:
+        return len(self.numbers[what])

@@ -77,18 +77,7 @@ def test_rays_optuna_searcher_is_resumed_with_what_was_given() -> None:
 def test_nobody_waits_for_a_slow_trial(tmp_path: Path) -> None:
     """Trial 0, the first that is validated, stands still from then on until all the others have ended."""
 
-    @ray.remote(num_cpus=0)
-    class Seen:
-        def __init__(self) -> None:
-            self.numbers: dict[str, list[int]] = {"validated": [], "ended": []}
-
-        def add(self, what: str, number: int) -> None:
-            self.numbers[what].append(number)
-
-        def count(self, what: str) -> int:
-            return len(self.numbers[what])
-
-    seen = Seen.remote()
+    seen = ray.remote(num_cpus=0)(simulated.Seen).remote()
     cloudpickle.register_pickle_by_value(simulated)  # Ray's workers know no test modules
 
     def wait_for(what: str, count: int) -> None:
