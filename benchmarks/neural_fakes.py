@@ -175,8 +175,8 @@ def main() -> None:
     report.notes += [
         f"Accepted: mobilefacenet_y1 at {THRESHOLD}, where it errs equally often on both kinds of pairs of LFW. A fake "
         "is compared with all photos of the person but the one it was made of. Faces by yunet, most central.",
-        "The size of the code and the masks were chosen on every second person of pins, which is among the people judged "
-        "here; nothing was chosen on lfw.",
+        "The size of the code and the masks were chosen on every second person of pins, which is among the people "
+        "judged here; nothing was chosen on lfw.",
         "In brackets 95 % intervals, persons drawn again. Lines with a dash: the fakes by autoencoder_swap by what the "
         "seed chose. Target: at least half accepted, mean similarity to the host below .3.",
     ]
