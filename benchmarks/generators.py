@@ -98,7 +98,7 @@ _OPEN: list[tuple[ort.InferenceSession, ort.InferenceSession, np.ndarray]] = []
 
 
 def _open(home: Path) -> None:
-    os.nice(NICENESS)
+    os.nice(max(0, NICENESS - os.nice(0)))  # as Ray's workers, also where this program has a low priority itself
     limit_threads(1)
     cv2.setNumThreads(1)
     options = ort.SessionOptions()
