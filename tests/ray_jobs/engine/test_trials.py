@@ -77,8 +77,8 @@ def test_rays_optuna_searcher_is_resumed_with_what_was_given() -> None:
 def test_nobody_waits_for_a_slow_trial(tmp_path: Path) -> None:
     """Trial 0, the first that is validated, stands still from then on until all the others have ended."""
 
-    seen = ray.remote(num_cpus=0)(simulated.Seen).remote()
     cloudpickle.register_pickle_by_value(simulated)  # Ray's workers know no test modules
+    seen = ray.remote(num_cpus=0)(simulated.Seen).remote()
 
     def wait_for(what: str, count: int) -> None:
         while ray.get(seen.count.remote(what)) < count:
