@@ -49,6 +49,7 @@ PROGRAMS = (
     "finetune_lfw",
     "detail_lfw",
     "denormals",
+    "storage_trace",
 )
 
 

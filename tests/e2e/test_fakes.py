@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -332,6 +333,27 @@ def test_networks_are_trained_once_kept_and_taken_again(run: Run, table: Path, t
     run("fakes", *other, "--networks", out).refused(2, "networks", "none of landmark_swap,self_blend learns")
     run("fakes", *other, *LEARNS[:2], "--networks", tmp_path).refused(2, "holds no networks of autoencoder_swap")
     run("fakes", *other, *LEARNS[:2], "--learning.steps", 0).refused(2, "learning.steps")
+
+
+@pytest.mark.thorough
+def test_killed_while_it_learns(
+    run: Run, drive: Callable[..., Driver], table: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The driver dies in the middle of a training, which is done again, to the same bytes."""
+    options = ("--photos", table, *LEARNS[:4], "--learning.photos", 40, "--learning.steps", 40)
+    plain = run("fakes", *options, "--out", tmp_path / "plain")
+    assert plain.code == 0, plain.err
+    out = tmp_path / "killed"
+    driver = drive("fakes", *map(str, options), "--out", str(out))
+    assert driver.process.stderr
+    for line in driver.process.stderr:
+        if re.search(r"learns.*: [1-9]\d*/40", line):
+            break
+    assert driver.end(signal.SIGKILL).code == -signal.SIGKILL
+    assert not list(out.glob("networks/*.safetensors")) and not (out / "pictures").exists()
+    ended = run("fakes", *options, "--out", out)
+    assert ended.code == 0 and "Going on" in ended.out, ended.err
+    assert published(out) == published(tmp_path / "plain")
 
 
 # -- a generator with weights ------------------------------------------------------------------------------------------

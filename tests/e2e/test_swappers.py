@@ -14,6 +14,7 @@ from e2e.harness import Driver, People, Run, parts
 from e2e.test_fakes import published
 from fakes import graphs
 
+from faceverify.fakes.swapper_table import SWAPPERS
 from faceverify.models.files import sha256_of
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "generators"
@@ -77,6 +78,27 @@ def test_swappers_killed_resumed_and_on_more_workers(
     graphs.write(model, stand_ins / "models" / "uniface_256" / "u.onnx")
     again = run("fakes", *options, 20, "--out", tmp_path / "plain")
     again.refused(2, "another run", "inputs.generators.uniface_256.weights")
+
+
+@pytest.mark.thorough
+def test_every_published_swapper_makes_fakes(
+    run: Run, people: People, stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two workers give the same bytes as one."""
+    home = tmp_path / "cache"
+    shutil.copytree(stand_ins, home)
+    for name in {file for row in SWAPPERS.values() for file in row.files} - {"inswapper_128"}:
+        if not (home / "models" / name).exists():
+            graphs.write(graphs.published(name), home / "models" / name / f"{name}.onnx")
+    monkeypatch.setenv("FACEVERIFY_CACHE", str(home))
+    options = ["--photos", people.photos, "--generators", ",".join(SWAPPERS), "--per-person", len(SWAPPERS)]
+    for workers in (1, 2):
+        ended = run("fakes", *options, "--workers", workers, "--people-per-shard", 8, "--out", tmp_path / f"{workers}")
+        assert ended.code == 0, ended.err
+    one, two = (published(tmp_path / f"{workers}") for workers in (1, 2))
+    assert one == two
+    made = Counter(row["generator"] for row in one["photos"] if row["source_photo"])
+    assert made.keys() == set(SWAPPERS) and min(made.values()) >= 18
 
 
 def check_rows(made: dict[str, Any], stand_ins: Path) -> None:
