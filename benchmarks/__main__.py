@@ -50,6 +50,7 @@ PROGRAMS = (
     "detail_lfw",
     "denormals",
     "storage_trace",
+    "unseen_fakes",
 )
 
 

@@ -290,10 +290,14 @@ def reasons_told(reasons: Counter[str]) -> str:
     return ", ".join(f"{count:,} {why}" for why, count in reasons.most_common())
 
 
-def digest_of_photos(photos: list[Location]) -> str:
-    """One digest of which photos a table names and which bytes they have now, in their order."""
+def digest_of_photos(
+    photos: list[Location],
+    columns: Sequence[str] = ("photo", "uri"),
+    files_of: Callable[[pa.Table], pa.Table] = lambda rows: rows,
+) -> str:
+    """One digest of which photos a table names and which bytes they have now, in their order; see `check_made_of`."""
     total = hashlib.sha256()
-    for rows in stream_table(photos, ["photo", "uri"], rows=16_384):
+    for rows in map(files_of, stream_table(photos, list(columns), rows=16_384)):
         now = versions_now(rows["uri"].to_pylist(), "stat", 0)
         for photo, version in zip(rows["photo"].to_pylist(), now, strict=True):
             total.update(f"{photo}\0{version}\n".encode(errors="surrogatepass"))

@@ -149,14 +149,14 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
     photos = open_table(places["photos"], "photos", tables.PHOTOS, "photos")
     faces = open_table(places["faces"], "faces", tables.FACES, "faces") if config.faces else None
     extra = extra_columns(read_schema(photos[0]))
+    originals = {"columns": ("photo", "uri", *ORIGINALS), "files_of": with_originals}
     if faces:
         remedy = (
             "give those that were made of the photos before any fakes, or make them again: python -m ray_jobs.align"
         )
-        columns = ("photo", "uri", *ORIGINALS)
-        check_made_of(photos, faces, "faces", remedy, columns=columns, files_of=with_originals)
+        check_made_of(photos, faces, "faces", remedy, **originals)
     digests: dict[str, Any] = {name: fingerprint(place) for name, place in places.items()}
-    digests["bytes of the photos"] = digest_of_photos(photos)
+    digests["bytes of the photos"] = digest_of_photos(photos, **originals)
     networks = open_location(config.networks) if config.networks else None
     if networks:
         learners = [one for one in generators if one.trainer]
@@ -171,6 +171,7 @@ def check_inputs(config: FakesConfig, generators: tuple[Description, ...]) -> In
 
         digests["recogniser"] = resolve(config.recogniser)[1].digest
         threshold = threshold_of(config, digests["recogniser"])
+        digests["calibration"] = threshold
     return Inputs(photos, faces, digests, extra, threshold, networks)
 
 
