@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 PICTURES = "pictures"
 OUTPUTS = ("photos", PICTURES, NETWORKS, "rejects", "report.html")
 GIVEN = "given"  # stage of the photos that go on into the output
-GIVEN_HERE = 65_536  # up to this number their rows alone are written sooner than Ray Data starts
+GIVEN_HERE = 65_536  # up to this number rows alone are written sooner than Ray Data starts, as is one unit of work
 GIVEN_AT_ONCE = 256  # of them are stored again as one unit of work
 
 
@@ -416,7 +416,7 @@ def pass_on(
     progress = Progress("photos", given, done=folder.facts(GIVEN, f"{GIVEN}.rejects").rows)
     read = partial(read_photos, inputs.photos, pieces)
     operators = []
-    if not order.recode and given <= GIVEN_HERE:
+    if len(numbers) < 2 or (not order.recode and given <= GIVEN_HERE):
         for number in numbers:
             progress.add(*write_given(folder.work, order, landmarks, pieces, number, read(number)))
     else:
