@@ -6,7 +6,7 @@ taken each time. A difference is called real if 0 lies outside the middle 95 % o
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -19,10 +19,12 @@ from faceverify import tables
 from faceverify.errors import UserError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
 from faceverify.inputs import open_table, stream_table
+from faceverify.protocols.sets import EvaluationSet, Result
 from faceverify.storage import Location
 from faceverify.wording import count_of
 
 CURVE_POINTS = 400
+Figure = tuple[str, str, float | None, tuple[float, float] | None, int | None]  # figure, of, value, interval, pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,18 +71,89 @@ class NetworkResult:
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
         """FMR and FNMR of real photos at some thresholds, both [K], FMR falling; empty without both classes."""
         usable = self.usable
-        genuine = np.sort(self.similarity[usable & self.genuine])
-        impostor = np.sort(self.similarity[usable & self.impostor])
-        if not len(genuine) or not len(impostor):
-            return np.zeros(0), np.zeros(0)
-        every = np.concatenate([genuine, impostor])
-        # As many thresholds in the tail of the impostors as elsewhere: it is what low error rates are about.
-        shares = np.concatenate([np.linspace(0, 1, CURVE_POINTS // 2), 1 - np.logspace(-6, 0, CURVE_POINTS // 2)])
-        at = np.unique(
-            np.concatenate([np.quantile(every, np.linspace(0, 1, 50)), np.quantile(impostor, np.sort(shares))])
+        return _curve(self.similarity[usable & self.genuine], self.similarity[usable & self.impostor])
+
+    @property
+    def rows(self) -> int:
+        """Pairs of the set."""
+        return len(self.similarity)
+
+    @property
+    def figures(self) -> list[Figure]:
+        """What is shown of it."""
+        return figures(self.metrics)
+
+
+@dataclass(frozen=True, eq=False)
+class ProtocolResult:
+    """One network on one set that is measured by its protocol, as JSON can hold it.
+
+    Args:
+        network, set_name: of which.
+        rows: photos of the set.
+        figures: what is shown of it.
+        fmr, fnmr: see `curve`; empty where the protocol has no pairs.
+    """
+
+    network: str
+    set_name: str
+    rows: int
+    figures: list[Figure]
+    fmr: list[float]
+    fnmr: list[float]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "figures", [tuple(figure) for figure in self.figures])  # JSON has lists
+
+    @classmethod
+    def of(cls, network: str, measured: EvaluationSet, found: Result) -> "ProtocolResult":
+        """Of what a set found in a network's features."""
+        fmr, fnmr = np.zeros(0), np.zeros(0)
+        if found.similarity is not None and found.label is not None:
+            kept = np.isfinite(found.similarity)
+            fmr, fnmr = _curve(found.similarity[kept & found.label], found.similarity[kept & ~found.label])
+        rows = [row for name, value in found.numbers.items() for row in _of_protocol(name, value, found.counts)]
+        return cls(network, measured.name, len(measured.photos), rows, fmr.tolist(), fnmr.tolist())
+
+    def curve(self) -> tuple[np.ndarray, np.ndarray]:
+        """FMR and FNMR of the pairs at some thresholds, both [K], FMR falling; empty where there are none."""
+        return np.array(self.fmr), np.array(self.fnmr)
+
+
+_TITLES = {"tar_within": "TAR at FAR", "tar_nearest": "TAR nearest to FAR", "rank": "rank", "tpir": "TPIR at FPIR"}
+
+
+def _of_protocol(name: str, value: float, counts: dict[str, int]) -> Iterator[Figure]:
+    """The figure of a number of `faceverify.protocols.sets`, with how many comparisons or searches it rests on."""
+    if name == "eer":
+        yield "EER", "", value, None, counts["genuine"] + counts["impostor"]
+        return
+    form = next((form for form in ("joined", "apart") if name.startswith(f"{form}_")), "")
+    kind = next((kind for kind in _TITLES if name.removeprefix(f"{form}_").startswith(kind)), None)
+    if kind is None:
+        return  # AUC says nothing that the curve does not show
+    of = name.rpartition("@" if "@" in name else "_")[2]
+    rests_on = counts["genuine"] if kind.startswith("tar") else counts.get("mated", counts.get("probes"))
+    yield _TITLES[kind] + (f", {form}" if form else ""), of, value, None, rests_on
+
+
+def _curve(genuine: np.ndarray, impostor: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """FMR and FNMR at some thresholds, both [K], FMR falling; empty without both classes."""
+    genuine, impostor = np.sort(genuine), np.sort(impostor)
+    if not len(genuine) or not len(impostor):
+        return np.zeros(0), np.zeros(0)
+    # As many thresholds in the tail of the impostors as elsewhere: it is what low error rates are about.
+    shares = np.concatenate([np.linspace(0, 1, CURVE_POINTS // 2), 1 - np.logspace(-6, 0, CURVE_POINTS // 2)])
+    at = np.unique(
+        np.concatenate(
+            [
+                np.quantile(np.concatenate([genuine, impostor]), np.linspace(0, 1, 50)),
+                np.quantile(impostor, np.sort(shares)),
+            ]
         )
-        fmr = 1 - np.searchsorted(impostor, at, side="left") / len(impostor)
-        return fmr, np.searchsorted(genuine, at, side="left") / len(genuine)
+    )
+    fmr = 1 - np.searchsorted(impostor, at, side="left") / len(impostor)
+    return fmr, np.searchsorted(genuine, at, side="left") / len(genuine)
 
 
 def _persons(rows: pa.Table) -> np.ndarray:
@@ -203,11 +276,11 @@ class _Ranked:
         return float((fmr[at] + fnmr[at]) / 2)
 
 
-def results_table(results: list[NetworkResult]) -> pa.Table:
+def results_table(results: Sequence[NetworkResult | ProtocolResult]) -> pa.Table:
     """One row for each network, set and figure: network, set, figure, of, value, low, high, pairs."""
     rows = []
     for one in results:
-        for figure, of, value, interval, pairs in figures(one.metrics):
+        for figure, of, value, interval, pairs in one.figures:
             low, high = interval or (None, None)
             rows.append((one.network, one.set_name, figure, of, value, low, high, pairs))
     names = ("network", "set", "figure", "of", "value", "low", "high", "pairs")
@@ -215,9 +288,6 @@ def results_table(results: list[NetworkResult]) -> pa.Table:
     return pa.table(
         {name: pa.array(column, kind) for name, kind, column in zip(names, kinds, zip(*rows, strict=True), strict=True)}
     )
-
-
-Figure = tuple[str, str, float | None, tuple[float, float] | None, int | None]
 
 
 def figures(metrics: dict[str, Any]) -> list[Figure]:

@@ -1,11 +1,12 @@
 """The page of a comparison: networks by sets, curves laid over each other, speed, fakes accepted, what is real."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from faceverify.align.crops import Crop
-from faceverify.evaluation.networks import ComparedNetworks, Difference, Figure, NetworkResult, figures
+from faceverify.evaluation.networks import ComparedNetworks, Difference, Figure, NetworkResult, ProtocolResult
 from faceverify.models.card import ModelCard
 from faceverify.report import charts
 from faceverify.report.page import render
@@ -45,7 +46,7 @@ class Row:
 
 
 def render_networks(
-    results: list[NetworkResult],
+    results: Sequence[NetworkResult | ProtocolResult],
     compared: ComparedNetworks,
     networks: list[ComparedNetwork],
     command: str,
@@ -59,7 +60,7 @@ def render_networks(
         compared: the differences.
         networks: that are compared.
         command: that makes it again.
-        reference: the set on which each network's threshold was found.
+        reference: the list on which each network's threshold was found; empty without one.
         rule: where it was put there, "eer" or a false match rate.
     """
     sets = list(dict.fromkeys(one.set_name for one in results))
@@ -81,6 +82,7 @@ def render_networks(
         rows=[row for row in rows if not row.figure.startswith("fakes")],
         fakes=[row for row in rows if row.figure.startswith("fakes")],
         drawings=drawings,
+        protocols=sorted({one.set_name for one in results if isinstance(one, ProtocolResult)}),
         differences=sorted(compared.differences, key=_order),
         reference=reference,
         rule="of the EER" if rule == "eer" else f"of FMR {100 * float(rule):g} %",
@@ -92,12 +94,12 @@ def _order(one: Difference) -> tuple[str, bool, float]:
     return one.set_name, not one.is_real, -one.difference
 
 
-def _rows(results: list[NetworkResult], networks: list[str], set_name: str) -> list[Row]:
+def _rows(results: Sequence[NetworkResult | ProtocolResult], networks: list[str], set_name: str) -> list[Row]:
     """A row for each figure that some network has on a set."""
     found: dict[str, dict[tuple[str, str], Figure]] = {}
     for one in results:
         if one.set_name == set_name:
-            found[one.network] = {figure[:2]: figure for figure in figures(one.metrics)}
+            found[one.network] = {figure[:2]: figure for figure in one.figures}
     rows = []
     for key in dict.fromkeys(key for values in found.values() for key in values):
         values = [found[name].get(key) for name in networks]

@@ -1,6 +1,7 @@
 """Networks on the same pairs: EERs as everywhere else, differences by chance told from real ones."""
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 
 from faceverify.errors import UserError
 from faceverify.evaluation.metrics import equal_error_rate, sort_scores
-from faceverify.evaluation.networks import NetworkResult, compare_networks, figures, results_table
+from faceverify.evaluation.networks import NetworkResult, ProtocolResult, compare_networks, figures, results_table
+from faceverify.protocols.sets import GallerySet, Result
 
 PERSONS = 40
 
@@ -92,3 +94,36 @@ def test_a_curve_falls_and_meets_the_rates() -> None:
     assert (np.diff(fmr) <= 0).all() and (np.diff(fnmr) >= 0).all() and fmr[0] == 1 and fnmr[0] == 0
     none = replace(one, genuine=np.zeros(1200, bool))
     assert all(len(rate) == 0 for rate in none.curve())
+
+
+def test_what_a_protocol_found_becomes_figures_and_a_curve() -> None:
+    rng = np.random.default_rng(0)
+    label = np.arange(400) % 2 == 0
+    similarity = np.where(label, 0.6, 0.0) + 0.2 * rng.normal(size=400)
+    similarity[7] = np.nan
+    numbers = {"eer": 0.07, "auc": 0.98, "tar_within@0.01": 0.7, "tar_nearest@0.01": 0.72}
+    numbers |= {"joined_rank_1": 0.8, "apart_tpir@0.1": 0.5, "rank_20": 0.9, "tpir@0.1": 0.4}
+    counts = {"genuine": 200, "impostor": 199, "left_out": 1, "probes": 30}
+    own = GallerySet("c", ["a", "b", "d"], np.arange(2), np.arange(1))
+    found = ProtocolResult.of("n", own, Result(numbers, counts, similarity, label))
+    assert (found.network, found.set_name, found.rows) == ("n", "c", 3)
+    assert found.figures == [
+        ("EER", "", 0.07, None, 399),
+        ("TAR at FAR", "0.01", 0.7, None, 200),
+        ("TAR nearest to FAR", "0.01", 0.72, None, 200),
+        ("rank, joined", "1", 0.8, None, 30),
+        ("TPIR at FPIR, apart", "0.1", 0.5, None, 30),
+        ("rank", "20", 0.9, None, 30),
+        ("TPIR at FPIR", "0.1", 0.4, None, 30),
+    ]
+    kept = ProtocolResult(**json.loads(json.dumps(asdict(found))))
+    assert kept.figures == found.figures
+    fmr, fnmr = kept.curve()
+    assert (np.diff(fmr) <= 0).all() and (np.diff(fnmr) >= 0).all() and fmr[0] > 0.9 and fnmr[-1] > 0.9
+    rows = results_table([kept]).to_pylist()
+    assert [(row["figure"], row["of"], row["value"], row["low"]) for row in rows][:2] == [
+        ("EER", "", 0.07, None),
+        ("TAR at FAR", "0.01", 0.7, None),
+    ]
+    bare = ProtocolResult.of("n", own, Result({"rank_1": 1.0}, {"mated": 2}))
+    assert bare.figures == [("rank", "1", 1.0, None, 2)] and not len(bare.curve()[0])
