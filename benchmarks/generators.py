@@ -162,7 +162,7 @@ def job(photos: Path, cores: int) -> float:
         out = Path(folder) / "out"
         options = ["--photos", str(photos), "--generators", "inswapper", "--per-person", str(PER_PERSON)]
         options += ["--people-per-shard", str(PEOPLE_PER_SHARD), "--workers", str(cores)]
-        run_job("fakes", out, *options)
+        run_job("fakes", out, *options, "--no-recode")  # PNG, as the script writes
         times = sorted(path.stat().st_mtime for path in (out / "pictures").rglob("*.png"))
     warm = 2 * cores * PER_PERSON * PEOPLE_PER_SHARD
     return (len(times) - warm) / (times[-1] - times[warm - 1])
