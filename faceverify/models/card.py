@@ -125,10 +125,11 @@ def parse(text: str | bytes, where: str) -> ModelCard:
     try:
         return _adapter().validate_json(text)
     except ValidationError as error:
-        raise UserError(f"The model card {where} is not valid: {_faults(error)}.") from error
+        raise UserError(f"The model card {where} is not valid: {faults_of(error)}.") from error
 
 
-def _faults(error: ValidationError) -> str:
+def faults_of(error: ValidationError) -> str:
+    """The faults of a card in one line: each with its field, of many the first ones."""
     every = error.errors(include_url=False, include_context=False, include_input=False)
     faults = [f"{_place(e['loc'])}: {e['msg'][:200]}" for e in every[:_SHOWN_FAULTS]]
     rest = [f"{len(every) - _SHOWN_FAULTS} more"] if len(every) > _SHOWN_FAULTS else []

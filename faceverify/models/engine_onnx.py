@@ -63,7 +63,7 @@ def check(path: Path, card: ModelCard) -> str:
     return ""
 
 
-def require_tried(path: Path, kind: Literal["embedder", "swapper"] = "embedder") -> str:
+def require_tried(path: Path, kind: Literal["embedder", "forensic", "swapper"] = "embedder") -> str:
     """Try a graph in a process of its own, unless it is one of the published ones; returns its SHA-256.
 
     Raises:

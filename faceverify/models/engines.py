@@ -2,6 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,11 +24,17 @@ def preprocess(faces: np.ndarray, card: ModelCard) -> np.ndarray:
     Returns:
         [N, 3, H, W] float32, channels in the order of the card.
     """
-    ordered = faces if card.colour == "RGB" else faces[..., ::-1]
+    return feed(faces, card.colour, card.mean, card.std)
+
+
+def feed(faces: np.ndarray, colour: str, mean: Sequence[float], std: Sequence[float]) -> np.ndarray:
+    """Network input [N, 3, H, W] float32 from pictures [N, H, W, 3] uint8 RGB: (pixel - mean) / std of each channel,
+    in the order that `colour` names, RGB or BGR."""
+    ordered = faces if colour == "RGB" else faces[..., ::-1]
     # The transposition is made on bytes, a quarter of the memory traffic of making it on floats.
     x = np.ascontiguousarray(ordered.transpose(0, 3, 1, 2)).astype(np.float32)
-    x -= np.array(card.mean, np.float32)[:, None, None]
-    x /= np.array(card.std, np.float32)[:, None, None]
+    x -= np.array(mean, np.float32)[:, None, None]
+    x /= np.array(std, np.float32)[:, None, None]
     return x
 
 

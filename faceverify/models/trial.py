@@ -13,7 +13,7 @@ from typing import Literal
 
 from faceverify.models import cache
 
-Kind = Literal["embedder", "scrfd", "swapper", "yunet"]
+Kind = Literal["embedder", "forensic", "scrfd", "swapper", "yunet"]
 SECONDS = 120  # of computing; of waiting ten times as much, for machines that do other things too
 _ROOM, _TIMES = 700 << 20, 6  # bytes of memory, plus this multiple of the size of the file
 _LIBRARIES = {"yunet": ("opencv-python-headless",)}

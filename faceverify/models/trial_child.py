@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _MAX_SIDE = 1024  # pixels of the picture that a graph is tried with
-_OPEN_SIDE = 256  # pixels of a picture whose size a swapper leaves open
+_OPEN_SIDE = 256  # pixels of a picture whose size a graph leaves open
 
 
 def attempt(kind: Kind, data: bytes) -> None:
@@ -26,8 +26,8 @@ def attempt(kind: Kind, data: bytes) -> None:
         return
     from faceverify.models.engine_onnx import open_session
 
-    session = open_session(model, 1, [("CPUExecutionProvider", {})], kind in ("embedder", "swapper"))
-    if kind == "swapper":
+    session = open_session(model, 1, [("CPUExecutionProvider", {})], kind in ("embedder", "forensic", "swapper"))
+    if kind in ("forensic", "swapper"):
         _run_whole(session, rng)
         return
     for one in session.get_inputs():
