@@ -121,6 +121,8 @@ class BatchBuilder:
     batches: BatchConfig
     augment: AugmentConfig
 
+    batch_type = Batch
+
     def order(self) -> EpochOrder:
         """The order of the training pairs, or of the faces where batches are of identities.
 
@@ -197,7 +199,7 @@ class MemoryImages:
         return self._images.take(pa.array(rows)).to_pylist()
 
 
-Undecoded = tuple[BatchPlan, list[bytes]]
+Undecoded = tuple[Any, list[bytes]]
 
 
 class BatchLoader:
@@ -207,20 +209,18 @@ class BatchLoader:
     augmented in processes that are forked from it and know nothing of Ray.
 
     Args:
-        builder: makes the batches.
+        builder: makes the batches: a `BatchBuilder`, or what has its methods.
         images: fetches the encoded pictures of faces.
         rank: number of this worker.
         workers: number of workers.
         processes: number of processes that prepare batches; 0 = the calling process does, on demand.
     """
 
-    def __init__(
-        self, builder: BatchBuilder, images: FetchImages, rank: int = 0, workers: int = 1, processes: int = 0
-    ) -> None:
+    def __init__(self, builder: Any, images: FetchImages, rank: int = 0, workers: int = 1, processes: int = 0) -> None:
         self._builder, self._images, self._rank, self._workers = builder, images, rank, workers
         self._processes = processes
 
-    def batches(self, first: int, last: int) -> Iterator[Batch]:
+    def batches(self, first: int, last: int) -> Iterator[Any]:
         """This worker's shares of the steps first ... last - 1.
 
         Raises:
@@ -245,13 +245,13 @@ class BatchLoader:
             if isinstance(arrays, UserError):
                 raise arrays
             step = arrays.pop("step")
-            yield Batch(step, **{name: one.numpy() for name, one in arrays.items()})
+            yield self._builder.batch_type(step, **{name: one.numpy() for name, one in arrays.items()})
 
 
 class _Batches(Dataset):
     """Batches by their plans; the DataLoader turns their arrays into tensors in shared memory."""
 
-    def __init__(self, builder: BatchBuilder) -> None:
+    def __init__(self, builder: Any) -> None:
         self._builder = builder
 
     def __getitem__(self, index: Undecoded) -> dict[str, Any] | UserError:

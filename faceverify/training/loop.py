@@ -12,23 +12,20 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from faceverify.errors import PlatformError, UserError
-from faceverify.models.card import ModelCard
-from faceverify.training.batches import Batch, BatchBuilder, BatchLoader, FetchImages
+from faceverify.training.batches import BatchLoader
 from faceverify.training.checkpoints import CheckpointManager, PendingCheckpoint, load_network, load_state
 from faceverify.training.config import NetworkConfig, OptimiserConfig, ValidationConfig
 from faceverify.training.distributed import DistributedContext
-from faceverify.training.learner import Learner, Tensors, split_batch, to_tensors
-from faceverify.training.material import Material
+from faceverify.training.learner import Tensors
 from faceverify.training.metrics_log import METRICS, MetricsLog
 from faceverify.training.network import set_mode
 from faceverify.training.optimiser import Schedule, build_optimiser, load_optimiser_state
-from faceverify.training.validation import calibrate_threshold, embed_rows, validate
+from faceverify.training.task import Task
 
 LOG_EVERY = 10  # steps between lines of metrics.jsonl, once the first few are over
 READ_EVERY = 10  # steps at most whose losses stay on the device before they are read
@@ -43,12 +40,8 @@ class Training:
     """What one worker trains, and with what.
 
     Args:
-        learner: network and objective, on the worker's device and in its precision, with their initial weights.
-        card: the network's card.
-        original: the frozen network that `distill` compares with; None if no loss needs it.
-        builder: data, batches, augmentation.
+        task: network, objective, data and how the network is judged.
         loader: gives this worker its batches.
-        images: fetches the encoded pictures of faces, for validation.
         context: this worker among the others.
         checkpoints, log: written to by the main worker only.
         on_step: called with (step, steps, line) on the main worker after every step and validation; the line of a step
@@ -62,15 +55,11 @@ class Training:
         results: results of the last validation.
     """
 
-    learner: Learner
-    card: ModelCard
-    original: nn.Module | None
-    builder: BatchBuilder
+    task: Task
     network: NetworkConfig
     optimiser: OptimiserConfig
     validation: ValidationConfig
     loader: BatchLoader
-    images: FetchImages
     context: DistributedContext
     checkpoints: CheckpointManager
     log: MetricsLog
@@ -79,11 +68,6 @@ class Training:
     should_continue: Callable[[list[dict[str, Any]]], bool] | None = None
     log_every: int = LOG_EVERY
     results: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def material(self) -> Material:
-        """Faces and pairs."""
-        return self.builder.material
 
     def run(self) -> None:
         """Train to the end, from the last checkpoint if there is one.
@@ -114,10 +98,11 @@ class Trainer:
     """
 
     def __init__(self, job: Training) -> None:
-        self.job, self.learner, self.context = job, job.learner, job.context
-        order = job.builder.order()
-        all_epochs = job.builder.batches.epochs * order.per_epoch
-        self.steps = min(job.builder.batches.max_steps or all_epochs, all_epochs)
+        self.job, self.task, self.context = job, job.task, job.context
+        self.learner = self.task.learner
+        order = self.task.builder.order()
+        all_epochs = self.task.builder.batches.epochs * order.per_epoch
+        self.steps = min(self.task.builder.batches.max_steps or all_epochs, all_epochs)
         self.per_epoch = order.per_epoch
         self.optimiser = build_optimiser(self.learner.network, self.learner.objective, job.optimiser)
         self.schedule = Schedule(job.optimiser, self.steps)
@@ -136,7 +121,7 @@ class Trainer:
         """See `Training.run`."""
         resumed = self._resume()
         if not resumed:
-            self._start_classes()
+            self.task.start()
         model: nn.Module = self.learner
         if self.context.size > 1:
             model = DistributedDataParallel(self.learner)
@@ -195,10 +180,10 @@ class Trainer:
 
     # -- a step ----------------------------------------------------------------------------------------------------
 
-    def _one(self, model: nn.Module, batch: Batch) -> None:
-        _seed(self.job.builder.batches.seed, self.step, self.context.rank)
+    def _one(self, model: nn.Module, batch: Any) -> None:
+        _seed(self.task.builder.batches.seed, self.step, self.context.rank)
         rate = self.schedule.apply(self.optimiser, self.step)
-        parts = split_batch(self._tensors(batch), self.job.builder.batches.accumulate)
+        parts = self.task.split(self.task.tensors(batch), self.task.builder.batches.accumulate)
         self.optimiser.zero_grad(set_to_none=True)
         losses = []
         components: Tensors = {}
@@ -231,18 +216,6 @@ class Trainer:
             self.scaler.scale(total * finite / count).backward()
         return total.detach() / count, values
 
-    def _tensors(self, batch: Batch) -> Tensors:
-        """The batch on the device, with the original network's embeddings of the real faces if a loss needs them."""
-        tensors = to_tensors(batch, self.context.device)
-        if self.job.original is None:
-            return tensors
-        real = torch.from_numpy(np.flatnonzero(~batch.is_fake)).to(self.context.device)
-        with torch.inference_mode():
-            embeddings = self.learner.embed(tensors["faces"][real], self.job.original)
-        reference = torch.zeros(len(batch.is_fake), embeddings.shape[1], device=embeddings.device)
-        reference[real] = embeddings  # no loss looks at those of fakes
-        return tensors | {"reference": reference}
-
     def _read(self) -> dict[str, Any]:
         """Read the losses of the steps since the last reading; returns the line of the last step.
 
@@ -264,7 +237,7 @@ class Trainer:
 
     def _diverge(self, bad: _Unread, loss: float, norm: float) -> None:
         """End the run at a step whose loss or gradient is not finite, and name its photos."""
-        names = self.job.material.faces.photos.take(pa.array(bad.rows)).to_pylist()
+        names = self.task.photos(bad.rows)
         photos = list(dict.fromkeys(name for some in self.context.gather_texts(names) for name in some))
         if self.context.is_main:
             self.job.log.add({"step": bad.step, "diverged": str(loss), "lr": bad.rate, "photos": photos})
@@ -294,8 +267,7 @@ class Trainer:
 
     def _validate(self) -> None:
         job = self.job
-        threshold = calibrate_threshold(self.learner, job.material, job.images, job.validation.mistaken, self.context)
-        results = threshold | validate(self.learner, job.material, job.images, job.validation, self.context)
+        results = self.task.validate()
         if self.step:
             self.schedule.record_validation(results["eer"])
         job.results = {"epoch": self.step / self.per_epoch, **results}
@@ -315,7 +287,7 @@ class Trainer:
                 "scaler": self.scaler.state_dict(),
                 "objective": self.learner.objective.state_dict(),
             }
-            pending = self.job.checkpoints.save(self.step, self.learner.network, self.job.card, state, results)
+            pending = self.job.checkpoints.save(self.step, self.learner.network, self.task.card, state, results)
         self.job.on_checkpoint({"step": self.step, **results}, pending)
 
     def _resume(self) -> bool:
@@ -332,17 +304,6 @@ class Trainer:
         self.step = last.step
         self.job.log.resume(last.step)
         return True
-
-    def _start_classes(self) -> None:
-        """Start class centres at the mean embedding of their person, unless the network is fresh."""
-        objective, material = self.learner.objective, self.job.material
-        if not objective.state_dict() or self.job.card.source == "":
-            return
-        units = embed_rows(self.learner, material.train_faces, self.job.images, self.context)
-        classes = material.classes[material.train_faces]
-        total = np.zeros((int(classes.max()) + 1, units.shape[1]), np.float32)
-        np.add.at(total, classes, units)
-        objective.start_from(torch.from_numpy(total).to(self.context.device))
 
 
 def _seed(seed: int, step: int, rank: int) -> None:

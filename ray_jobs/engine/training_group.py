@@ -254,6 +254,7 @@ def train_here(
     from faceverify.training.learner import Learner
     from faceverify.training.loop import Training
     from faceverify.training.metrics_log import MetricsLog
+    from faceverify.training.task import RecogniserTask
 
     torch.set_num_threads(threads)
     context = DistributedContext.current()
@@ -265,16 +266,14 @@ def train_here(
     prepared = networks.prepare_network(network, config.network, context)
     precision = networks.precision_of(config.network.precision, context.device)
     with MetricsLog(out, _trackers(config, out) if context.is_main else []) as log:
+        learner = Learner(prepared, objective, plan.card, precision).to(context.device)
+        task = RecogniserTask(learner, plan.card, original, builder, plan.images, config.validation, context)
         Training(
-            learner=Learner(prepared, objective, plan.card, precision).to(context.device),
-            card=plan.card,
-            original=original,
-            builder=builder,
+            task=task,
             network=config.network,
             optimiser=config.optimiser,
             validation=config.validation,
             loader=BatchLoader(builder, plan.images, context.rank, context.size, config.decoders),
-            images=plan.images,
             context=context,
             checkpoints=CheckpointManager(out, config.validation.keep),
             log=log,

@@ -33,6 +33,7 @@ from faceverify.training.loop import Diverged, Trainer, Training
 from faceverify.training.material import Material, build_material, read_faces, read_pairs
 from faceverify.training.metrics_log import MetricsLog
 from faceverify.training.network import prepare_network
+from faceverify.training.task import RecogniserTask
 
 
 @dataclass(frozen=True)
@@ -112,16 +113,14 @@ def make(data: Data, out: Path, asked: Asked) -> Training:
     objective = build_losses(config, dim=32, people=int(material.classes.max()) + 1)
     builder = BatchBuilder(material, asked.batches, AugmentConfig())
     prepared = prepare_network(network, asked.network, context)
+    learner = Learner(prepared, objective, card, torch.float32)
+    before = original.eval() if config.needs_reference else None
     return Training(
-        learner=Learner(prepared, objective, card, torch.float32),
-        card=card,
-        original=original.eval() if config.needs_reference else None,
-        builder=builder,
+        task=RecogniserTask(learner, card, before, builder, data.images(), asked.validation, context),
         network=asked.network,
         optimiser=asked.optimiser,
         validation=asked.validation,
         loader=BatchLoader(builder, data.images(), context.rank, context.size),
-        images=data.images(),
         context=context,
         checkpoints=CheckpointManager(Location(str(out)), asked.validation.keep),
         log=MetricsLog(Location(str(out)), []),
@@ -149,22 +148,22 @@ FROZEN = Asked(
 
 def first_gradient(training: Training) -> torch.Tensor:
     """The gradient of the first batch, over all workers, of a network in evaluation mode."""
-    model: torch.nn.Module = training.learner.eval()
+    model: torch.nn.Module = training.task.learner.eval()
     if training.context.size > 1:
         model = torch.nn.parallel.DistributedDataParallel(model)
     model(to_tensors(next(iter(training.loader.batches(0, 1))), training.context.device))[0].backward()
-    return torch.cat([p.grad.flatten() for p in training.learner.network.parameters() if p.grad is not None])
+    return torch.cat([p.grad.flatten() for p in training.task.learner.network.parameters() if p.grad is not None])
 
 
 def raise_loss(training: Training, at: int) -> None:
     """Let the loss of a step be infinite, its gradient as it is."""
-    calls, forward = itertools.count(1), training.learner.objective.forward
+    calls, forward = itertools.count(1), training.task.learner.objective.forward
 
     def raised(batch: Any) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
         total, values = forward(batch)
         return (total + float("inf") if next(calls) == at else total), values
 
-    training.learner.objective.forward = raised
+    training.task.learner.objective.forward = raised
 
 
 def worker(rank: int, size: int, faces: str, pairs: str, home: str) -> None:
@@ -192,7 +191,7 @@ def diverged(data: Data, place: Path, rank: int, raises: bool) -> None:
 
     def one(trainer: Trainer, *given: Any) -> None:
         if trainer.step == 2:
-            before.update({name: p.detach().clone() for name, p in training.learner.named_parameters()})
+            before.update({name: p.detach().clone() for name, p in training.task.learner.named_parameters()})
         step(trainer, *given)
 
     Trainer._one = one  # type: ignore[method-assign]
@@ -201,5 +200,5 @@ def diverged(data: Data, place: Path, rank: int, raises: bool) -> None:
         sentence = "it did not end"
     except Diverged as error:
         sentence = str(error)
-    unchanged = all(torch.equal(p, before[name]) for name, p in training.learner.named_parameters())
+    unchanged = all(torch.equal(p, before[name]) for name, p in training.task.learner.named_parameters())
     (place / f"diverged{rank}.json").write_text(json.dumps({"sentence": sentence, "unchanged": unchanged}))

@@ -42,7 +42,7 @@ def test_pieces_give_the_gradient_of_the_whole(data: Data, tmp_path) -> None:  #
     gradients = []
     for count in (1, 2, 4):
         training = make(data, tmp_path / str(count), Asked(network=NetworkConfig(bn="frozen")))
-        learner = training.learner.eval()
+        learner = training.task.learner.eval()
         batch = to_tensors(next(training.loader.batches(0, 1)), CPU)
         parts = split_batch(batch, count)
         assert [len(part["label"]) for part in parts] == [8 // count] * count
@@ -67,7 +67,7 @@ def test_the_branch_learns_the_same_without_the_network_beside_it(
     tmp_path,  # type: ignore[no-untyped-def]
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    learner = make(data, tmp_path, Asked(**BRANCH)).learner
+    learner = make(data, tmp_path, Asked(**BRANCH)).task.learner
     batch = to_tensors(next(make(data, tmp_path, Asked(**BRANCH)).loader.batches(0, 1)), CPU)
     gradients = []
     for needs in (True, False):

@@ -46,8 +46,8 @@ def lines_of(out: Path) -> list[dict[str, Any]]:
 def whole_run(data: Data, home: Path, weights: LossWeights) -> tuple[Training, list[int]]:
     """A training that nobody disturbs, and how many faces its original network saw in each step."""
     training, seen = make(data, home / "whole", Asked(weights=weights)), list[int]()
-    if training.original is not None:
-        training.original.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
+    if training.task.original is not None:
+        training.task.original.register_forward_hook(lambda module, given, out: seen.append(len(given[0])))
     training.run()
     return training, seen
 
@@ -71,7 +71,7 @@ def check_interrupted(train: Train, data: Data, home: Path, at: int, whole: Trai
     resumed = train(home / "broken", weights=weights)
     assert losses(resumed) == pytest.approx(losses(whole), abs=1e-6) and len(losses(whole)) == 8
     assert [line["eer"] for line in resumed.log.validations] == [line["eer"] for line in whole.log.validations]
-    one, other = (t.learner.state_dict() for t in (whole, resumed))
+    one, other = (t.task.learner.state_dict() for t in (whole, resumed))
     assert all(torch.allclose(one[name], other[name], atol=1e-6) for name in one)
     kept = [[one.step for one in t.checkpoints.complete()] for t in (whole, resumed)]
     assert kept[0] == kept[1]
@@ -127,7 +127,7 @@ def test_the_branch_learns_alone(train: Train, tmp_path: Path) -> None:
     done = train(tmp_path / "out", batches=batches, optimiser=quickly, validation=AT_THE_END, **BRANCH)
     assert np.mean(losses(done)[-8:]) < 0.8 * np.mean(losses(done)[:5])
     torch.manual_seed(0)
-    before, after = checkpoints.build("tiny_detail", 32).state_dict(), done.learner.network.state_dict()
+    before, after = checkpoints.build("tiny_detail", 32).state_dict(), done.task.learner.network.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed and all(name.startswith("detail.") for name in changed)
 
@@ -188,14 +188,14 @@ def test_a_network_that_is_no_number_stops_the_run(data: Data, tmp_path: Path) -
     def on_step(step: int, steps: int, line: dict[str, Any]) -> None:
         if step == 5 and "loss" in line:
             with torch.no_grad():
-                training.learner.network.output_layer[3].bias.fill_(float("nan"))
+                training.task.learner.network.output_layer[3].bias.fill_(float("nan"))
 
     training.on_step = on_step
     with pytest.raises(Diverged, match=r"the loss of step 6 is nan .* at learning rate 0\.001; its .* photos"):
         training.run()
     line = lines_of(tmp_path / "out")[-1]
     expected = next(training.loader.batches(5, 6))
-    names = training.material.faces.photos.to_pylist()
+    names = training.task.material.faces.photos.to_pylist()
     assert line["step"] == 6 and set(line["photos"]) == {names[row] for row in expected.rows}
     assert training.checkpoints.complete()[-1].step == 3
     assert torch.isfinite(read_network(training.checkpoints.complete()[-1].folder)[0].output_layer[3].bias).all()
@@ -217,13 +217,13 @@ def test_a_loss_that_is_not_finite_changes_no_weight(
 
     def on_step(step: int, steps: int, line: dict[str, Any]) -> None:
         if step == 2:
-            before.update({name: p.detach().clone() for name, p in training.learner.named_parameters()})
+            before.update({name: p.detach().clone() for name, p in training.task.learner.named_parameters()})
             training.log_every = 1000
 
     training.on_step = on_step
     with pytest.raises(Diverged, match=r"the loss of step 3 is inf .* at learning rate 0\.001"):
         training.run()
-    assert before and all(torch.equal(p, before[name]) for name, p in training.learner.named_parameters())
+    assert before and all(torch.equal(p, before[name]) for name, p in training.task.learner.named_parameters())
 
 
 def test_losses_are_read_only_when_they_are_logged(
@@ -294,7 +294,7 @@ def test_another_number_of_workers_goes_on_from_the_same_sample(data: Data, two_
     assert told == list(range(1, 6))
     first = make(data, tmp_path, FROZEN)
     whole = next(first.loader.batches(2, 3))
-    parts = [next(BatchLoader(first.builder, first.images, rank, 2).batches(2, 3)) for rank in range(2)]
+    parts = [next(BatchLoader(first.task.builder, first.task.images, rank, 2).batches(2, 3)) for rank in range(2)]
     assert np.array_equal(np.concatenate([part.label for part in parts]), whole.label)
     assert np.array_equal(np.concatenate([part.faces[:4] for part in parts]), whole.faces[:8])
 
