@@ -4,7 +4,6 @@ python -m ray_jobs.fakes configs/fakes.yaml --photos runs/clean --faces runs/fac
 """
 
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,10 +13,10 @@ import pyarrow.compute as pc
 
 from faceverify import failures, tables
 from faceverify.config import Input, JobConfig, plan_of
-from faceverify.errors import PlatformError, Reason, UserError
+from faceverify.errors import Reason, UserError
 from faceverify.faces import Stopwatch
 from faceverify.fakes import Description, describe
-from faceverify.fakes.learning import NETWORKS, Learning, given_networks, place_of, with_networks
+from faceverify.fakes.learning import NETWORKS, Learning, given_networks
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_table, read_schema, row_count, stream_table
 from faceverify.parts import part, write_part
@@ -27,15 +26,14 @@ from faceverify.storage import Location, check_readable, check_writable, open_lo
 from faceverify.wording import count_of
 from ray_jobs.engine.cluster import Cluster, check_shared, connect
 from ray_jobs.engine.dry_run import is_dry
+from ray_jobs.engine.generator_networks import Learned, learnt
 from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.resources import limit_threads
-from ray_jobs.engine.session import run_job, storage_sentence
+from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import Shards, maker, map_shards
-from ray_jobs.engine.telling import told_by_worker
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, shared_weights
 
 if TYPE_CHECKING:
-    from faceverify.fakes import Trained
     from faceverify.fakes.audit import Recogniser
     from faceverify.fakes.making import Maker, Order
     from faceverify.fakes.photo_pool import PhotoPool
@@ -228,7 +226,8 @@ def finish(config: FakesConfig, inputs: Inputs, generators: tuple[Description, .
         for line in slowness(generators, people * config.per_person, min(config.workers or cluster.cpus, cluster.cpus)):
             print(line)
     with clock("learn"):
-        generators = tuple(learnt(config, inputs, cluster, folder, crowd, one) for one in generators)
+        how = Learned(config.learning, config.images, config.seed, inputs.networks)
+        generators = tuple(learnt(one, how, cluster, folder.out, lambda: crowd) for one in generators)
     order = Order(
         folder.out / PICTURES,
         generators,
@@ -280,38 +279,6 @@ def gather_crowd(
         remedies={Reason.NO_LANDMARKS.value: "give the faces table that align made of these photos as --faces"},
     )
     return crowd, rows["landmarks"]
-
-
-def learnt(
-    config: FakesConfig, inputs: Inputs, cluster: Cluster, folder: RunFolder, crowd: "PhotoPool", needs: Description
-) -> Description:
-    """The generator, with networks if it is one that learns: those of this run, if it was interrupted; those of the
-    run that was given; or new ones, trained in a worker."""
-    if not needs.trainer:
-        return needs
-    place = place_of(folder.out, needs.name)
-    if place.is_file():
-        return with_networks(needs, place)
-    if inputs.networks:
-        place.write_bytes(given_networks(inputs.networks, needs).read_bytes())
-        return with_networks(needs, place)
-    progress = Progress(f"{needs.name} learns", config.learning.steps)
-    work = (needs, crowd, config.learning, config.images, config.seed, cluster.gpus > 0, place)
-    for told in told_by_worker(learn_in_worker, work, cluster, cpus=2, gpu=cluster.gpus > 0):
-        progress.what = f"{needs.name} learns, loss {told.loss:.3f}"
-        progress.add(told.steps - progress.done)
-    progress.finish()
-    return with_networks(needs, place)
-
-
-def learn_in_worker(*arguments: Any) -> Iterator["Trained"]:
-    """`faceverify.fakes.learning.learn`, which loads the trainer; a storage fault becomes a sentence for the user."""
-    from faceverify.fakes.learning import learn
-
-    try:
-        yield from learn(*arguments)
-    except OSError as error:
-        raise PlatformError(storage_sentence(error)) from error
 
 
 def make(

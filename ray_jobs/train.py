@@ -199,7 +199,7 @@ def finish(config: TrainConfig, folder: RunFolder, ready: Ready) -> None:
     folder.finish({**facts, **ended, "seed": config.batches.seed, "seconds": clock.seconds})
 
 
-def workers_of(config: TrainConfig, cluster: Cluster) -> int:
+def workers_of(config: JobConfig, cluster: Cluster) -> int:
     """One worker per GPU; on CPUs one, which uses all of them, unless told otherwise."""
     return config.workers or max(1, cluster.gpus)
 

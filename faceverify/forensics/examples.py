@@ -4,6 +4,7 @@ Both begin as the same patch of a photo. One is given a manipulated face; then b
 same drawn way, turned or not, and cut out. All that differs between the two is what was done to the face.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ from faceverify.align.crops import Crop
 from faceverify.align.cutting import cut
 from faceverify.align.geometry import transform_points
 from faceverify.fakes.audit import found_face
+from faceverify.fakes.masks import filled, outline
 from faceverify.forensics.bands import eye_distance
 from faceverify.forensics.network import FIELDS, SIDE
 from faceverify.forensics.patches import Patch
@@ -40,34 +42,42 @@ class Example:
     fields: np.ndarray
 
 
-def make_examples(real: Patch, fake: np.ndarray, rng: np.random.Generator, stored_again: bool = True) -> list[Example]:
-    """A real photo and its manipulated version as the network sees them.
+def make_pair(real: Patch, fake: Patch, mask: np.ndarray, seed: Sequence[int]) -> tuple[Example, Example]:
+    """A real photo and a manipulated one as the network sees them, stored again alike.
 
     Args:
-        real: the photo.
-        fake: [H, W, 3] uint8 RGB, as large: the same photo with another face, or one that was altered.
-        rng: all that is random.
-        stored_again: False leaves both as they are, for comparison.
+        real: the photo, or another real one where the original of a fake is not known.
+        fake: the same photo with another face, or one that was altered.
+        mask: [H, W] float32 in 0..1 of the fake's pixels, what was manipulated.
+        seed: of all that is random; photos of one size draw the same.
     """
-    landmarks, pictures = real.landmarks, [real.image, fake]
-    mask = changed(real.image, fake)
-    if stored_again:
-        way = draw_recoding(rng, *real.image.shape[:2], landmarks)
-        saved = [recode(picture, way, landmarks) for picture in pictures]
-        pictures, landmarks = [decode(one.data) for one in saved], saved[0].landmarks
-        assert landmarks is not None
-        mask = cv2.resize(mask[way.top :, way.left :], pictures[0].shape[1::-1], interpolation=cv2.INTER_AREA)
+    nothing = np.zeros(real.image.shape[:2], np.float32)
+    drawn = [(real, nothing), (fake, mask)]
+    one, other = (make_example(patch, share, np.random.default_rng(list(seed))) for patch, share in drawn)
+    return one, other
+
+
+def make_example(patch: Patch, mask: np.ndarray, rng: np.random.Generator, recoded: bool = True) -> Example:
+    """A photo as the network sees it, after it was stored again in a drawn way (`recoded`) and turned or not."""
+    picture, landmarks = patch.image, patch.landmarks
+    if recoded:
+        way = draw_recoding(rng, *picture.shape[:2], landmarks)  # pyrefly: ignore[bad-argument-count]
+        stored = recode(picture, way, landmarks)
+        assert stored.landmarks is not None
+        picture, landmarks = decode(stored.data), stored.landmarks
+        mask = cv2.resize(mask[way.top :, way.left :], picture.shape[1::-1], interpolation=cv2.INTER_AREA)
     eyes = float(eye_distance(landmarks[None])[0])
     near = landmarks + rng.normal(0, _LANDMARK_NOISE * eyes, (5, 2))
-    mirrored = rng.random() < 0.5
-    fields = fields_of(mask, near)
-    found = []
-    for picture, of_fake in zip(pictures, (False, True), strict=True):
-        crop, share = cut(picture, found_face(near), CROP), fields if of_fake else np.zeros_like(fields)
-        if mirrored:
-            crop, share = crop[:, ::-1], share[:, ::-1]
-        found.append(Example(crop, eyes, share))
-    return found
+    crop, fields = cut(picture, found_face(near), CROP), fields_of(mask, near)
+    if rng.random() < 0.5:
+        crop, fields = np.ascontiguousarray(crop[:, ::-1]), np.ascontiguousarray(fields[:, ::-1])
+    return Example(crop, eyes, fields)
+
+
+def outline_mask(patch: Patch) -> np.ndarray:
+    """The inner face of a photo: float32 [H, W], 1 inside."""
+    height, width = patch.image.shape[:2]
+    return np.asarray(filled(outline(patch.landmarks.astype(np.float64)), (0, 0, width, height)), np.float32)
 
 
 def changed(real: np.ndarray, fake: np.ndarray) -> np.ndarray:

@@ -114,7 +114,11 @@ class ForensicNetwork(nn.Module):
         maps = [self.stem(x)]
         if self.energies is not None:
             maps.append(self.energies(x))
-        found = self.body(torch.cat(maps, 1).contiguous(memory_format=torch.channels_last))
+        return self.answer(torch.cat(maps, 1).contiguous(memory_format=torch.channels_last), scale)
+
+    def answer(self, maps: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """As `judge`, from the maps [B, C, 64, 64] of the learned and the fixed filters."""
+        found = self.body(maps)
         fields = self.fields(found).flatten(1)
         suspicious = fields.topk(TOP, 1).values.mean(1, keepdim=True)
         pooled = torch.cat([found.mean((2, 3)), found.amax((2, 3)), suspicious, scale], 1)

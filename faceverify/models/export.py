@@ -155,23 +155,36 @@ def _proven(network: nn.Module, exported: Exported, path: Path) -> float:
 
 def _write(network: nn.Module, card: ModelCard, path: Path) -> None:
     example = torch.zeros(2, 3, *card.input_size)  # not 1: the exporter would take a batch of one for a constant
+    _save(exported_program(_WithNorm(network).eval(), (example,), ["input"], ["embedding", "norm"]), card, path)
+
+
+def exported_program(
+    network: nn.Module, example: tuple[Tensor, ...], inputs: Sequence[str], outputs: Sequence[str]
+) -> ModelProto:
+    """A network as an ONNX graph that takes any number of photos; the same weights give the same bytes.
+
+    Args:
+        network: in evaluation mode.
+        example: of its inputs, whose first side is the number of photos.
+        inputs, outputs: their names.
+    """
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    batch = torch.export.Dim("batch", min=1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own internals
         program = torch.onnx.export(
-            _WithNorm(network).eval(),
-            (example,),
+            network,
+            example,
             dynamo=True,
-            dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
-            input_names=["input"],
-            output_names=["embedding", "norm"],
+            dynamic_shapes=tuple({0: batch} for _ in example),
+            input_names=list(inputs),
+            output_names=list(outputs),
             opset_version=OPSET,
             verbose=False,
         )
     assert program is not None
-    model = program.model_proto
-    _forget_origin(model.graph)
-    _save(model, card, path)
+    _forget_origin(program.model_proto.graph)
+    return program.model_proto
 
 
 def _save(model: ModelProto, card: ModelCard, path: Path) -> None:

@@ -37,21 +37,22 @@ class Card:
     meaning: str
 
 
-def render_training(lines: Sequence[Line], about: ReportAbout, config: dict[str, Any]) -> str:
+def render_training(lines: Sequence[Line], about: ReportAbout, config: dict[str, Any], forensic: bool = False) -> str:
     """The page as text, the same for the same input.
 
     Args:
         lines: of metrics.jsonl.
         about: title, origin.
         config: of the run.
+        forensic: of a network that tells manipulated photos from real ones, not people apart.
     """
     steps, judged = [line for line in lines if "loss" in line], [line for line in lines if "eer" in line]
     return render(
         "training.html.j2",
         about=about,
-        cards=_cards(judged),
-        figures=[figure for figure in _figures(steps, judged) if figure.chart],
-        leaderboard=_leaderboard(judged),
+        cards=_cards(judged, _FORENSIC if forensic else _RECOGNISER),
+        figures=[figure for figure in _figures(steps, judged, forensic) if figure.chart],
+        leaderboard=_leaderboard(judged, _FORENSIC_COLUMNS if forensic else _COLUMNS),
         config=json.dumps(config, indent=1, default=str),
         metrics="".join(json.dumps(line) + "\n" for line in lines),
     )
@@ -62,28 +63,45 @@ def best_of(judged: Sequence[Line]) -> Line:
     return min(judged, key=lambda line: (line["eer"], line["step"]))
 
 
-def _cards(judged: Sequence[Line]) -> list[Card]:
+_RECOGNISER = (
+    ("EER, all negatives", "eer", "Both error rates where they are equal. Lower is better."),
+    ("EER, real people", "eer_real", "The same against impostors alone."),
+    ("Deepfakes accepted", "deepfake_accepted", "At the threshold of that EER of real people. Lower is better."),
+    ("Genuine rejected", "genuine_rejected", "At the same threshold. Lower is better."),
+)
+_FORENSIC = (
+    ("EER", "eer", "Real photos refused and fakes passed where both shares are equal. Lower is better."),
+    ("AUC", "auc", "Share of pairs of a fake and a real photo in which the fake has the higher score."),
+    ("Fakes passed", "deepfake_accepted", "Where 5 % of real photos are refused. Lower is better."),
+)
+_COLUMNS = {
+    "EER": "eer",
+    "EER, real people": "eer_real",
+    "accuracy": "accuracy",
+    "genuine rejected": "genuine_rejected",
+    "impostors accepted": "impostor_accepted",
+    "fakes accepted": "deepfake_accepted",
+}
+_FORENSIC_COLUMNS = {"EER": "eer", "AUC": "auc", "accuracy": "accuracy", "fakes passed": "deepfake_accepted"}
+
+
+def _cards(judged: Sequence[Line], shown: Sequence[tuple[str, str, str]]) -> list[Card]:
     first, best = judged[0], best_of(judged)
-    shown = (
-        ("EER, all negatives", "eer", "Both error rates where they are equal. Lower is better."),
-        ("EER, real people", "eer_real", "The same against impostors alone."),
-        ("Deepfakes accepted", "deepfake_accepted", "At the threshold of that EER of real people. Lower is better."),
-        ("Genuine rejected", "genuine_rejected", "At the same threshold. Lower is better."),
-    )
     return [Card(label, percent(best[key]), f"{percent(first[key])} before", meaning) for label, key, meaning in shown]
 
 
-def _figures(steps: Sequence[Line], judged: Sequence[Line]) -> list[Figure]:
+def _figures(steps: Sequence[Line], judged: Sequence[Line], forensic: bool) -> list[Figure]:
     at = np.array([line["step"] for line in steps], float)
     loss = np.array([line["loss"] for line in steps], float)
     thin = Series("each noted step", "impostor thin", at, loss)
     thick = Series("running mean", "genuine", at, smoothed(loss, _SMOOTH))
     waits = np.array([line["wait"] / max(line["seconds"], 1e-9) for line in steps], float)
-    eer = _series(judged, "EER, all negatives", "deepfake", "eer", interval=True)
+    eer = _series(judged, "EER" if forensic else "EER, all negatives", "deepfake", "eer", interval=True)
+    where = "where 5 % of real photos are refused" if forensic else "at the threshold of the EER of real people"
     figures = [
         _figure("Loss", [thin, thick], "What is minimised; its parts are in metrics.jsonl."),
         _figure("Equal error rate", [eer, _series(judged, "real people", "genuine", "eer_real")], "", True),
-        _figure("Errors by kind", _by_kind(judged), "At the threshold of the EER of real people.", True),
+        _figure("Errors by kind", _by_kind(judged), f"Measured {where}.", True),
         _figure("Accuracy", [_series(judged, "accuracy", "genuine", "accuracy")], "At the recipe's threshold.", True),
         _figure("Learning rate", [Series("lr", "impostor", at, np.array([line["lr"] for line in steps], float))], ""),
         _figure("Waiting for data", [Series("wait", "impostor", at, waits)], "Share of each step.", True),
@@ -116,18 +134,7 @@ def _by_kind(judged: Sequence[Line]) -> list[Series]:
     ]
 
 
-def _leaderboard(judged: Sequence[Line]) -> Table:
+def _leaderboard(judged: Sequence[Line], columns: dict[str, str]) -> Table:
     rows = sorted(judged, key=lambda line: (line["eer"], line["step"]))[:_SHOWN]
-    names = ("eer", "eer_real", "accuracy", "genuine_rejected", "impostor_accepted", "deepfake_accepted")
-    columns = (
-        "step",
-        "EER",
-        "EER, real people",
-        "accuracy",
-        "genuine rejected",
-        "impostors accepted",
-        "fakes accepted",
-    )
-    return Table(
-        columns=columns, rows=tuple((row["step"], *(percent(row.get(name)) for name in names)) for row in rows)
-    )
+    cells = tuple((row["step"], *(percent(row.get(name)) for name in columns.values())) for row in rows)
+    return Table(columns=("step", *columns), rows=cells)

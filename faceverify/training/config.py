@@ -10,22 +10,19 @@ from faceverify.errors import UserError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BatchConfig:
-    """The batches. Sizes are totals over all workers, so the number of workers does not change the training."""
+class StepConfig:
+    """The steps. Sizes are totals over all workers, so the number of workers does not change the training."""
 
-    kind: Literal["pairs", "identities"] = "pairs"
-    """pairs: those of the table, for pair losses; identities: faces of the training split, for identity losses alone
-    (two per "pair" of `size`)."""
     size: int = 32
     """Pairs per step, over all workers."""
     accumulate: int = 1
     """Gradient accumulation: parts into which each worker's share of a step is split; their gradients are summed."""
     epochs: int = 2
-    """Passes over the pairs; the incomplete last batch of a pass is dropped."""
+    """Passes over what is learnt from; the incomplete last batch of a pass is dropped."""
     max_steps: int = 0
     """Maximum number of steps; 0 = until the epochs are over."""
     seed: int = 0
-    """Seed of the order of pairs, augmentation, dropout and fresh weights."""
+    """Seed of the order, augmentation, dropout and fresh weights."""
 
     def __post_init__(self) -> None:
         for name in ("size", "accumulate", "epochs"):
@@ -33,6 +30,15 @@ class BatchConfig:
         _at_least("batches.max_steps", self.max_steps, 0)
         if self.size % self.accumulate:
             raise UserError(f"batches.accumulate is {self.accumulate}: give a divisor of batches.size, {self.size}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BatchConfig(StepConfig):
+    """The batches. Sizes are totals over all workers, so the number of workers does not change the training."""
+
+    kind: Literal["pairs", "identities"] = "pairs"
+    """pairs: those of the table, for pair losses; identities: faces of the training split, for identity losses alone
+    (two per "pair" of `size`)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,20 +110,11 @@ class OptimiserConfig:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ValidationConfig:
-    """Validations and the checkpoints that are kept."""
+class CheckpointConfig:
+    """When the network is judged, and which checkpoints are kept."""
 
     every: int = 100
     """Steps between validations; there is always one after the last step."""
-    pairs: int = 20_000
-    """Maximum number of validation pairs, a random sample stratified by kind; 0 = all."""
-    threshold: float = 0.2
-    """Cosine threshold of the accuracy (the reference's); errors by kind are taken at the EER of real people."""
-    mistaken: float = 0.005
-    """Highest mean suppression of real validation faces (0-1) by the branch `detail`, which sets its threshold at each
-    validation; 0 = keep the stored threshold."""
-    replicates: int = 200
-    """Bootstrap replicates of the interval of the EER; 0 = no interval."""
     keep: int = 5
     """Number of checkpoints kept for their accuracy, and as many for their EER; the last one is always kept."""
     checkpoint_every: int = 0
@@ -128,7 +125,27 @@ class ValidationConfig:
     def __post_init__(self) -> None:
         for name in ("every", "keep"):
             _at_least(f"validation.{name}", getattr(self, name), 1)
-        for name in ("pairs", "replicates", "checkpoint_every", "stop_after"):
+        for name in ("checkpoint_every", "stop_after"):
+            _at_least(f"validation.{name}", getattr(self, name), 0)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidationConfig(CheckpointConfig):
+    """Validations and the checkpoints that are kept."""
+
+    pairs: int = 20_000
+    """Maximum number of validation pairs, a random sample stratified by kind; 0 = all."""
+    threshold: float = 0.2
+    """Cosine threshold of the accuracy (the reference's); errors by kind are taken at the EER of real people."""
+    mistaken: float = 0.005
+    """Highest mean suppression of real validation faces (0-1) by the branch `detail`, which sets its threshold at each
+    validation; 0 = keep the stored threshold."""
+    replicates: int = 200
+    """Bootstrap replicates of the interval of the EER; 0 = no interval."""
+
+    def __post_init__(self) -> None:
+        CheckpointConfig.__post_init__(self)
+        for name in ("pairs", "replicates"):
             _at_least(f"validation.{name}", getattr(self, name), 0)
         if not 0 <= self.mistaken < 1:
             raise UserError(f"validation.mistaken is {self.mistaken}: give a share from 0 to below 1.")

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from faceverify.errors import PlatformError, UserError
+from faceverify.forensics.config import ForensicNetworkConfig
 from faceverify.training.batches import BatchLoader
 from faceverify.training.checkpoints import CheckpointManager, PendingCheckpoint, load_network, load_state
-from faceverify.training.config import NetworkConfig, OptimiserConfig, ValidationConfig
+from faceverify.training.config import CheckpointConfig, NetworkConfig, OptimiserConfig
 from faceverify.training.distributed import DistributedContext
 from faceverify.training.learner import Tensors
 from faceverify.training.metrics_log import METRICS, MetricsLog
@@ -56,9 +57,9 @@ class Training:
     """
 
     task: Task
-    network: NetworkConfig
+    network: NetworkConfig | ForensicNetworkConfig
     optimiser: OptimiserConfig
-    validation: ValidationConfig
+    validation: CheckpointConfig
     loader: BatchLoader
     context: DistributedContext
     checkpoints: CheckpointManager

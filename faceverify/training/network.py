@@ -189,9 +189,13 @@ def prepare_network(network: nn.Module, config: NetworkConfig, context: Distribu
     check_network(network, config, context.device.type == "cuda")
     if config.recompute:
         enable_recompute(network)
-    if config.bn == "sync":
-        network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    network = prepared_norms(network, config.bn)
     return convert_conv2d_weight_memory_format(network.to(context.device), layout_of(network, context.device))
+
+
+def prepared_norms(network: nn.Module, bn: str) -> nn.Module:
+    """The network whose BatchNorm layers see the whole step over all GPUs, if `bn` is sync."""
+    return nn.SyncBatchNorm.convert_sync_batchnorm(network) if bn == "sync" else network
 
 
 def layout_of(network: nn.Module, device: torch.device) -> torch.memory_format:

@@ -18,8 +18,10 @@ from ray_jobs.engine.training_progress import LOOK_SECONDS, Board, shown
 if TYPE_CHECKING:
     from ray.train import Result
 
-    from faceverify.models.card import ModelCard
     from faceverify.training.checkpoints import PendingCheckpoint
+    from faceverify.training.distributed import DistributedContext
+    from faceverify.training.task import Task
+    from ray_jobs.forensic import ForensicConfig
     from ray_jobs.train import Ready, TrainConfig
 
 HEALTH_SECONDS = "0.5"  # between looks at the workers: how soon a dead one is noticed
@@ -33,13 +35,33 @@ OnCheckpoint = Callable[[dict[str, Any], "PendingCheckpoint | None"], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """What every worker is given: references into the object store, and small facts."""
+    """What every worker is given: references into the object store, and small facts.
+
+    Args:
+        builder, images, network: references to what makes batches and to the network; what fetches pictures.
+        card: the network's.
+        pairs: how many are learnt from.
+        task: makes the task of a worker, see `Work`.
+    """
 
     builder: Any
     images: Any
     network: Any
-    card: "ModelCard"
+    card: Any
     pairs: int
+    task: "Callable[[Work], Task]"
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a worker makes its task of: config of the job; builder, images, network and card of the plan; the worker."""
+
+    config: Any
+    builder: Any
+    images: Any
+    network: Any
+    card: Any
+    context: "DistributedContext"
 
 
 def plan(config: "TrainConfig", ready: "Ready", images: Any = None) -> Plan:
@@ -52,7 +74,27 @@ def plan(config: "TrainConfig", ready: "Ready", images: Any = None) -> Plan:
     train = ready.material.train
     builder = BatchBuilder(ready.material, config.batches, config.augment)
     pairs = len(train) if train is not None else 0
-    return Plan(ray.put(builder), images or store_images(ready.faces), ray.put(ready.network), ready.card, pairs)
+    images = images or store_images(ready.faces)
+    return Plan(ray.put(builder), images, ray.put(ready.network), ready.card, pairs, recogniser_task)
+
+
+def recogniser_task(work: Work) -> "Task":
+    """The training of a recogniser."""
+    import copy
+
+    from faceverify.losses import build
+    from faceverify.training import network as networks
+    from faceverify.training.learner import Learner
+    from faceverify.training.task import RecogniserTask
+
+    config, context, material = work.config, work.context, work.builder.material
+    original = copy.deepcopy(work.network).to(context.device).eval() if config.losses.needs_reference else None
+    people = int(material.classes.max()) + 1 if len(material.train_faces) else 0
+    objective = build(config.losses, dim=work.card.dim, people=people, seed=config.batches.seed).to(context.device)
+    prepared = networks.prepare_network(work.network, config.network, context)
+    precision = networks.precision_of(config.network.precision, context.device)
+    learner = Learner(prepared, objective, work.card, precision).to(context.device)
+    return RecogniserTask(learner, work.card, original, work.builder, work.images, config.validation, context)
 
 
 def worker_needs(cluster: Cluster, workers: int) -> dict[str, float]:
@@ -80,7 +122,7 @@ class Group:
 
     def __init__(
         self,
-        config: "TrainConfig",
+        config: "TrainConfig | ForensicConfig",
         out: Location,
         cluster: Cluster,
         workers: int,
@@ -224,7 +266,7 @@ def report(metrics: dict[str, Any], pending: "PendingCheckpoint | None") -> None
 
 
 def train_here(
-    config: "TrainConfig",
+    config: "TrainConfig | ForensicConfig",
     plan: Plan,
     out: Location,
     threads: int,
@@ -241,33 +283,20 @@ def train_here(
         threads: of PyTorch.
         on_step, should_continue, on_checkpoint: see `Training`.
     """
-    import copy
-
     import ray
     import torch
 
-    from faceverify.losses import build
-    from faceverify.training import network as networks
     from faceverify.training.batches import BatchLoader
     from faceverify.training.checkpoints import CheckpointManager
     from faceverify.training.distributed import DistributedContext
-    from faceverify.training.learner import Learner
     from faceverify.training.loop import Training
     from faceverify.training.metrics_log import MetricsLog
-    from faceverify.training.task import RecogniserTask
 
     torch.set_num_threads(threads)
     context = DistributedContext.current()
     builder, network = ray.get([plan.builder, plan.network])
-    material = builder.material
-    original = copy.deepcopy(network).to(context.device).eval() if config.losses.needs_reference else None
-    people = int(material.classes.max()) + 1 if len(material.train_faces) else 0
-    objective = build(config.losses, dim=plan.card.dim, people=people, seed=config.batches.seed).to(context.device)
-    prepared = networks.prepare_network(network, config.network, context)
-    precision = networks.precision_of(config.network.precision, context.device)
+    task = plan.task(Work(config, builder, plan.images, network, plan.card, context))
     with MetricsLog(out, _trackers(config, out) if context.is_main else []) as log:
-        learner = Learner(prepared, objective, plan.card, precision).to(context.device)
-        task = RecogniserTask(learner, plan.card, original, builder, plan.images, config.validation, context)
         Training(
             task=task,
             network=config.network,
@@ -284,7 +313,7 @@ def train_here(
         ).run()
 
 
-def _trackers(config: "TrainConfig", out: Location) -> list[Any]:
+def _trackers(config: "TrainConfig | ForensicConfig", out: Location) -> list[Any]:
     from faceverify.training.metrics_log import MLflow, TensorBoard
 
     match config.track:
