@@ -21,6 +21,7 @@ JOBS = {
     "pairs": "photos -> pairs to learn from: 50 % genuine, 25 % impostor, 25 % deepfake",
     "export": "a trained network -> ONNX files, proven in embeddings and EER",
     "train": "faces + pairs -> a network that tells people and deepfakes apart",
+    "forensic": "real photos -> a network that tells manipulated photos from real ones",
     "tune": "train many times with different values; the best recipe",
     "verify": "two photos or more -> similarity and decision, at once and without a cluster",
     "score": "photos + pairs -> a similarity for every pair",

@@ -20,6 +20,7 @@ CLASSES = {
     "embed": "EmbedConfig",
     "clean": "CleanConfig",
     "fakes": "FakesConfig",
+    "forensic": "ForensicConfig",
     "pairs": "PairsConfig",
     "train": "TrainConfig",
     "export": "ExportConfig",
@@ -35,6 +36,7 @@ CLASSES = {
 # Of the job train: the recipe's two stages, which are its defaults, and the branch against deepfakes.
 STAGES = ("pretrain", "finetune")
 JOB_OF = {name: name for name in CLASSES} | dict.fromkeys((*STAGES, "detail"), "train")
+JOB_OF |= {"forensic_small": "forensic"}
 # A commented line of a file that is an option, indented as it would be without the `#`.
 EXAMPLE = re.compile(r"^#((?:  )*[a-z_]+:.*)$", re.MULTILINE)
 

@@ -33,6 +33,7 @@ CONFIGS = {
     "embed": "EmbedConfig",
     "clean": "CleanConfig",
     "fakes": "FakesConfig",
+    "forensic": "ForensicConfig",
     "pairs": "PairsConfig",
     "train": "TrainConfig",
     "tune": "TuneConfig",

@@ -19,6 +19,7 @@ CLASSES = {
     "embed": "EmbedConfig",
     "export": "ExportConfig",
     "fakes": "FakesConfig",
+    "forensic": "ForensicConfig",
     "pipeline": "RecipeConfig",
     "score": "ScoreConfig",
     "all_pairs": "AllPairsConfig",

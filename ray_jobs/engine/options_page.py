@@ -22,7 +22,7 @@ from faceverify.config import Input, JobConfig
 from ray_jobs.engine.quick_help import options_class
 
 JOBS = (
-    *("ingest", "align", "embed", "clean", "review", "fakes", "pairs", "train", "tune"),
+    *("ingest", "align", "embed", "clean", "review", "fakes", "forensic", "pairs", "train", "tune"),
     *("export", "verify", "score", "all_pairs", "compare", "attack", "evaluate", "pipeline"),
 )
 HEAD = """# Options
@@ -43,16 +43,20 @@ def page() -> str:
     anchors = {found: f"[{job}](#{job})" for job, found in jobs.items()}
     without = " and ".join(job for job, found in jobs.items() if not issubclass(found, JobConfig))
     parts = [HEAD, "Jobs: " + ", ".join(anchors.values()) + ".", _section(f"Every job but {without}", JobConfig)]
-    groups: dict[str, type] = {}
+    titles: dict[tuple[str, type], str] = {}
+    for job, found in jobs.items():
+        for name, kind in _groups(found, ""):
+            other = any(of == name for of, _ in titles if (name, kind) not in titles)
+            titles.setdefault((name, kind), f"Group {name} of {job}" if other else f"Group {name}")
     for job, found in jobs.items():
         base = next((one for one in jobs.values() if one is not found and issubclass(found, one)), None)
         also = f" All options of {anchors[base]} besides these." if base else ""
         inherited = {field.name for field in dataclasses.fields(base or JobConfig)}
         skipped = inherited if issubclass(found, JobConfig) else set[str]()
-        parts.append(_section(job, found, skipped, also, anchors))
-        groups |= dict(_groups(found, ""))
+        parts.append(_section(job, found, skipped, also, anchors, titles))
     parts.append("## Groups\n\nOptions that belong together and are the same wherever the group is named.")
-    parts += [_section(f"Group {name}", kind, anchors=anchors, prefix=f"{name}.") for name, kind in groups.items()]
+    for (name, kind), title in titles.items():
+        parts.append(_section(title, kind, anchors=anchors, titles=titles, prefix=f"{name}."))
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -76,6 +80,7 @@ def _section(
     skipped: set[str] | None = None,
     also: str = "",
     anchors: dict[Any, str] | None = None,
+    titles: dict[tuple[str, type], str] | None = None,
     prefix: str = "",
 ) -> str:
     """A heading, what the class says of itself, and a row for each of its fields."""
@@ -87,7 +92,8 @@ def _section(
         name, inner, meaning = f"{prefix}{field.name}", hints[field.name], told.get(field.name, "")
         if dataclasses.is_dataclass(inner):
             of_job = (anchors or {}).get(inner)
-            place = f"options of {of_job}" if of_job else f"[group {name}](#{_anchor(f'Group {name}')})"
+            title_of = (titles or {}).get((name, inner), "")
+            place = f"options of {of_job}" if of_job else f"[{title_of.lower()}](#{_anchor(title_of)})"
             rows.append(f"| `{name}.` | | {place} | {_cell(meaning or inner.__doc__ or '')} |\n")
         else:
             value = _cell(_as_yaml(getattr(default, field.name)))

@@ -55,6 +55,8 @@ def wanted(job: str, config: Any) -> list[str]:
     match job:
         case "align":
             named = [_detector(config.align), *(name for name in config.crop if name in registry.entries())]
+        case "forensic":
+            named = [_detector(config.align)]
         case "compare":
             named = [_detector(config.align), *config.models]
         case "score":  # without photos it embeds nothing

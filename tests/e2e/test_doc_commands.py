@@ -41,6 +41,10 @@ SHORT = ("--batches.max-steps", "2", "--validation.replicates", "0")
 SIZES = {
     "clean": ("--threshold", "-0.9"),  # the network that stands in has learnt nothing: it knows nobody
     "fakes": ("--per-person", "2"),
+    "forensic": (
+        *("--batches.max-steps", "2", "--batches.size", "2", "--learning.steps", "2", "--validation.photos", "4"),
+        *("--max-failed", "1"),
+    ),
     "train": SHORT,
     "tune": (*SHORT, "--search.trials", "2", "--search.startup", "1", "--concurrent", "2"),
     "export": ("--no-half", "--max-pairs", "20"),

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forensics.graphs import SIDE, card, roughness
 
 from faceverify.errors import UserError
 from faceverify.forensics.model import ForensicModel, scale_of
 from faceverify.models.card import card_path
 from faceverify.models.engine_config import EngineConfig
-from tests.forensics.graphs import SIDE, card, roughness
 
 
 def pictures(count: int = 5) -> np.ndarray:
