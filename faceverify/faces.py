@@ -26,6 +26,7 @@ from faceverify.provenance import Origin, PhotoIdentity, column_or_null, photo_v
 from faceverify.storage import Location
 
 if TYPE_CHECKING:
+    from faceverify.forensics.model import ForensicModel
     from faceverify.models.engines import Engine
 
 GROUP_PHOTOS = 32  # aligned at a time, so that batched aligners have a batch
@@ -280,8 +281,13 @@ def bad_embedding(norm: float) -> BadData:
     return BadData(Reason.BAD_EMBEDDING, f"norm {norm}")
 
 
-def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Table, pa.Table]:
-    """Embeddings of the crops (tables.embeddings, with their `row` numbers if they have any), and rejects."""
+def embed_crops(
+    crops: Crops, engine: "Engine", watch: Stopwatch, forensic: "ForensicModel | None" = None
+) -> tuple[pa.Table, pa.Table]:
+    """Embeddings of the crops (tables.embeddings, with their `row` numbers if they have any), and rejects.
+
+    With a forensic model, whose crop is among the others of `crops`, also the columns of tables.FORENSIC.
+    """
     dim = engine.card.dim
     with watch("embed"):
         vectors, norms, usable = embed_each(crops.faces, engine)
@@ -296,10 +302,26 @@ def embed_crops(crops: Crops, engine: "Engine", watch: Stopwatch) -> tuple[pa.Ta
         "model": pa.repeat(engine.card.digest, int(usable.sum())),
         **{name: _known(crops, name).filter(pa.array(usable)) for name in ("photo_version", "crop")},
     }
-    table = pa.table(columns, schema=tables.embeddings(dim))
+    if forensic is not None:
+        with watch("forensic"):
+            columns |= _forensic_columns(crops, forensic, usable)
+    table = pa.table(columns, schema=tables.embeddings(dim, forensic is not None))
     if "row" in crops.rows.column_names:
         table = table.append_column("row", crops.rows["row"].filter(pa.array(usable)))
     return table, pa.concat_tables([crops.rejects, rejects.table()])
+
+
+def _forensic_columns(crops: Crops, model: "ForensicModel", usable: np.ndarray) -> dict[str, Any]:
+    from faceverify.fakes.photo_pool import landmarks_of
+    from faceverify.forensics.bands import eye_distance
+
+    shown = crops.others.get(str(model.crop), crops.faces)  # two networks may be shown the same
+    eyes = eye_distance(landmarks_of(crops.found))[usable]
+    return {
+        "forensic": model.scores(shown[usable], eyes),
+        "eyes": eyes,
+        "forensic_with": pa.repeat(model.card.digest, len(eyes)),
+    }
 
 
 def _known(crops: Crops, name: str) -> pa.ChunkedArray:

@@ -29,6 +29,7 @@ EXAMPLES = 3  # names kept of each reason for which rows failed
 # to open.
 FILE_ROWS, FILE_BYTES = 64_000, 128 << 20
 GROUP_ROWS, GROUP_BYTES = 32_768, 64 << 20  # of a row group: what is held in memory while a file is made
+REFUSED_FOR = "refused: "  # before the names of counts of what refused pairs, which stand beside those of statuses
 _KEY = b"faceverify"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)  # of file systems without hard links
 _THREADS = 32  # of which each waits for an answer of S3
@@ -69,6 +70,9 @@ def facts_of(rows: pa.Table) -> PartFacts:
         facts.counts.update(_counted(pa.table({"both": both}), "both"))
     elif "status" in rows.column_names:
         facts.counts.update(_counted(rows, "status"))
+        if "refused_for" in rows.column_names:
+            why = _counted(rows.filter(rows["refused_for"].is_valid()), "refused_for")
+            facts.counts.update({f"{REFUSED_FOR}{name}": count for name, count in why.items()})
     return facts
 
 
@@ -108,6 +112,12 @@ def read_part(location: Location) -> pa.Table:
     """The rows of one part."""
     with location.open_input() as stream:
         return pq.ParquetFile(stream).read()
+
+
+def read_part_columns(location: Location, columns: Sequence[str]) -> pa.Table:
+    """Some columns of one part."""
+    with location.open_input() as stream:
+        return pq.ParquetFile(stream).read(list(columns))
 
 
 def read_facts(locations: Sequence[Location]) -> list[PartFacts]:

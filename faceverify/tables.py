@@ -60,7 +60,23 @@ def faces(others: list[str]) -> pa.Schema:
     return pa.schema([*fields, *(pa.field(image_column(name), pa.binary(), nullable=False) for name in others)])
 
 
-def embeddings(dim: int) -> pa.Schema:
+# What embeddings have besides where a forensic model was given: its score of the photo in log-odds, eye distance in
+# pixels of the photo, digest of the model's card and of the crop that it was shown.
+FORENSIC = pa.schema([("forensic", pa.float32()), ("eyes", pa.float32()), ("forensic_with", pa.string())])
+# Of scores: the same of both photos, and what refused the pair: similarity, forensic, both, too_small, or null.
+FORENSIC_SCORES = pa.schema(
+    [
+        ("forensic_a", pa.float32()),
+        ("forensic_b", pa.float32()),
+        ("eyes_a", pa.float32()),
+        ("eyes_b", pa.float32()),
+        ("forensic_with", pa.string()),
+        ("refused_for", pa.string()),
+    ]
+)
+
+
+def embeddings(dim: int, forensic: bool = False) -> pa.Schema:
     """The schema of `embeddings` for vectors of `dim` numbers (un-normalised; `norm` is their length)."""
     return pa.schema(
         [
@@ -70,6 +86,7 @@ def embeddings(dim: int) -> pa.Schema:
             ("model", pa.string()),  # digest of the model card
             ("photo_version", pa.string()),
             ("crop", pa.string()),
+            *(FORENSIC if forensic else ()),
         ]
     )
 

@@ -26,6 +26,7 @@ from faceverify.scoring.photo_sets import PhotoSet, numbered, open_sets
 from faceverify.scoring.photos import STAGE
 from faceverify.scoring.plan import ScorePlan, plan_photos
 from faceverify.scoring.reuse import GivenTable, Wanted, blocks_of
+from faceverify.scoring.similarity import PairDecision
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.units import LocalMapper
 from faceverify.wording import count_of
@@ -239,9 +240,9 @@ def compare(
     todo = [tile for tile in range(len(tiles)) if tile not in done]
     if not todo:
         return []
-    threshold = inputs.threshold(config)
+    decision = PairDecision(threshold=inputs.threshold(config))
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    common = (folder.work, plan, inputs.dim(plan), inputs.model is not None, threshold, scored_with, config.csv)
+    common = (folder.work, plan, inputs.dim(plan), inputs.model is not None, decision, scored_with, config.csv)
     job = pair_scores.TileJob(*common, tiles=tiles, names=sets.rows["photo"].combine_chunks(), at_least=config.at_least)
     progress = Progress("pairs", tiles.pairs, done=sum(tiles.pairs_of(tile) for tile in done))
     shared, rejects = int(config.shared_embeddings_gb * 2**30), folder.parts(f"{STAGE}.rejects")

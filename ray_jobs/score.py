@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,11 +23,13 @@ from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_fits, threshold_sentence
 from faceverify.faces import Stopwatch
 from faceverify.failures import refuse_rejects, refuse_run
+from faceverify.forensics.thresholds import ForensicThresholds, check_same_model
 from faceverify.images import ImageLimits
 from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_photos, root_of
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.naming import describe_renames
+from faceverify.parts import REFUSED_FOR
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -43,7 +45,7 @@ from faceverify.scoring.csv_output import CsvConfig, csv_header
 from faceverify.scoring.photos import STAGE, planned_versions, published_versions
 from faceverify.scoring.plan import ScorePlan, check_pairs, make_plan
 from faceverify.scoring.reuse import GIVEN, GivenTable, Wanted, blocks_of
-from faceverify.scoring.similarity import OK
+from faceverify.scoring.similarity import OK, PairDecision
 from faceverify.shards import read_shard
 from faceverify.storage import Location, check_readable, check_writable, open_location
 from faceverify.tables import embeddings as embeddings_schema
@@ -58,10 +60,11 @@ from ray_jobs.engine.progress import Progress
 from ray_jobs.engine.session import run_job
 from ray_jobs.engine.shards import joiner, maker
 from ray_jobs.engine.units import mapper_for
-from ray_jobs.engine.wanted_weights import default_model, shared_weights
+from ray_jobs.engine.wanted_weights import default_model, seen_from_anywhere, shared_weights
 
 if TYPE_CHECKING:
     from faceverify.datasets.pair_units import PairList
+    from faceverify.forensics.card import ForensicCard
 
 OUTPUTS = ("scores", "scores.csv", "rejects", "embeddings")
 BLOCKS_ALONE = 4  # of embeddings that this process looks through sooner than a cluster starts
@@ -103,6 +106,15 @@ class ScoreConfig(EmbeddingConfig):
     """Folder of photos, or a photos table (the output of ingest). May be left out if `embeddings` holds all photos."""
     pairs: Input = ""
     """CSV or Parquet with photo_a, photo_b[, label, ...], a pairs table, or LFW's pairs.txt. Required."""
+    forensic: Input = ""
+    """A forensic model, which says how much each photo looks manipulated: an ONNX file with its card, or the output of
+    forensic. A calibration that was made with it decides by both numbers."""
+    forensic_threshold: float | None = None
+    """Instead of a calibration's: photos of at least this forensic score count as manipulated, with no error rate
+    claimed."""
+    too_small: Literal["similarity", "refuse"] = "similarity"
+    """What a pair does of which a photo is too small to be judged by its pixels: its similarity alone decides, or it is
+    refused."""
     pair_list: PairListConfig = field(default_factory=PairListConfig)
     pairs_per_shard: int = 65_536
     """Pairs per unit of work."""
@@ -119,6 +131,7 @@ class Inputs:
     crop: str | None  # how faces are or were cut out (faceverify.provenance); None if unknown
     digests: dict[str, str]
     shared: list[str | Location]  # what every node has to see
+    forensic: "ForensicCard | None" = None
 
     def dim(self, plan: ScorePlan) -> int:
         """Numbers in an embedding."""
@@ -133,7 +146,26 @@ class Inputs:
         if self.model is None:
             return None
         photos = Identifier(config.photo_identity, config.align.method == "annotated", config.images.max_bytes)
-        return Wanted(self.model.digest, self.model.dim, self.crop or "", photos)
+        return Wanted(self.model.digest, self.model.dim, self.crop or "", photos, self.forensic_digest)
+
+    @property
+    def forensic_digest(self) -> str:
+        """Of the forensic model's card; empty if there is none."""
+        return self.forensic.digest if self.forensic else ""
+
+    def decision(self, config: ScoreConfig) -> PairDecision:
+        """When a pair is accepted."""
+        limits = None
+        if config.forensic_threshold is not None:
+            limits = ForensicThresholds.of_own(config.forensic_threshold, self.forensic_digest)
+        elif self.calibration and self.calibration.forensic:
+            limits = self.calibration.forensic
+        return PairDecision(
+            threshold=self.threshold(config),
+            forensic=limits,
+            too_small=config.too_small,
+            forensic_with=self.forensic_digest,
+        )
 
 
 def run(config: ScoreConfig) -> None:
@@ -189,13 +221,45 @@ def check_inputs(config: ScoreConfig) -> Inputs:
     else:
         digest, crop = one_origin(embeddings, "embeddings")
     calibration = read_calibration(config, digest, crop)
+    forensic = forensic_card(config, calibration)
     digests |= {
+        "forensic": forensic.digest if forensic else "",
         "model": digest,
         "align.weights": crop or "",
         "calibration": calibration.to_json() if calibration else "",
     }
     shared = [one_photo(photos), *shared_weights(config.align, config.model)] if photos else []
-    return Inputs(photos, embeddings, model, calibration, crop, digests, shared)
+    shared += [seen_from_anywhere(config.forensic)] if config.forensic else []
+    return Inputs(photos, embeddings, model, calibration, crop, digests, shared, forensic)
+
+
+def forensic_card(config: ScoreConfig, calibration: Calibration | None) -> "ForensicCard | None":
+    """The card of the forensic model, if one is named.
+
+    Raises:
+        UserError: there is no such model, it cannot be used here, or the calibration was made with another.
+    """
+    known = calibration.forensic if calibration else None
+    if not config.forensic:
+        if config.forensic_threshold is not None:
+            raise UserError(f"--forensic-threshold {config.forensic_threshold:g} is given without --forensic.")
+        if known:
+            raise UserError(
+                f"The calibration '{config.calibration}' decides by forensic scores too: give the forensic model that "
+                "it was made with as --forensic."
+            )
+        return None
+    from faceverify.forensics.card import card_of
+    from faceverify.forensics.model import forensic_file
+
+    if not config.photos:
+        raise UserError("--forensic is given without --photos; scoring photos needs both.")
+    if config.align.method == "none":
+        raise UserError("--forensic needs landmarks, and --align.method none finds none: take another method.")
+    card = card_of(forensic_file(config.forensic))
+    if known and config.forensic_threshold is None:
+        check_same_model(known, card.digest)
+    return card
 
 
 def read_pairs(config: ScoreConfig) -> Iterator[pa.Table]:
@@ -350,9 +414,13 @@ def embed_photos(config: EmbeddingConfig, inputs: Inputs, plan: ScorePlan, folde
     crop, digest = inputs.crop or "", inputs.digests["model"]
     assert inputs.model is not None
     crops = crops_for(config.align, inputs.model.shown)
+    forensic = getattr(config, "forensic", "")
+    if inputs.forensic and inputs.forensic.shown not in crops:
+        crops = (*crops, inputs.forensic.shown)
     source = PhotoSource(config.align, config.images, identity=config.photo_identity, crop=crop, crops=crops)
     read = partial(read_photos, folder.work)
-    chain = Chain(folder.work, read, STAGE, source, EmbeddingSink(config.model, engine, digest))
+    sink = EmbeddingSink(config.model, engine, digest, forensic, inputs.forensic_digest)
+    chain = Chain(folder.work, read, STAGE, source, sink)
     ready = min(len(done) * plan.rows_per_photo_shard, plan.photos - plan.reused)
     watch = Watch(folder, STAGE, plan.photos, config.max_failed, ready)
     progress = Watched("photos", plan.photos - plan.reused, done=ready, watch=watch)
@@ -376,10 +444,9 @@ def score_pairs(
     if not todo:
         return []
     progress = Progress("pairs", plan.pairs, done=min(len(done) * config.pairs_per_shard, plan.pairs))
-    threshold = inputs.threshold(config)
     scored_with = describe_scoring(inputs.digests["model"], inputs.crop)
-    embedded = inputs.model is not None
-    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), embedded, threshold, scored_with, config.csv)
+    embedded, decision = inputs.model is not None, inputs.decision(config)
+    job = pair_scores.PairJob(folder.work, plan, inputs.dim(plan), embedded, decision, scored_with, config.csv)
     shared, rejects = int(config.shared_embeddings_gb * 2**30), folder.parts(f"{STAGE}.rejects")
     operators = pair_scores.run_pairs(job, todo, cluster, shared, rejects, progress)
     progress.finish()
@@ -389,7 +456,9 @@ def score_pairs(
 def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFolder, cluster: Cluster) -> dict[str, Any]:
     """Publish the tables and the CSV; returns what the manifest says of them."""
     embedded, reasons = publish_photos(config, inputs, plan, folder, cluster)
-    statuses = folder.facts(pair_scores.STAGE).counts
+    counts = folder.facts(pair_scores.STAGE).counts
+    statuses = {name: count for name, count in counts.items() if not name.startswith(REFUSED_FOR)}
+    refused = {name.removeprefix(REFUSED_FOR): n for name, n in counts.items() if name.startswith(REFUSED_FOR)}
     failed = {status: count for status, count in statuses.items() if status != OK}
     refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
     scored = publish_scores(config, folder, cluster)
@@ -404,7 +473,8 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
         "reused": plan.reused,
         "not_reused": plan.not_reused,
         "photo_identity": NAMES[config.photo_identity],
-        "statuses": dict(statuses),
+        "statuses": statuses,
+        "refused_for": refused,
         "found": plan.found,
         "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
         "photos_table": config.photos if isinstance(inputs.photos, list) else None,
@@ -420,7 +490,7 @@ def publish_photos(
         UserError: too many photos were rejected for one reason.
     """
     refuse_rejects(folder, [STAGE], plan.photos, config.max_failed)
-    schema, make = embeddings_schema(inputs.dim(plan)), maker(cluster)
+    schema, make = embeddings_schema(inputs.dim(plan), inputs.forensic is not None), maker(cluster)
     embedded = folder.publish_parts("embeddings", schema, [GIVEN, STAGE], make).rows
     reasons = folder.publish_rejects([STAGE], make=make)
     if inputs.model:
@@ -465,7 +535,17 @@ def summarise(folder: RunFolder, threshold: str) -> None:
     if facts["rejects"]:
         print("Photos rejected: " + ", ".join(f"{n:,} {why}" for why, n in facts["rejects"].items()))
     print(threshold)
+    if refused := facts.get("refused_for"):
+        print("Refused: " + ", ".join(f"{refused[name]:,} {said}" for name, said in _WHY.items() if name in refused))
     print(f"Output: {folder.out}")
+
+
+_WHY = {
+    "similarity": "not alike enough",
+    "forensic": "with a photo that looks manipulated",
+    "both": "for both reasons",
+    "too_small": "with a photo too small to judge",
+}
 
 
 def main() -> int:

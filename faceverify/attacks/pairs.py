@@ -11,7 +11,7 @@ from faceverify.attacks.options import Condition
 from faceverify.images import decode
 from faceverify.inputs import stream_table
 from faceverify.parts import part
-from faceverify.scoring.similarity import OK, PhotoFacts, cosines, score_rows
+from faceverify.scoring.similarity import OK, PairDecision, PhotoFacts, cosines, score_rows
 from faceverify.storage import Location
 from faceverify.vectors import unit
 
@@ -87,7 +87,7 @@ def attacked_pairs(
         conditions: of which the photos have the degradations, in this order.
         attacker: computes the others.
     """
-    scores = score_rows(pairs, numbers, photos.take(0), facts, None, scored_with=scored_with)
+    scores = score_rows(pairs, numbers, photos.take(0), facts, PairDecision(), scored_with=scored_with)
     usable = np.array([status == OK for status in scores["status"].to_pylist()], bool)
     a, b = numbers[0][usable], numbers[1][usable]
     columns: dict[Condition, np.ndarray] = {}

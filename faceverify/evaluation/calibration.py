@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from faceverify.errors import BadData, UserError
+from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.provenance import crop_difference
 from faceverify.reading import MalformedError, parse_json, shown
 from faceverify.storage import Location
 
 _MAX_BYTES = 1 << 20
+FORENSIC = "forensic"  # the field that only files have that were made with a forensic model
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,10 +49,14 @@ class Calibration:
     """ISO date, such as 2026-11-24."""
     version: str
     """Version of faceverify that wrote the file."""
+    forensic: ForensicThresholds | None = None
+    """From which forensic score on a photo counts as manipulated; null where no forensic model was there."""
 
     def to_json(self) -> str:
         """The file's text: one JSON object with exactly the fields of this class."""
-        return json.dumps(dataclasses.asdict(self), indent=2, allow_nan=False) + "\n"
+        values = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name != FORENSIC}
+        forensic = {FORENSIC: self.forensic.to_dict()} if self.forensic else {}
+        return json.dumps({**values, **forensic}, indent=2, allow_nan=False) + "\n"
 
     def sentence(self) -> str:
         """What the threshold means, for people; one line."""
@@ -92,13 +98,15 @@ class Calibration:
             raise UserError(f"{file} is not JSON ({error}): give a calibration.json written by `evaluate`.") from None
         if not isinstance(values, dict):
             raise UserError(f"{file} must hold one JSON object: give a calibration.json written by `evaluate`.")
+        forensic = values.pop(FORENSIC, None)
         _check_names(values, file)
         for name, value in values.items():
             if not _FIELDS[name][1](value):
                 raise UserError(f"{file}: field '{name}' must be {_FIELDS[name][0]}, not {shown(value)}.")
         if values["interval"] is not None:
             values["interval"] = tuple(values["interval"])
-        return cls(**values)
+        limits = None if forensic is None else ForensicThresholds.from_dict(forensic, file)
+        return cls(**values, forensic=limits)
 
 
 def check_fits(calibration: Calibration, digest: str, crop: dict[str, Any] | None) -> None:

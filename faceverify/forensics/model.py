@@ -11,6 +11,7 @@ from faceverify.forensics.card import ForensicCard, card_of
 from faceverify.models.engine_config import EngineConfig
 from faceverify.models.engines import CPU_BATCH, feed
 
+FILE = "model.onnx"  # of a run of the job forensic
 _EDGE = 1e-6  # of a probability, whose log-odds are taken
 LARGEST = 30.0
 """Scores lie between -LARGEST and LARGEST."""
@@ -83,6 +84,27 @@ class ForensicModel:
                 f"its card says (output: {self.card.output}): correct the card."
             )
         return log_odds(out.reshape(len(crops), columns), self.card)
+
+
+def forensic_file(model: str) -> Path:
+    """The ONNX file that a user names: itself, or `model.onnx` of a run's folder; one in S3 is copied to the cache.
+
+    Raises:
+        UserError: there is none.
+    """
+    from faceverify.models.loading import from_storage
+
+    name = model.rstrip("/")
+    if "://" in name:
+        return from_storage(name if name.endswith(".onnx") else f"{name}/{FILE}")
+    path = Path(name).expanduser()
+    if path.is_dir():
+        path = path / FILE
+    if not path.is_file():
+        raise UserError(
+            f"forensic: there is no model '{model}'; give an ONNX file, or the output folder of `forensic`."
+        )
+    return path
 
 
 def scale_of(eyes: np.ndarray, crop: Crop) -> np.ndarray:

@@ -26,6 +26,12 @@ class ForensicThresholds:
     cost: float
     """By how much the false non-match rate of the whole system may exceed the recogniser's, 0..1."""
 
+    @classmethod
+    def of_own(cls, value: float, model: str) -> "ForensicThresholds":
+        """A user's own threshold for all bands, of which no error rate is known."""
+        nothing = (None,) * len(BANDS)
+        return cls(model=model, values=(value,) * len(BANDS), bpcer=nothing, photos=(0,) * len(BANDS), cost=0.0)
+
     def judge(self, scores: np.ndarray, eyes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which photos count as manipulated, and which are judged at all.
 

@@ -54,7 +54,7 @@ def resolve(model: str) -> tuple[Path, ModelCard]:
     """
     model = weights_file(model)
     if "://" in model:
-        path = _from_storage(model)
+        path = from_storage(model)
     elif model in registry.entries():
         if (kind := registry.get(model).kind) != "recogniser":
             taken_by = "`--align.weights` takes" if kind == "detector" else "the job fakes takes"
@@ -96,7 +96,7 @@ def check_network(path: Path, card: ModelCard) -> str:
     return check(path, card)
 
 
-def _from_storage(uri: str) -> Path:
+def from_storage(uri: str) -> Path:
     """Copy weights and card from object storage into the cache, by content, so that a changed object is noticed."""
     from faceverify.models import onnx_file
     from faceverify.storage import open_location

@@ -14,13 +14,13 @@ import pyarrow.compute as pc
 
 from faceverify.errors import Reason
 from faceverify.inputs import stream_table, table_files
-from faceverify.parts import part, read_part
+from faceverify.parts import part, read_part, read_part_columns
 from faceverify.provenance import noted_versions
 from faceverify.scoring import named
 from faceverify.scoring.numbering import joined
 from faceverify.scoring.plan import ScorePlan, photo_rows
 from faceverify.scoring.reuse import GIVEN, NUMBERS
-from faceverify.scoring.similarity import STATES, PhotoFacts, mark_states
+from faceverify.scoring.similarity import STATES, ForensicFacts, PhotoFacts, mark_states
 from faceverify.shards import read_column, read_shard
 from faceverify.storage import Location
 from faceverify.vectors import unit
@@ -107,6 +107,16 @@ def published_versions(out: Location, photos: list[Location] | Location) -> Iter
     seen = noted_versions(chain.from_iterable(made))
     others = named.look_up(list(seen), photos, []).others
     yield photo_rows(pa.array(list(seen), pa.large_string()), photos, others), list(seen.values())
+
+
+def forensic_facts(work: Location, photos: int, parts: Sequence[EmbeddedPart]) -> ForensicFacts:
+    """Forensic scores and eye distances [photos] of the photos of some parts; NaN of all others."""
+    found = ForensicFacts(*(np.full(photos, np.nan, np.float32) for _ in range(2)))
+    for one in parts:
+        rows = read_part_columns(part(work, one.stage, one.shard), ["forensic", "eyes"])
+        at = one.numbers(work)
+        found.scores[at], found.eyes[at] = (pc.fill_null(rows[name], np.nan).to_numpy() for name in rows.column_names)
+    return found
 
 
 def photo_facts(work: Location, plan: ScorePlan, rejects: list[Location], unknown: np.ndarray) -> PhotoFacts:

@@ -30,7 +30,7 @@ READ_ROWS = 8_192  # at a time
 # What became of a row: taken; not looked for, because it points nowhere or an earlier table has the photo; or why it
 # does not fit, apart from its photo; or what is wrong with its photo.
 TAKEN, PASSED = "", "passed"
-OTHER = ("of unknown origin", "other model", "other aligner", "other options of the aligner")
+OTHER = ("of unknown origin", "other model", "other aligner", "other options of the aligner", "other forensic model")
 OF_PHOTO = (
     "photo gone",
     "photo there now",
@@ -47,12 +47,21 @@ _FOUND = pa.schema([("number", pa.int64()), ("outcome", pa.uint8())])
 
 @dataclass(frozen=True)
 class Wanted:
-    """What an embedding must be made of to be taken (see `faceverify.provenance`)."""
+    """What an embedding must be made of to be taken (see `faceverify.provenance`).
+
+    forensic: digest of the forensic model that must have scored the photo; empty = none, whoever has.
+    """
 
     model: str
     dim: int
     crop: str
     photos: Identifier
+    forensic: str = ""
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows that are taken."""
+        return tables.embeddings(self.dim, bool(self.forensic))
 
 
 @dataclass(frozen=True)
@@ -147,13 +156,16 @@ def _take_block(search: _Search, photos: pa.Table, block: RowGroups) -> pa.Table
     outcome = np.full(len(number), _CODE[PASSED], np.uint8)
     taken: list[np.ndarray] = []
     target = part(search.work, GIVEN, search.first_part + block.number)
-    dim = search.wanted.dim if search.wanted else dim_of(GivenTable([block.file]))
-    schema = tables.embeddings(dim)
+    schema = search.wanted.schema if search.wanted else tables.embeddings(dim_of(GivenTable([block.file])))
+    columns = ["photo", "embedding", "model", "photo_version", "crop"]
+    if search.wanted and search.wanted.forensic:
+        there = read_schema(block.file).names
+        columns += [name for name in tables.FORENSIC.names if name in there]
 
     def kept() -> Iterator[pa.Table]:
         yield schema.empty_table()
         start = 0
-        for rows in block.read(["photo", "embedding", "model", "photo_version", "crop"], READ_ROWS):
+        for rows in block.read(columns, READ_ROWS):
             here = np.flatnonzero(number[start : start + len(rows)] >= 0)
             some, numbers = rows.take(pa.array(here)), number[start + here]
             vectors, found = _judge(search, photos, some, numbers)
@@ -186,8 +198,7 @@ def _as_published(
         ),
         "norm": np.linalg.norm(vectors, axis=1),
         "model": pa.repeat(search.model, len(vectors)),
-        "photo_version": column_or_null(rows, "photo_version"),
-        "crop": column_or_null(rows, "crop"),
+        **{name: column_or_null(rows, name) for name in ("photo_version", "crop", *tables.FORENSIC.names)},
     }
     return pa.table(columns).select(schema.names).cast(schema)
 
@@ -222,6 +233,9 @@ def _origins(wanted: Wanted, rows: pa.Table, dim: int) -> np.ndarray:
     for kind in kinds.group_by(["model", "crop"]).aggregate([]).to_pylist():
         same = pc.and_(_equal(columns["model"], kind["model"]), _equal(columns["crop"], kind["crop"])).to_numpy()
         outcome[same & known] = _CODE[why_not({"photo_version": "any", **kind}, want)]
+    if wanted.forensic:
+        scored = pc.fill_null(pc.equal(column_or_null(rows, "forensic_with").cast(pa.string()), wanted.forensic), False)
+        outcome[(outcome == _CODE[TAKEN]) & ~scored.to_numpy()] = _CODE["other forensic model"]
     if dim != wanted.dim:
         outcome[outcome == _CODE[TAKEN]] = _CODE["other model"]
     return outcome

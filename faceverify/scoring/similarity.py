@@ -6,12 +6,15 @@ is the cosine of the two embeddings, in [-1, 1].
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from faceverify import tables
 from faceverify.errors import Reason
+from faceverify.forensics.thresholds import ForensicThresholds
 
 OK = "ok"
 # A photo's state is 0 or the position of its Reason in this list.
@@ -23,16 +26,44 @@ Take = Callable[[np.ndarray], np.ndarray]  # indices [P] -> unit vectors [P,D]
 
 
 @dataclass
+class ForensicFacts:
+    """Forensic scores [N] float32 of the distinct photos and eye distances [N] in their pixels; NaN = not known."""
+
+    scores: np.ndarray
+    eyes: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDecision:
+    """When a pair is accepted: if its similarity reaches the threshold, and neither photo counts as manipulated.
+
+    Args:
+        threshold: of the similarity; None decides nothing.
+        forensic: thresholds of the forensic scores; None = these decide nothing.
+        too_small: what a pair does of which a photo is not judged, because it is too small or has no score: the
+            similarity alone decides, or it is refused.
+        forensic_with: digest of the forensic model that scored the photos; empty = none did.
+    """
+
+    threshold: float | None = None
+    forensic: ForensicThresholds | None = None
+    too_small: Literal["similarity", "refuse"] = "similarity"
+    forensic_with: str = ""
+
+
+@dataclass
 class PhotoFacts:
     """What scoring needs to know of each distinct photo besides its embedding; arrays of length N (photos).
 
-    states: uint8 index into STATES. person, generator: string arrays or None; is_fake: boolean array or None.
+    states: uint8 index into STATES. person, generator: string arrays or None; is_fake: boolean array or None; forensic:
+    scores of a forensic model, if there is one.
     """
 
     states: np.ndarray
     person: pa.Array | None = None
     is_fake: pa.Array | None = None
     generator: pa.Array | None = None
+    forensic: ForensicFacts | None = None
 
 
 def cosines(take: Take, a: np.ndarray, b: np.ndarray, chunk: int = CHUNK) -> np.ndarray:
@@ -49,7 +80,7 @@ def score_rows(
     numbers: tuple[np.ndarray, np.ndarray],
     take: Take,
     facts: PhotoFacts,
-    threshold: float | None,
+    decision: PairDecision,
     chunk: int = CHUNK,
     scored_with: str | None = None,
 ) -> pa.Table:
@@ -60,12 +91,13 @@ def score_rows(
         numbers: of both photos of each, int64; -1 where a pair is forbidden.
         take: unit vectors of photo numbers.
         facts: states and labels of the photos.
-        threshold: accepted = similarity >= threshold; None decides nothing.
+        decision: when a pair is accepted.
         chunk: pairs multiplied at a time.
         scored_with: model and crop of the embeddings, see `faceverify.provenance`.
 
     Returns:
-        The pairs' columns without fault; then similarity, accepted, status, scored_with.
+        The pairs' columns without fault; then similarity, accepted, status, scored_with; where photos have forensic
+        scores, also the columns of tables.FORENSIC_SCORES.
     """
     a, b = numbers
     state = np.zeros(len(a), np.uint8)
@@ -77,11 +109,46 @@ def score_rows(
     similarity[usable] = cosines(take, a[usable], b[usable], chunk)
     blank = ~usable
     status = pc.coalesce(pairs["fault"], pa.array(STATES).take(pa.array(state)))
-    accepted = pa.nulls(len(a), pa.bool_()) if threshold is None else pa.array(similarity >= threshold, mask=blank)
+    accepted, forensic = _decided(similarity, blank, a, b, facts, decision)
     out = _labelled(pairs.drop_columns("fault"), a, b, facts)
     out = out.append_column("similarity", pa.array(similarity, mask=blank))
     out = out.append_column("accepted", accepted).append_column("status", status)
-    return out.append_column("scored_with", pa.array([scored_with] * len(a), pa.string()))
+    out = out.append_column("scored_with", pa.array([scored_with] * len(a), pa.string()))
+    for name, values in forensic.items():
+        out = out.append_column(tables.FORENSIC_SCORES.field(name), values)
+    return out
+
+
+def _decided(
+    similarity: np.ndarray, blank: np.ndarray, a: np.ndarray, b: np.ndarray, facts: PhotoFacts, decision: PairDecision
+) -> tuple[pa.Array, dict[str, pa.Array]]:
+    """The column `accepted`, null where `blank` says that there is no similarity, and the forensic columns."""
+    nothing = pa.nulls(len(a), pa.bool_())
+    near = None if decision.threshold is None else similarity >= decision.threshold
+    known = facts.forensic
+    if known is None:
+        return (nothing if near is None else pa.array(near, mask=blank)), {}
+    columns, judged, manipulated = dict[str, pa.Array](), np.ones(len(a), bool), np.zeros(len(a), bool)
+    for side, numbers in (("a", a), ("b", b)):
+        at = np.maximum(numbers, 0)  # of a forbidden pair, which has no photos
+        scores, eyes = (np.where(blank, np.nan, values[at]) for values in (known.scores, known.eyes))
+        columns |= {f"forensic_{side}": pa.array(scores, mask=np.isnan(scores))}
+        columns |= {f"eyes_{side}": pa.array(eyes, mask=np.isnan(eyes))}
+        if decision.forensic is not None:
+            found, seen = decision.forensic.judge(scores, eyes)
+            manipulated, judged = manipulated | found, judged & seen
+    ordered = {name: columns[name] for name in ("forensic_a", "forensic_b", "eyes_a", "eyes_b")}
+    ordered["forensic_with"] = pa.repeat(decision.forensic_with, len(a))
+    ordered["refused_for"] = pa.nulls(len(a), pa.string())
+    if near is None:
+        return nothing, ordered
+    unjudged = ~judged & (decision.too_small == "refuse") & (decision.forensic is not None)
+    why = np.select([~near & manipulated, ~near, manipulated, unjudged], range(len(_WHY)), -1)
+    ordered["refused_for"] = pa.array(_WHY, pa.string()).take(pa.array(why, mask=blank | (why < 0)))
+    return pa.array(why < 0, mask=blank), ordered
+
+
+_WHY = ("both", "similarity", "forensic", "too_small")
 
 
 def _labelled(pairs: pa.Table, a: np.ndarray, b: np.ndarray, facts: PhotoFacts) -> pa.Table:

@@ -15,9 +15,9 @@ from faceverify.parts import text_piece, write_part
 from faceverify.scoring.all_pairs import Tiles, alike, rows_of
 from faceverify.scoring.csv_output import CsvConfig, csv_rows
 from faceverify.scoring.numbering import Numbering, read_pairs_shard
-from faceverify.scoring.photos import EmbeddedPart, embedded_parts, load_units, photo_facts
+from faceverify.scoring.photos import EmbeddedPart, embedded_parts, forensic_facts, load_units, photo_facts
 from faceverify.scoring.plan import ScorePlan
-from faceverify.scoring.similarity import CHUNK, PhotoFacts, Take, score_rows
+from faceverify.scoring.similarity import CHUNK, PairDecision, PhotoFacts, Take, score_rows
 from faceverify.storage import Location
 from ray_jobs.engine.cluster import Cluster
 from ray_jobs.engine.progress import Progress
@@ -43,7 +43,7 @@ class PairJob:
     plan: ScorePlan
     dim: int
     embedded: bool
-    threshold: float | None
+    decision: PairDecision
     scored_with: str
     csv: CsvConfig
 
@@ -96,6 +96,8 @@ def run_pairs(
     """
     blocks = place_embeddings(job, cluster, min(shared_bytes, cluster.object_store_bytes // 2))
     facts = photo_facts(job.work, job.plan, rejects, (blocks.places < 0) & (not job.embedded))
+    if job.decision.forensic_with:
+        facts.forensic = forensic_facts(job.work, job.plan.photos, embedded_parts(job.work))
     blocks, known = replace(blocks, places=_shared(blocks.places, cluster)), _shared(facts, cluster)
     if isinstance(job, TileJob):
         return map_shards(
@@ -237,7 +239,7 @@ def score_shard(
     """Score one shard of pairs and write its part; returns the number of pairs, none of them rejected."""
     numbers = _here(numbering).of(pairs)
     rows, chunk = pairs.drop_columns(["a", "b"]), FETCHED if blocks.spread else CHUNK
-    scores = score_rows(rows, numbers, _taking(job, blocks), _here(facts), job.threshold, chunk, job.scored_with)
+    scores = score_rows(rows, numbers, _taking(job, blocks), _here(facts), job.decision, chunk, job.scored_with)
     _write(job, shard, scores)
     return scores.num_rows, 0
 
@@ -264,7 +266,7 @@ def _scored(job: TileJob, take: Take, facts: PhotoFacts, a: np.ndarray, b: np.nd
     keys = [f"{one}-{other}" for one, other in zip(a.tolist(), b.tolist(), strict=True)]
     rows = pairs_table(keys, job.names.take(pa.array(a)), job.names.take(pa.array(b)))
     rows = rows.append_column("fault", pa.nulls(len(a), pa.string()))
-    scores = score_rows(rows, (a, b), take, facts, job.threshold, CHUNK, job.scored_with)
+    scores = score_rows(rows, (a, b), take, facts, job.decision, CHUNK, job.scored_with)
     return scores if job.at_least is None else scores.filter(pc.greater_equal(scores["similarity"], job.at_least))
 
 

@@ -71,6 +71,7 @@ from ray_jobs.engine.shards import (
 from ray_jobs.engine.wanted_weights import seen_from_anywhere, weights_seen
 
 if TYPE_CHECKING:
+    from faceverify.forensics.model import ForensicModel
     from faceverify.models.engines import Engine
 
 ROWS = "Photos"  # how Ray's statistics call the rows that are read
@@ -170,14 +171,17 @@ class EmbeddingSink:
     model: str
     engine: EngineConfig
     digest: str = ""  # of the card that the model must have, on every node; empty = whatever it has
+    forensic: str = ""  # a forensic model that scores the photos too, whose crop is cut out as well; empty = none
+    forensic_digest: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", seen_from_anywhere(self.model))
 
     def open(self) -> UseCrops:
-        """Load the network; raises as `load`."""
+        """Load the networks; raises as `load`."""
         engine = self.load()
-        return lambda crops, watch: embed_crops(crops, engine, watch)
+        forensic = load_forensic(self.forensic, self.engine, self.forensic_digest) if self.forensic else None
+        return lambda crops, watch: embed_crops(crops, engine, watch, forensic)
 
     def load(self) -> "Engine":
         """The network.
@@ -194,6 +198,23 @@ class EmbeddingSink:
                 f"{engine.card.digest[:12]}, not {self.digest[:12]}); run the same command again."
             )
         return engine
+
+
+def load_forensic(model: str, config: EngineConfig, digest: str) -> "ForensicModel":
+    """A forensic model.
+
+    Raises:
+        UserError: it is not the one that was checked when the job began.
+    """
+    from faceverify.forensics.model import ForensicModel, forensic_file
+
+    found = ForensicModel(forensic_file(model), config)
+    if digest and found.card.digest != digest:
+        raise UserError(
+            f"forensic '{model}' changed after the job began, or is another file on this node; run the same command "
+            "again."
+        )
+    return found
 
 
 @dataclass(frozen=True)

@@ -53,10 +53,9 @@ def wanted(job: str, config: Any) -> list[str]:
     from faceverify.models import registry
 
     match job:
-        case "align":
-            named = [_detector(config.align), *(name for name in config.crop if name in registry.entries())]
-        case "forensic":
-            named = [_detector(config.align)]
+        case "align" | "forensic":
+            crops = config.crop if job == "align" else ()
+            named = [_detector(config.align), *(name for name in crops if name in registry.entries())]
         case "compare":
             named = [_detector(config.align), *config.models]
         case "score":  # without photos it embeds nothing

@@ -8,6 +8,7 @@ import pytest
 
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration, check_fits
+from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.storage import open_location
 
 EXAMPLE = Calibration(
@@ -34,6 +35,16 @@ def changed(**values: object) -> str:
 def test_what_is_written_is_read_back(interval: tuple[float, float] | None) -> None:
     calibration = dataclasses.replace(EXAMPLE, interval=interval)
     assert Calibration.from_json(calibration.to_json(), "calibration.json") == calibration
+
+
+def test_forensic_thresholds_are_there_only_where_a_model_was() -> None:
+    assert "forensic" not in json.loads(EXAMPLE.to_json())
+    limits = ForensicThresholds(
+        model="f", values=(3.0, None, 1.5), bpcer=(0.02, None, 0.02), photos=(60, 4, 90), cost=0.05
+    )
+    both = dataclasses.replace(EXAMPLE, forensic=limits)
+    assert Calibration.from_json(both.to_json(), "calibration.json") == both
+    assert Calibration.from_json(changed(forensic=None), "calibration.json") == EXAMPLE
 
 
 @pytest.mark.parametrize(

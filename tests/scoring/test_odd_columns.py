@@ -20,7 +20,7 @@ from faceverify.run_folder import RunFolder
 from faceverify.scoring.csv_output import CsvConfig, left_out, write_csv
 from faceverify.scoring.numbering import Numbering, read_pairs_shard
 from faceverify.scoring.plan import check_pairs, make_plan
-from faceverify.scoring.similarity import PhotoFacts, score_rows
+from faceverify.scoring.similarity import PairDecision, PhotoFacts, score_rows
 from faceverify.storage import Location, open_location
 from faceverify.units import LocalMapper
 
@@ -74,7 +74,7 @@ def scored(folder: Path, place: Location) -> pa.Table:
     planned = read_pairs_shard(run.work, plan.shards_of_units, 0)
     numbers = Numbering.read(run.work / "numbers").of(planned)
     units, facts = np.eye(3, dtype=np.float32), PhotoFacts(np.zeros(3, np.uint8))
-    rows = score_rows(planned.drop_columns(["a", "b"]), numbers, units.__getitem__, facts, None)
+    rows = score_rows(planned.drop_columns(["a", "b"]), numbers, units.__getitem__, facts, PairDecision())
     run.publish("scores", [rows], rows.schema)
     return rows
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,17 @@ def table_of(folder: Path, rows: pa.Table, **changed: dict[int, Any]) -> list[Lo
     place = folder / "embeddings.parquet"
     pq.write_table(pa.table(columns, schema=tables.embeddings(DIM)), place)
     return [Location(str(place))]
+
+
+def with_scores(files: list[Location], models: list[str | None]) -> list[Location]:
+    """The same table with forensic scores by these models."""
+    rows = pq.read_table(files[0].path)
+    known = [None if name is None else float(at) for at, name in enumerate(models)]
+    for name, values in (("forensic", known), ("eyes", known), ("forensic_with", models)):
+        column = pa.array(values, tables.FORENSIC.field(name).type)
+        rows = rows.append_column(name, column)
+    pq.write_table(rows, files[0].path)
+    return files
 
 
 def reused(
@@ -235,3 +247,31 @@ def test_versions_of_rows_without_landmarks_are_those_of_their_files() -> None:
     rows = pa.table({"uri": ["a"]})
     assert photo_versions(rows, ["v"], by_landmarks=True).to_pylist() == ["v"]
     assert np.array_equal(photo_versions(rows, [None], by_landmarks=False).to_pylist(), [None])
+
+
+def test_a_row_is_taken_only_with_the_score_of_the_same_forensic_model(tmp_path: Path) -> None:
+    rows = photos(tmp_path, 4)
+    plain = table_of(tmp_path, rows)
+    wanted = replace(WANTED, forensic="f")
+    given, found, _ = reused_forensic(tmp_path, rows, plain, wanted)
+    assert given == [False] * 4 and found.why_not == {"other forensic model": 4}
+    scored = with_scores(plain, ["f", "g", None, "f"])
+    given, found, written = reused_forensic(tmp_path, rows, scored, wanted)
+    assert given == [True, False, False, True] and found.why_not == {"other forensic model": 2}
+    assert written["forensic"].to_pylist() == written["eyes"].to_pylist() == [0.0, 3.0]
+    assert set(written["forensic_with"].to_pylist()) == {"f"}
+
+
+def test_without_a_forensic_model_scores_of_one_are_left_behind(tmp_path: Path) -> None:
+    rows = photos(tmp_path, 2)
+    given, _, written = reused(tmp_path, rows, with_scores(table_of(tmp_path, rows), ["f", None]))
+    assert given == [True, True] and "forensic" not in written.column_names
+
+
+def reused_forensic(
+    folder: Path, rows: pa.Table, files: list[Location], wanted: Wanted
+) -> tuple[list[bool], Reuse, pa.Table]:
+    work = Location(str(folder / "work"))
+    found = take_given(rows, [GivenTable(files)], wanted, "m", work, LocalMapper())
+    parts = [read_part(work / GIVEN / entry.path) for entry in (work / GIVEN).files()]
+    return found.given.tolist(), found, pa.concat_tables([wanted.schema.empty_table(), *parts])

@@ -1,5 +1,8 @@
 """Scoring: cosines against a naive loop, every pair exactly once, statuses that say why."""
 
+import itertools
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -8,7 +11,8 @@ from hypothesis import strategies as st
 
 from faceverify import tables
 from faceverify.errors import Reason
-from faceverify.scoring.similarity import OK, STATES, PhotoFacts, cosines, score_rows
+from faceverify.forensics.thresholds import ForensicThresholds
+from faceverify.scoring.similarity import OK, STATES, ForensicFacts, PairDecision, PhotoFacts, cosines, score_rows
 from faceverify.vectors import unit
 
 RNG = np.random.default_rng(0)
@@ -43,8 +47,12 @@ def test_unit_keeps_zero_and_extremes_finite() -> None:
 
 
 def score(pairs: pa.Table, facts: PhotoFacts, threshold: float | None) -> pa.Table:
+    return decide(pairs, facts, PairDecision(threshold=threshold))
+
+
+def decide(pairs: pa.Table, facts: PhotoFacts, decision: PairDecision) -> pa.Table:
     numbers = pairs["a"].to_numpy(), pairs["b"].to_numpy()
-    return score_rows(pairs.drop_columns(["a", "b"]), numbers, UNITS.__getitem__, facts, threshold)
+    return score_rows(pairs.drop_columns(["a", "b"]), numbers, UNITS.__getitem__, facts, decision)
 
 
 def test_failed_photos_and_forbidden_pairs_come_out_with_their_reason() -> None:
@@ -88,3 +96,59 @@ def test_labels_of_the_list_win() -> None:
     table = pair_table([0, 0], [1, 2], label=[0, 1], kind=["impostor", "genuine"])
     got = score(table, facts, None)
     assert got["label"].to_pylist() == [0, 1] and got["kind"].to_pylist() == ["impostor", "genuine"]
+
+
+LIMITS = ForensicThresholds(model="f", values=(3.0, 2.0, None), bpcer=(None,) * 3, photos=(0,) * 3, cost=0.05)
+
+
+def forensic_pairs(too_small: str) -> tuple[pa.Table, np.ndarray, np.ndarray]:
+    """All pairs of 20 photos; scores of 0 to 4 by turns, eyes 20 to 96 pixels apart, some unknown."""
+    scores = np.array([0, 4, 2.5, 0] * 5, np.float32)
+    eyes = np.linspace(20, 96, 20).astype(np.float32)
+    eyes[7], scores[11] = np.nan, np.nan
+    states = np.zeros(20, np.uint8)
+    states[15] = STATES.index(Reason.NO_FACE.value)
+    facts = PhotoFacts(states, forensic=ForensicFacts(scores, eyes))
+    a, b = (list(side) for side in zip(*itertools.combinations(range(20), 2), strict=True))
+    table = pair_table([*a, -1], [*b, -1], [None] * len(a) + ["outside_root"])
+    given: Any = {"threshold": -0.2, "forensic": LIMITS, "too_small": too_small, "forensic_with": "f"}
+    return decide(table, facts, PairDecision(**given)), scores, eyes
+
+
+@pytest.mark.parametrize("too_small", ["similarity", "refuse"])
+def test_both_numbers_decide_as_a_naive_loop_says(too_small: str) -> None:
+    got, scores, eyes = forensic_pairs(too_small)
+
+    def judged(photo: int) -> tuple[bool, bool]:
+        e, s = eyes[photo], scores[photo]
+        limit = None if np.isnan(e) or e < 32 or e >= 64 or np.isnan(s) else 3.0 if e < 48 else 2.0
+        return limit is not None, limit is not None and s >= limit
+
+    reasons = set()
+    for row in got.to_pylist():
+        if row["status"] != OK:
+            assert row["accepted"] is row["refused_for"] is row["forensic_a"] is row["eyes_b"] is None
+            continue
+        a, b = (int(row[name][1:]) for name in ("photo_a", "photo_b"))
+        (seen_a, bad_a), (seen_b, bad_b) = judged(a), judged(b)
+        far, bad = row["similarity"] < -0.2, bad_a or bad_b
+        small = too_small == "refuse" and not (seen_a and seen_b)
+        why = "both" if far and bad else "similarity" if far else "forensic" if bad else "too_small" if small else None
+        assert (row["refused_for"], row["accepted"]) == (why, why is None)
+        assert row["forensic_a"] == (None if np.isnan(scores[a]) else scores[a])
+        assert row["eyes_b"] == (None if np.isnan(eyes[b]) else eyes[b])
+        reasons.add(why)
+    assert reasons == {None, "both", "similarity", "forensic", *(["too_small"] if too_small == "refuse" else [])}
+    assert got.schema.names[-6:] == tables.FORENSIC_SCORES.names
+
+
+def test_without_a_threshold_forensic_scores_stand_there_and_decide_nothing() -> None:
+    facts = PhotoFacts(np.zeros(20, np.uint8), forensic=ForensicFacts(*(np.full(20, 50, np.float32) for _ in "ab")))
+    got = decide(pair_table([0, 1], [2, 3]), facts, PairDecision(forensic=LIMITS, forensic_with="f"))
+    assert got["accepted"].null_count == got["refused_for"].null_count == 2
+    assert got["forensic_a"].to_pylist() == [50, 50] and got["forensic_with"].to_pylist() == ["f", "f"]
+
+
+def test_without_a_forensic_model_there_are_no_columns_of_it() -> None:
+    got = score(pair_table([0, 1], [2, 3]), PhotoFacts(np.zeros(20, np.uint8)), 0.0)
+    assert not set(tables.FORENSIC_SCORES.names) & set(got.schema.names)
