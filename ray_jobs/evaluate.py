@@ -7,7 +7,7 @@ import json
 import platform
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Annotated, Any
@@ -20,10 +20,12 @@ from faceverify.errors import BadData, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.embedding_map import EmbeddingMap, MapMethod, make_map
+from faceverify.evaluation.forensic import COLUMNS, ForensicResult, judge, read_pairs
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.evaluation.score_rows import ScoreRows
 from faceverify.faces import Stopwatch
+from faceverify.forensics.thresholds import check_same_model
 from faceverify.images import ImageLimits, decode
 from faceverify.inputs import (
     fingerprint,
@@ -64,6 +66,9 @@ class EvaluateConfig(JobConfig, EvaluationConfig):
     """Scores of the same pairs by the network before (before fine-tuning, say); the report then tells what changed."""
     calibration: Input = ""
     """calibration.json whose threshold is judged here; without one the threshold is found on these very pairs."""
+    forensic_cost: Annotated[float, Interval(ge=0, le=1)] = 0.05
+    """Where scores have forensic ones: by how much both numbers together may reject more genuine pairs than the
+    similarity alone; as many deepfakes are refused as that allows. With a calibration, its thresholds are judged."""
     photos: Input = ""
     """Folder or table of the photos, for the pictures in the report; empty = where score found them."""
     title: str = ""
@@ -131,13 +136,41 @@ def run(config: EvaluateConfig, story: Callable[[], Story] = Story) -> None:
             about_scores = {"model": model_digest(origin), "data": config.scores, "max_failed": config.max_failed}
             result = evaluate(scores, wanted, calibration, **about_scores)
             change = compared(files["before"], scores, result, wanted) if "before" in files else None
-            _write(config, folder, result, change, draw(config, drawn), about(config, origin, story()), origin)
+            forensic = judge_forensics(config, scores, result, calibration)
+            told = about(config, origin, story(), forensic)
+            _write(config, folder, with_forensics(result, forensic), change, draw(config, drawn), told, origin)
         failures = result.failures
         counts = {"scores": failures.pairs - failures.failed - failures.unlabelled}
         facts = {"rows_in": {"scores": failures.pairs}, "rows_out": counts, "rejects": failures.by_status}
         facts |= {"unlabelled": failures.unlabelled, "model": origin.get("model", {}), "seconds": clock.seconds}
         folder.finish({"job": "evaluate", "config": asdict(config), **facts})
     summarise(out)
+
+
+def judge_forensics(
+    config: EvaluateConfig, scores: ScoreRows, result: Evaluation, calibration: Calibration | None
+) -> ForensicResult | None:
+    """What forensic scores refuse beside the similarities; None where there are none, or nothing decides.
+
+    Raises:
+        UserError: the calibration's forensic thresholds are of another model.
+    """
+    if "forensic_a" not in scores.schema.names or result.threshold is None:
+        return None
+    model = next((one["forensic_with"][0].as_py() for one in scores.batches(("forensic_with",), 1)), None) or ""
+    given = calibration.forensic if calibration else None
+    if given:
+        check_same_model(given, model)
+    pairs = read_pairs(scores.batches(COLUMNS), result.failures.pairs)
+    return judge(pairs, result.threshold, model, config.forensic_cost, given)
+
+
+def with_forensics(result: Evaluation, forensic: ForensicResult | None) -> Evaluation:
+    """The result with what forensic scores add, also in its calibration."""
+    if forensic is None:
+        return result
+    limits = None if result.calibration is None else replace(result.calibration, forensic=forensic.thresholds)
+    return replace(result, forensic=forensic, calibration=limits)
 
 
 def compared(
@@ -218,8 +251,9 @@ def _write(
         (folder.out / name).write_bytes(text.encode())
 
 
-def about(config: EvaluateConfig, origin: dict[str, Any], story: Story) -> Any:
+def about(config: EvaluateConfig, origin: dict[str, Any], story: Story, forensic: ForensicResult | None) -> Any:
     """What the report says of itself."""
+    from faceverify.report.forensic import forensic_sections
     from faceverify.report.page import ReportAbout
 
     inputs = {"scores": config.scores, "before": config.before, "calibration": config.calibration}
@@ -233,7 +267,7 @@ def about(config: EvaluateConfig, origin: dict[str, Any], story: Story) -> Any:
         versions=versions(),
         model_card=origin.get("model", {}),
         intro=story.intro,
-        sections=story.sections,
+        sections=(*story.sections, *(forensic_sections(forensic) if forensic else ())),
     )
 
 
@@ -300,6 +334,12 @@ def summarise(out: Location) -> None:
             old = was["by_generator"].get(generator) if was else None  # none of its pairs could be scored then
             then = f", {old['accept_rate']:.1%} before" if old else ""
             print(f"  fakes by {generator}: {row['accept_rate']:.1%} accepted as the claimed person{then}")
+    if forensic := found.get("forensic"):
+        told = (f"{forensic[name] / max(1, forensic['genuine']):.1%}" for name in ("rejected_alone", "rejected"))
+        print("With forensic scores: genuine pairs rejected {1}, {0} by the similarity alone".format(*told))
+        for generator, row in forensic["by_generator"].items():
+            few = f"{row['accepted']:,} of {row['pairs']:,} accepted, {row['accepted_alone']:,} by the similarity alone"
+            print(f"  fakes by {generator}: {few}")
     for note in found["notes"]:
         print(note)
     print(f"Report: {out / 'report.html'}")

@@ -8,12 +8,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from faceverify.evaluation.calibration import Calibration
+from faceverify.evaluation.forensic import ForensicResult
 from faceverify.evaluation.scored_pairs import Failures, Moments
 from faceverify.protocols.lfw import FoldAccuracy
 
@@ -160,6 +161,7 @@ class Evaluation:
     histograms: tuple[Histogram, ...]
     curves: tuple[Curve, ...]
     worst: dict[str, tuple[WorstPair, ...]]
+    forensic: ForensicResult | None = None  # where photos have forensic scores
 
     @property
     def photos(self) -> list[str]:
@@ -178,12 +180,14 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """The content of `metrics.json`: the numbers, without what only the report shows."""
-        values = asdict(self)
-        for drawn in ("eer_fakes", "histograms", "curves", "worst", "calibration", "used_calibration"):
+        values = asdict(replace(self, calibration=None, used_calibration=None, forensic=None))
+        for drawn in ("eer_fakes", "histograms", "curves", "worst", "calibration", "used_calibration", "forensic"):
             del values[drawn]
         values["fnmr_at_fmr"] = {f"{row.target:g}": row._asdict() for row in self.fnmr_at_fmr}
         values["refused_targets"] = {f"{row.target:g}": row._asdict() for row in self.refused_targets}
         values["including_failures"] = self.including_failures
+        if self.forensic:
+            values["forensic"] = self.forensic.to_dict()
         return values
 
     def to_json(self) -> str:

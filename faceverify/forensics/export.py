@@ -19,9 +19,9 @@ from faceverify.models.export import exported_program
 from faceverify.models.files import sha256_of
 from faceverify.storage import private_draft
 
-# Log-odds, of scores that reach from about -6 to 6. Float32: the order of sums. Float16 rounds weights and every step
-# but the fixed filters: 0.01 to 0.03 over photos of LFW; a lost layer is out by whole numbers.
-TOLERANCE = {False: 1e-3, True: 0.1}
+# Log-odds, of scores from about -6 to 6. Float32: the order of sums, 6e-4 of a trained network over 128 crops.
+# Float16 rounds weights and every step but the fixed filters: 9e-3 over the same; a lost layer is out by whole numbers.
+TOLERANCE = {False: 5e-3, True: 0.1}
 HALF_NOTE = "Weights and arithmetic are float16 but for the fixed filters; inputs and output are float32."
 
 
