@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from faceverify.decision import Threshold
+from faceverify.decision import Threshold, in_words
+from faceverify.forensics.bands import BANDS, band_of
+from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.scoring.similarity import OK
 
 
@@ -34,6 +36,10 @@ class Face:
     """[D] float32, not normalised; None if the status is not `ok`."""
     crop: np.ndarray | None = None
     """[112, 112, 3] uint8 RGB, what the network saw. Kept by `verify`, by `embed` on request."""
+    eyes: float | None = None
+    """How far apart the eyes of a frontal face of this size are, in pixels of the photo; None without landmarks."""
+    forensic: float | None = None
+    """How much the photo looks manipulated, log-odds, higher = more; None without a forensic model."""
 
     @property
     def ok(self) -> bool:
@@ -50,6 +56,8 @@ class Face:
             "faces_found": self.faces_found,
             "detection_score": self.detection_score,
             "landmarks": points,
+            "eyes": self.eyes,
+            "forensic": self.forensic,
         }
 
 
@@ -89,16 +97,42 @@ class Verification:
     """`ok`, or the reason for which a photo cannot be used (that of the first, if neither can)."""
     threshold: Threshold | None
     """What decided; None if nothing does (the model is not calibrated)."""
-    forensic: float | None = None
-    """Reserved: how likely one of the photos is a deepfake, 0 to 1. No detector is built in yet, so it is always None;
-    the similarity alone does not tell a deepfake from the person."""
+    limits: ForensicThresholds | None = None
+    """From which forensic score on a photo counts as manipulated; None = forensic scores decide nothing, and the
+    similarity alone does not tell a deepfake from the person."""
+
+    @property
+    def forensic(self) -> float | None:
+        """The higher forensic score of the two photos; None without a forensic model."""
+        return max((face.forensic for face in (self.face_a, self.face_b) if face.forensic is not None), default=None)
+
+    @property
+    def manipulated(self) -> tuple[Face, ...]:
+        """Which of the two photos count as manipulated."""
+        return tuple(face for face in self._faces if self.limits and self._judged(face)[0])
+
+    @property
+    def unjudged(self) -> tuple[Face, ...]:
+        """Which of the two photos forensic scores say nothing of: too small, or no score; the similarity decides."""
+        return tuple(face for face in self._faces if self.limits and not self._judged(face)[1])
+
+    @property
+    def _faces(self) -> tuple[Face, ...]:
+        return () if self.similarity is None else (self.face_a, self.face_b)
+
+    def _judged(self, face: Face) -> tuple[bool, bool]:
+        assert self.limits is not None
+        known = (np.array([np.nan if value is None else value]) for value in (face.forensic, face.eyes))
+        manipulated, judged = self.limits.judge(*known)
+        return bool(manipulated[0]), bool(judged[0])
 
     @property
     def accepted(self) -> bool | None:
-        """Whether the two count as one person: similarity >= threshold; None if there is no similarity or threshold."""
+        """Whether the two count as one person: similarity >= threshold, and neither photo counts as manipulated; None
+        if there is no similarity or threshold."""
         if self.similarity is None or self.threshold is None:
             return None
-        return self.threshold.accepts(self.similarity)
+        return self.threshold.accepts(self.similarity) and not self.manipulated
 
     @property
     def decision(self) -> str:
@@ -108,7 +142,22 @@ class Verification:
             return f"{self.status}: {at_fault.photo}"
         if self.threshold is None:
             return "not calibrated, nothing is decided"
-        return self.threshold.meaning(self.threshold.accepts(self.similarity))
+        alike = self.threshold.accepts(self.similarity)
+        found = [f"{one.photo} looks manipulated ({self._reason(one)})" for one in self.manipulated]
+        if found:
+            return f"refused; {'; '.join(found)}" + ("" if alike else "; and not alike enough")
+        unseen = [f"{one.photo} is too small to be judged by its pixels" for one in self.unjudged]
+        return "; ".join([self.threshold.meaning(alike), *(unseen if alike else [])])
+
+    def _reason(self, face: Face) -> str:
+        """Why a photo counts as manipulated, in words."""
+        assert self.limits is not None and face.eyes is not None and face.forensic is not None
+        at = int(band_of(np.array([face.eyes]))[0])
+        bpcer, value = self.limits.bpcer[at], self.limits.values[at]
+        words = (
+            f"forensic score {face.forensic:.1f}, of {value:.1f} or more at {BANDS[at].name} pixels between the eyes"
+        )
+        return words if bpcer is None else f"{words}; {in_words(bpcer, self.limits.photos[at])} real photos would"
 
     def __str__(self) -> str:
         return self.decision if self.similarity is None else f"{self.similarity:.4f}, {self.decision}"
@@ -122,5 +171,8 @@ class Verification:
             "accepted": self.accepted,
             "status": self.status,
             "decision": self.decision,
-            "forensic": self.forensic,
+            "forensic_a": self.face_a.forensic,
+            "forensic_b": self.face_b.forensic,
+            "manipulated": [face.photo for face in self.manipulated],
+            "not_judged": [face.photo for face in self.unjudged],
         }

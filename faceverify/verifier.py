@@ -11,16 +11,18 @@ import os
 import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from faceverify.align import AlignConfig, Method, Policy, build
+from faceverify.align import AlignConfig, FoundFace, Method, Policy, build
 from faceverify.align.cards import crops_for, look_side
 from faceverify.decision import find_threshold
 from faceverify.errors import BadData, Reason, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.faces import GROUP_PHOTOS, Stopwatch, bad_embedding, decode_each, embed_each, find_each
+from faceverify.forensics.bands import eye_distance
+from faceverify.forensics.thresholds import ForensicThresholds, check_same_model
 from faceverify.images import DEFAULT_LIMITS, ImageLimits, check_size
 from faceverify.images.decoded import DecodedPhoto
 from faceverify.models import EngineConfig, load_engine
@@ -29,6 +31,9 @@ from faceverify.results import Embeddings, Face, Verification
 from faceverify.scoring.similarity import OK, cosines
 from faceverify.storage import Location, open_location
 from faceverify.vectors import unit
+
+if TYPE_CHECKING:
+    from faceverify.forensics.model import ForensicModel
 
 Photo: TypeAlias = str | os.PathLike[str] | np.ndarray
 """A path, an s3:// address, or pixels: RGB uint8 [height, width, 3] (OpenCV's `imread` gives BGR: turn it)."""
@@ -56,6 +61,9 @@ class Verifier:
             package for this model and this way of cutting out faces, else the threshold that the model's authors
             publish, else nothing is decided.
         threshold: a cosine of your own instead, -1 to 1; nothing is claimed of its error rates.
+        forensic: a forensic model, which says how much each photo looks manipulated: an ONNX file with its card, or the
+            output folder of `forensic`. Its thresholds are those of the calibration.
+        forensic_threshold: a forensic score of your own instead, from which on a photo counts as manipulated.
         engine: runtime, hardware, threads.
         images: what a photo may be at most and must be at least.
 
@@ -64,6 +72,7 @@ class Verifier:
         crop: how faces are cut out: the aligner with the digest of its weights, and its options.
         threshold: the `Threshold` that decides, or None.
         uncalibrated: why there is none, and what to do; empty if there is one.
+        limits: from which forensic score on a photo counts as manipulated; None = forensic scores decide nothing.
 
     Raises:
         UserError: weights that are missing or of another network, a calibration of another model or crop, an option
@@ -79,6 +88,8 @@ class Verifier:
         policy: Policy | None = None,
         calibration: str | os.PathLike[str] | Calibration | None = None,
         threshold: float | None = None,
+        forensic: str | os.PathLike[str] = "",
+        forensic_threshold: float | None = None,
         engine: EngineConfig | None = None,
         images: ImageLimits = DEFAULT_LIMITS,
     ) -> None:
@@ -87,7 +98,10 @@ class Verifier:
         config = _alignment(aligner, os.fspath(weights), policy)
         self._engine = load_engine(os.fspath(model), engine)
         [self._shown] = crops_for(config, self._engine.card.shown)
-        self._look_side = look_side(config, (self._shown,))
+        self._forensic = _forensic_model(os.fspath(forensic), config, engine)
+        self.limits = _limits(self._forensic, calibration, forensic_threshold)
+        self._crops = tuple(dict.fromkeys((self._shown, *([self._forensic.crop] if self._forensic else []))))
+        self._look_side = look_side(config, self._crops)
         self._aligner = build(config)
         self._images = images
         self.card = self._engine.card
@@ -123,7 +137,7 @@ class Verifier:
 
     def _verification(self, a: Face, b: Face, similarity: np.float32) -> Verification:
         status = next((face.status for face in (a, b) if not face.ok), OK)
-        return Verification(a, b, float(similarity) if status == OK else None, status, self.threshold)
+        return Verification(a, b, float(similarity) if status == OK else None, status, self.threshold, self.limits)
 
     def embed(self, photos: Sequence[Photo], *, crops: bool = False) -> Embeddings:
         """The embedding of each photo, in order. A photo without a usable face has a status and a row of NaN.
@@ -198,16 +212,19 @@ class Verifier:
 
     def _faces(self, names: list[str], photos: list[DecodedPhoto | BadData], keep: bool) -> list[Face]:
         """What became of each of some decoded photos."""
-        found = find_each(photos, [None] * len(photos), self._aligner, crops=(self._shown,))
-        images = [crop for one in found if not isinstance(one, BadData) for crop in one[1]]
+        found = find_each(photos, [None] * len(photos), self._aligner, crops=self._crops)
+        good = [one for one in found if not isinstance(one, BadData)]
+        images = [crops[0] for _, crops in good]
         embedded = zip(*embed_each(np.stack(images), self._engine), strict=True) if images else iter(())
+        judged = iter(self._judged(good))
         faces = []
         for name, one in zip(names, found, strict=True):
             if isinstance(one, BadData):
                 faces.append(Face(name, one.reason.value, one.detail))
                 continue
-            face, [image] = one
+            face, [image, *_] = one
             vector, norm, usable = next(embedded)
+            eyes, score = next(judged)
             fault = None if usable else bad_embedding(norm)
             faces.append(
                 Face(
@@ -219,9 +236,54 @@ class Verifier:
                     landmarks=face.landmarks,
                     embedding=vector if usable else None,
                     crop=image if keep else None,
+                    eyes=eyes,
+                    forensic=score,
                 )
             )
         return faces
+
+    def _judged(self, found: Sequence[tuple[FoundFace, list[np.ndarray]]]) -> list[tuple[float | None, float | None]]:
+        """Eye distance and forensic score of each face; None where there are no landmarks, or no model."""
+        points = [np.full((5, 2), np.nan) if face.landmarks is None else face.landmarks for face, _ in found]
+        eyes = eye_distance(np.array(points)) if points else np.zeros(0, np.float32)
+        known = [None if np.isnan(value) else float(value) for value in eyes]
+        if self._forensic is None or not found:
+            return [(value, None) for value in known]
+        scores = self._forensic.scores(np.stack([crops[-1] for _, crops in found]), eyes)
+        return [
+            (value, float(score) if np.isfinite(score) else None) for value, score in zip(known, scores, strict=True)
+        ]
+
+
+def _forensic_model(forensic: str, align: AlignConfig, engine: EngineConfig | None) -> "ForensicModel | None":
+    if not forensic:
+        return None
+    if align.method == "none":
+        raise UserError("forensic needs landmarks, and the aligner 'none' finds none: take another.")
+    from faceverify.forensics.model import ForensicModel, forensic_file
+
+    return ForensicModel(forensic_file(forensic), engine or EngineConfig())
+
+
+def _limits(
+    model: "ForensicModel | None", calibration: Calibration | None, own: float | None
+) -> ForensicThresholds | None:
+    """From which forensic score on a photo counts as manipulated.
+
+    Raises:
+        UserError: there are thresholds and no model, or they are of another.
+    """
+    known = calibration.forensic if calibration else None
+    if model is None:
+        if own is not None or known:
+            whose = f"forensic_threshold {own:g}" if own is not None else "the calibration's forensic thresholds"
+            raise UserError(f"{whose} cannot be used without a forensic model: give it as forensic.")
+        return None
+    if own is not None:
+        return ForensicThresholds.of_own(own, model.card.digest)
+    if known:
+        check_same_model(known, model.card.digest)
+    return known
 
 
 def _alignment(aligner: Method | AlignConfig, weights: str, policy: Policy | None) -> AlignConfig:

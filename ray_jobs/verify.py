@@ -48,6 +48,11 @@ class VerifyConfig:
     else the threshold that the model's authors publish, else nothing is decided."""
     threshold: float | None = None
     """A threshold of your own, a cosine from -1 to 1, of whose error rates nothing is claimed."""
+    forensic: Input = ""
+    """A forensic model, which says how much each photo looks manipulated: an ONNX file with its card, or the output of
+    forensic. With a calibration that was made with it, both numbers decide."""
+    forensic_threshold: float | None = None
+    """A forensic score of your own, from which on a photo counts as manipulated, of which no error rate is claimed."""
     crops: str = ""
     """Write the faces that were compared to this PNG file, side by side."""
     json: bool = False
@@ -64,7 +69,14 @@ def run(config: VerifyConfig) -> int:
         if not config.crops.lower().endswith(".png"):
             raise UserError(f"crops is '{config.crops}': the picture is a PNG, so name a file that ends in .png.")
         check_writable(open_location(config.crops).parent, "crops")
-    verifier = Verifier(config.model, config.align, calibration=config.calibration or None, threshold=config.threshold)
+    verifier = Verifier(
+        config.model,
+        config.align,
+        calibration=config.calibration or None,
+        threshold=config.threshold,
+        forensic=config.forensic,
+        forensic_threshold=config.forensic_threshold,
+    )
     results = verifier.verify_all(config.photos)
     faces = [results[0].face_a, *(result.face_b for result in results[: len(config.photos) - 1])]
     if config.crops:
@@ -106,6 +118,10 @@ def text(verifier: "Verifier", faces: "list[Face]", results: "list[Verification]
             lines.append(
                 f"{face.photo}: {face.faces_found} faces found, the {verifier.crop['policy']} one was compared"
             )
+        if face.forensic is not None:
+            lines.append(f"{face.photo}: forensic score {face.forensic:.2f}, {face.eyes:.0f} pixels between the eyes")
+    if verifier.limits is None and any(face.forensic is not None for face in faces):
+        lines.append("Forensic scores decide nothing here: that needs a calibration made with the forensic model.")
     return "\n".join(lines)
 
 
