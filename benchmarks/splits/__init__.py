@@ -43,7 +43,12 @@ class Row:
 def read(path: Path = FILE) -> list[Row]:
     """The rows of the split."""
     with path.open(newline="") as lines:
-        return [Row(**(line | {"detector": line["detector"] == "yes"})) for line in csv.DictReader(lines)]
+        return [_row(line) for line in csv.DictReader(lines)]
+
+
+def _row(line: dict[str, str]) -> Row:
+    texts = {name: value for name, value in line.items() if name != "detector"}
+    return Row(**texts, detector=line["detector"] == "yes")  # pyrefly: ignore
 
 
 def write(rows: Iterable[Row], path: Path = FILE) -> None:
