@@ -51,6 +51,7 @@ PROGRAMS = (
     "denormals",
     "storage_trace",
     "unseen_fakes",
+    "deepfake_protocol",
 )
 
 
