@@ -20,7 +20,7 @@ from faceverify.errors import BadData, UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.evaluation.comparison import Comparison, compare
 from faceverify.evaluation.embedding_map import EmbeddingMap, MapMethod, make_map
-from faceverify.evaluation.forensic import COLUMNS, ForensicResult, judge, read_pairs
+from faceverify.evaluation.forensic import COLUMNS, ForensicResult, judge, model_of, read_pairs
 from faceverify.evaluation.measure import EvaluationConfig, evaluate
 from faceverify.evaluation.result import Evaluation
 from faceverify.evaluation.score_rows import ScoreRows
@@ -153,16 +153,18 @@ def judge_forensics(
     """What forensic scores refuse beside the similarities; None where there are none, or nothing decides.
 
     Raises:
-        UserError: the calibration's forensic thresholds are of another model.
+        UserError: the calibration's forensic thresholds are of another model, or the scores of several.
     """
-    if "forensic_a" not in scores.schema.names or result.threshold is None:
+    if "forensic_with" not in scores.schema.names or result.threshold is None:
         return None
-    model = next((one["forensic_with"][0].as_py() for one in scores.batches(("forensic_with",), 1)), None) or ""
+    model = model_of(scores.batches(("forensic_with",)))
+    if not model:
+        return None
     given = calibration.forensic if calibration else None
     if given:
         check_same_model(given, model)
     pairs = read_pairs(scores.batches(COLUMNS), result.failures.pairs)
-    return judge(pairs, result.threshold, model, config.forensic_cost, given)
+    return judge(pairs, result.threshold, model, config.forensic_cost, given, config.seed)
 
 
 def with_forensics(result: Evaluation, forensic: ForensicResult | None) -> Evaluation:

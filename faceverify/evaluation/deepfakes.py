@@ -23,6 +23,7 @@ from faceverify.forensics.thresholds import ForensicThresholds
 LEAST_UNITS = 10
 """Units below which a share is given as a count and has no interval."""
 REPLICATES = 1000
+_DRAWN = 1 << 22  # units drawn at a time, so that memory stays small with many persons
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +95,12 @@ def _share(above: np.ndarray, below: np.ndarray, sums: np.ndarray, counts: np.nd
     value = float(above.sum() / below.sum())
     if units < LEAST_UNITS:
         return Share(value, None, total, pictures, units)
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), REPLICATES).astype(np.float64)
-    interval = limits((drawn @ above) / (drawn @ below), value, units)
-    return Share(value, interval, total, pictures, units)
+    rng, chances, samples = np.random.default_rng(seed), np.full(units, 1 / units), list[np.ndarray]()
+    at_once = max(1, _DRAWN // units)
+    for start in range(0, REPLICATES, at_once):
+        drawn = rng.multinomial(units, chances, min(at_once, REPLICATES - start)).astype(np.float64)
+        samples.append((drawn @ above) / (drawn @ below))
+    return Share(value, limits(np.concatenate(samples), value, units), total, pictures, units)
 
 
 def wins(scores: np.ndarray, against: np.ndarray) -> np.ndarray:

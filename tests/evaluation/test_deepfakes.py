@@ -176,6 +176,13 @@ def test_intervals_draw_units_and_are_wider_than_if_frames_were_drawn() -> None:
     assert clips == share_of_units(values, units)
 
 
+def test_many_units_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    values, names = np.random.default_rng(0).random(300), np.array([f"{i}" for i in range(300)])
+    at_once = share_of_units(values, names)
+    monkeypatch.setattr("faceverify.evaluation.deepfakes._DRAWN", 7 * 300)
+    np.testing.assert_allclose(share_of_units(values, names).interval, at_once.interval, rtol=1e-12)
+
+
 def test_where_nothing_went_wrong_the_interval_is_still_open() -> None:
     none = share_of_units(np.zeros(20), np.array([f"{i}" for i in range(20)]))
     assert none.value == 0 and none.interval is not None

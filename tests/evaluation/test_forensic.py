@@ -7,12 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faceverify import tables
+from faceverify.errors import UserError
 from faceverify.evaluation.forensic import (
     COLUMNS,
     LEAST_PHOTOS,
     JudgedPairs,
     choose_thresholds,
     judge,
+    model_of,
     read_pairs,
 )
 from faceverify.forensics.bands import BANDS, band_of
@@ -129,6 +131,53 @@ def test_pairs_are_read_by_kind_and_judged_by_both_numbers() -> None:
     told = {name: (one.pairs, one.accepted_alone, one.accepted) for name, one in found.by_generator.items()}
     assert told == {"ghost": (2, 2, 1), "swap": (1, 0, 0), "unknown": (1, 1, 1)}
     assert not found.same_pairs and judge(read_pairs([table.select(COLUMNS)], 9), T, "m", 0.05, None).same_pairs
+
+
+def test_kinds_and_labels_are_read_as_the_rest_of_an_evaluation_reads_them() -> None:
+    """Without a kind a negative pair with a generator is a deepfake; pairs without label or score enter no rate."""
+    clear = {"similarity": 0.9, "forensic_a": 0.0, "forensic_b": 0.0, "eyes_a": 70.0, "eyes_b": 70.0}
+    rows = [
+        clear | {"label": 0, "generator": "ghost"},
+        clear | {"label": 0},
+        clear | {"kind": "genuine", "label": None},
+        clear | {"kind": "genuine", "label": 1, "status": "no_face"},
+        clear | {"kind": "genuine", "label": 1},
+    ]
+    found = read_pairs([table_of(rows).select(COLUMNS)], len(rows))
+    assert [len(found[kind]) for kind in ("genuine", "deepfake")] == [1, 1]
+    assert found["deepfake"].generator.tolist() == ["ghost"]
+
+
+def test_the_model_is_that_of_any_row_and_two_are_refused() -> None:
+    rows = [{"forensic_with": digest} for digest in (None, "", "abc")]
+    table = table_of(rows)
+    assert model_of([table[:1], table[1:]]) == "abc" and model_of([table[:2]]) == ""
+    two = table_of([*rows, {"forensic_with": "def"}])
+    with pytest.raises(UserError, match=r"2 models .abc and def.*score all pairs with one"):
+        model_of([two])
+
+
+def test_intervals_draw_the_claimed_people_and_few_have_none() -> None:
+    limits = ForensicThresholds(model="m", values=(2.0, 2.0, 2.0), bpcer=(0.0,) * 3, photos=(9,) * 3, cost=0.0)
+    clear = {"similarity": 0.9, "forensic_a": 0.0, "eyes_a": 70.0, "eyes_b": 70.0}
+    rows = [
+        clear | {"kind": kind, "label": label, "person_a": f"{i % people}", "generator": name, "forensic_b": i % 3.0}
+        for kind, label, name, people in (
+            ("genuine", 1, None, 20),
+            ("deepfake", 0, "many", 30),
+            ("deepfake", 0, "few", 9),
+        )
+        for i in range(90)
+    ]
+    found = judge(read_pairs([table_of(rows).select(COLUMNS)], len(rows)), T, "m", 0.05, limits)
+    many, few = found.by_generator["many"], found.by_generator["few"]
+    assert (many.persons, few.persons, few.interval) == (30, 9, None)
+    assert many.interval and many.interval.low < many.accepted / many.pairs < many.interval.high
+    assert found.interval and found.interval.low < found.rejected / found.genuine < found.interval.high
+    assert found.interval_alone and found.interval_alone.low == 0 < found.interval_alone.high
+    nameless = [row | {"person_a": None} for row in rows]
+    found = judge(read_pairs([table_of(nameless).select(COLUMNS)], len(rows)), T, "m", 0.05, limits)
+    assert found.interval is None and found.by_generator["many"].interval is None
 
 
 def test_of_many_pairs_every_second_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
