@@ -36,6 +36,7 @@ def fake(family: str, split: str, source: str = "collages") -> Row:
         ("autoencoder", "autoencoder", DEV, "unseen"),
         ("autoencoder", "autoencoder", TRAIN, None),
         ("autoencoder", "inswapper", TEST, "seen"),
+        ("", "faceshifter", TEST, "unseen"),  # nobody can learn from it
         (ALL, "autoencoder", TRAIN, "unseen"),
         (ALL, "reenactment", TEST, "unseen"),
         (ALL, "segmind", TRAIN, "acceptance only"),
