@@ -113,7 +113,9 @@ class Looker:
         found: dict[str, list[Seen]] = {way: [] for way in ways}
         for group in _groups(photos):
             for way, seen in found.items():
-                stored = [WAYS[way](one.pixels, one.landmarks, seed_of(one.row.path)) for one in group]
+                # A fake and the picture it was made from are stored again alike.
+                seeds = [seed_of(one.row.host_path or one.row.path) for one in group]
+                stored = [WAYS[way](one.pixels, one.landmarks, seed) for one, seed in zip(group, seeds, strict=True)]
                 seen.append(self._see([one.row for one in group], stored))
         return {way: joined(seen) for way, seen in found.items()}
 
@@ -203,7 +205,7 @@ def own_fakes(name: str, hosts: Sequence[Photo], networks: Path | None = None) -
             yield Photo(_fake_row(name, host.row, source.row), made.image, host.landmarks)
 
 
-def pasted_onto_itself(hosts: Sequence[Photo]) -> Iterator[Photo]:
+def pasted_onto_itself(hosts: Iterable[Photo]) -> Iterator[Photo]:
     """Real photos that went through the whole chain of `landmark_swap` with their own face: nothing is fake in them."""
     generator = build(GENERATORS["landmark_swap"])
     for host in hosts:

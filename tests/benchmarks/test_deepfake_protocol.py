@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from benchmarks.deepfake_protocol import ALL, PER_PERSON, Model, claims_of, genuine_pairs, measure, wanted
-from benchmarks.forensic_photos import AS_IS, WAYS, Seen, seed_of
+from benchmarks.forensic_photos import AS_IS, WAYS, Looker, Photo, Seen, seed_of
 from benchmarks.splits import DEV, TEST, TRAIN, Row, read
+from faceverify.align.crops import ARCFACE
 from tests.forensics.graphs import card, roughness
 
 ROWS = read()
@@ -105,6 +106,31 @@ def test_a_photo_stored_again_keeps_its_face_where_its_landmarks_say(way: str) -
     assert (way == AS_IS) == (stored.shape == pixels.shape and bool((stored == pixels).all()))
     for x, y in np.rint(found).astype(int):
         assert stored[y, x].min() > 200
+
+
+def test_a_fake_is_stored_again_like_its_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = []
+
+    def way(pixels: np.ndarray, landmarks: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        drawn.append(seed)
+        return pixels, landmarks
+
+    monkeypatch.setitem(WAYS, AS_IS, way)
+    rows = [row("host", role="host"), row("fake", role="fake", host_path="host"), row("other")]
+    points = np.array([[60, 80], [120, 80], [90, 110], [70, 140], [110, 140]], np.float32)
+    photos = [Photo(one, np.zeros((200, 180, 3), np.uint8), points) for one in rows]
+    Looker(Flat(), {}).look(photos, [AS_IS])  # pyrefly: ignore
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+class Flat:
+    """An engine that embeds every face alike."""
+
+    class card:
+        shown = ARCFACE
+
+    def embed(self, faces: np.ndarray) -> np.ndarray:
+        return np.ones((len(faces), 4), np.float32)
 
 
 def test_the_whole_protocol_on_a_few_pictures(shared_data: Path, tmp_path: Path) -> None:
