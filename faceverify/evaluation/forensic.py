@@ -193,7 +193,11 @@ def _limit(ordered: np.ndarray, share: float) -> float:
     refused = int(np.floor(share * len(ordered) + 1e-9))
     first_kept = float(ordered[refused])
     above = ordered[ordered > ordered[refused]]
-    return (first_kept + float(above[-1])) / 2 if len(above) else float(np.nextafter(ordered[refused], np.inf)) + 1.0
+    if not len(above):
+        return float(np.nextafter(ordered[refused], np.float32(np.inf))) + 1.0
+    middle = np.float32((first_kept + float(above[-1])) / 2)
+    # Between neighbouring float32 the middle can be rounded to the score that is to be kept.
+    return float(middle if middle > ordered[refused] else above[-1])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -54,6 +54,16 @@ def test_what_is_chosen_costs_no_more_than_is_allowed(seed: int, cost: float, ti
     assert cost_of(pairs, choose_thresholds(pairs, T, "m", cost)) <= cost + 1e-12
 
 
+@pytest.mark.parametrize("refused", [1, 2, 3, 4, 5])
+def test_as_many_photos_are_refused_as_the_cost_allows_though_scores_are_neighbours(refused: int) -> None:
+    """Of 60 photos with scores next to each other in float32; each is in one pair, which all are accepted."""
+    scores = np.arange(60, dtype=np.int32) + np.float32(1).view(np.int32)
+    both = np.stack([scores.view(np.float32), np.full(60, np.nan, np.float32)], axis=1)
+    pairs = JudgedPairs(np.full(60, 0.9, np.float32), both, np.full((60, 2), 70, np.float32), np.full(60, "", object))
+    limits = choose_thresholds(pairs, T, "m", refused / 60)
+    assert limits.bpcer[2] == refused / 60 == cost_of(pairs, limits)
+
+
 def test_a_larger_bpcer_would_cost_too_much() -> None:
     pairs = drawn(1)
     limits = choose_thresholds(pairs, T, "m", 0.05)
