@@ -80,7 +80,8 @@ def _by_unit(values: np.ndarray, units: np.ndarray) -> tuple[np.ndarray, np.ndar
     """Sum [U] and number [U] of the values of each unit, in the order of their names."""
     values = np.asarray(values, np.float64)
     known = ~np.isnan(values)
-    names, at = np.unique(np.asarray(units)[known].astype(str), return_inverse=True)
+    # Not as numpy's strings, which are all as wide as the longest: one long name would take gigabytes.
+    names, at = np.unique(np.asarray(units)[known], return_inverse=True)
     # Sorted within a unit: sums of floats must not depend on the order of the rows.
     order = np.lexsort((values[known], at))
     sums = np.bincount(at[order], values[known][order], minlength=len(names))

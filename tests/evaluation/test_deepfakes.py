@@ -1,5 +1,6 @@
 """Figures per generator: naive loops over units say the same, and no figure depends on the order of rows."""
 
+import tracemalloc
 from dataclasses import astuple
 
 import numpy as np
@@ -174,6 +175,21 @@ def test_intervals_draw_units_and_are_wider_than_if_frames_were_drawn() -> None:
     wide, narrow = (one.interval.high - one.interval.low for one in (clips, frames))  # pyrefly: ignore
     assert wide > 4 * narrow
     assert clips == share_of_units(values, units)
+
+
+def test_one_long_name_does_not_make_all_of_them_long() -> None:
+    """With numpy's strings 50,000 names would take as many times 4 bytes for each of its letters: 800 MB."""
+    names = np.array([f"{i % 50}" for i in range(50_000)], object)
+    short = share_of_units(np.arange(50_000) % 3 == 0, names)
+    names[names == "7"] = "7" * 4000
+    tracemalloc.start()
+    try:
+        long = share_of_units(np.arange(50_000) % 3 == 0, names)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 100 << 20
+    assert (long.value, long.units) == (pytest.approx(short.value), 50)
 
 
 def test_many_units_are_drawn_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
