@@ -60,6 +60,7 @@ REFERENCES = 4  # real photos of the claimed person that a fake is compared with
 APART = ("reenactment", "segmind")  # the identity is the host's; hosts that are drawn: in no mean
 LEARNT = frozenset(row.family for row in read() if row.role == "fake" and row.split == TRAIN)
 """Families of which there is something to learn from; the others are unseen for everybody."""
+FAMILIES = frozenset(row.family for row in read() if row.role == "fake")
 SAVED = ("JPEG 95", "JPEG 75")
 REAL = 400  # real photos of the shortcut tests: one is 0.25 points
 MATRIX = (AS_IS, "JPEG 90", "JPEG 75", "JPEG 50", "x0.5")
@@ -83,6 +84,8 @@ class Model:
             raise SystemExit(
                 f"--forensic is {text!r}: give NAME=MODEL.onnx, with :FAMILY behind it if one was left out."
             )
+        if family not in ("", ALL, *FAMILIES):  # taken for none, fakes that were left out would be "seen"
+            raise SystemExit(f"--forensic leaves out {family!r}: give one of {', '.join(sorted(FAMILIES))}, or {ALL}.")
         return cls(name, Path(path), family)
 
     def protocol(self, row: Row) -> str | None:
@@ -284,13 +287,10 @@ def matrix_notes(trial: Trial, some: dict[str, Seen]) -> list[str]:
     for way, seen in some.items():
         hit, _ = trial.limits.judge(seen.scores[name], seen.eyes)
         kinds = [("real", np.array([row.role != "fake" for row in seen.rows]))]
+        main = [row.role == "fake" and row.family not in APART for row in seen.rows]
+        protocols = [trial.model.protocol(row) if one else None for row, one in zip(seen.rows, main, strict=True)]
         for protocol in ("unseen", "seen", "seen, own"):
-            kinds.append(
-                (
-                    protocol,
-                    np.array([row.role == "fake" and trial.model.protocol(row) == protocol for row in seen.rows]),
-                )
-            )
+            kinds.append((protocol, np.array([one == protocol for one in protocols])))
         shares = ", ".join(f"{kind} {hit[which].mean():.1%} of {which.sum()}" for kind, which in kinds if which.any())
         cells.append(f"{way}: {shares}")
     return [f"{name}, counted as manipulated: {'; '.join(cells)}."]

@@ -6,10 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.deepfake_protocol import ALL, PER_PERSON, Model, claims_of, genuine_pairs, measure, wanted
+from benchmarks.deepfake_protocol import (
+    ALL,
+    PER_PERSON,
+    Model,
+    Trial,
+    claims_of,
+    genuine_pairs,
+    matrix_notes,
+    measure,
+    wanted,
+)
 from benchmarks.forensic_photos import AS_IS, WAYS, Looker, Photo, Seen, seed_of
 from benchmarks.splits import DEV, TEST, TRAIN, Row, read
 from faceverify.align.crops import ARCFACE
+from faceverify.forensics.thresholds import ForensicThresholds
 from tests.forensics.graphs import card, roughness
 
 ROWS = read()
@@ -57,6 +68,17 @@ def test_a_model_is_named_with_the_family_it_lacks() -> None:
     assert Model.parse("ours=b.onnx") == Model("ours", Path("b.onnx"), "")
     with pytest.raises(SystemExit, match="NAME=MODEL"):
         Model.parse("b.onnx")
+    with pytest.raises(SystemExit, match=r"leaves out 'autoencoders': give one of autoencoder, .* or all"):
+        Model.parse("ours=b.onnx:autoencoders")
+
+
+def test_reenactments_are_in_no_cell_of_the_recoding_matrix() -> None:
+    """Three fakes of one, none of which counts as manipulated, would make 2 of 2 into 2 of 5."""
+    rows = [fake("faceshifter", TEST), fake("faceshifter", TEST), *[fake("reenactment", TEST)] * 3, row("r")]
+    some = Seen(rows, np.eye(6, dtype=np.float32), np.full(6, 70, np.float32), {"m": np.float32([9, 9, 0, 0, 0, 0])})
+    limits = ForensicThresholds(model="m", values=(1.0,) * 3, bpcer=(0.0,) * 3, photos=(60,) * 3, cost=0.05)
+    [note] = matrix_notes(Trial(Model("m", Path("m"), ALL), {}, 0.3, limits), {AS_IS: some})
+    assert note == "m, counted as manipulated: as is: real 0.0% of 1, unseen 100.0% of 2."
 
 
 def test_nobody_is_judged_who_was_learnt_from() -> None:
