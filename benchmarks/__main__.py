@@ -21,6 +21,7 @@ PROGRAMS = (
     "crop_filter",
     "large_photos",
     "two_crops",
+    "forensic_cost",
     "calibrations",
     "attacks",
     "real_fakes",

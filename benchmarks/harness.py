@@ -160,7 +160,7 @@ def _circumstances(name: str) -> list[str]:
 def _options() -> str:
     """The options given, without those that only say where things lie."""
     pairs = zip(["", *sys.argv[1:]], sys.argv[1:], strict=False)
-    places = ("--data", "--results", "--photos", "--weights-out", "--state", "--work")
+    places = ("--data", "--results", "--photos", "--weights-out", "--state", "--work", "--forensic")
     return " ".join(word for before, word in pairs if word not in places and before not in places)
 
 
