@@ -30,6 +30,7 @@ EXAMPLES = 3  # names kept of each reason for which rows failed
 FILE_ROWS, FILE_BYTES = 64_000, 128 << 20
 GROUP_ROWS, GROUP_BYTES = 32_768, 64 << 20  # of a row group: what is held in memory while a file is made
 REFUSED_FOR = "refused: "  # before the names of counts of what refused pairs, which stand beside those of statuses
+NOT_JUDGED = "not judged: "  # the same before those of which photos of a pair were not judged
 _KEY = b"faceverify"
 _NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV)  # of file systems without hard links
 _THREADS = 32  # of which each waits for an answer of S3
@@ -70,9 +71,10 @@ def facts_of(rows: pa.Table) -> PartFacts:
         facts.counts.update(_counted(pa.table({"both": both}), "both"))
     elif "status" in rows.column_names:
         facts.counts.update(_counted(rows, "status"))
-        if "refused_for" in rows.column_names:
-            why = _counted(rows.filter(rows["refused_for"].is_valid()), "refused_for")
-            facts.counts.update({f"{REFUSED_FOR}{name}": count for name, count in why.items()})
+        for column, prefix in (("refused_for", REFUSED_FOR), ("not_judged", NOT_JUDGED)):
+            if column in rows.column_names:
+                found = _counted(rows.filter(rows[column].is_valid()), column)
+                facts.counts.update({f"{prefix}{name}": count for name, count in found.items()})
     return facts
 
 

@@ -63,7 +63,8 @@ def faces(others: list[str]) -> pa.Schema:
 # What embeddings have besides where a forensic model was given: its score of the photo in log-odds, eye distance in
 # pixels of the photo, digest of the model's card and of the crop that it was shown.
 FORENSIC = pa.schema([("forensic", pa.float32()), ("eyes", pa.float32()), ("forensic_with", pa.string())])
-# Of scores: the same of both photos, and what refused the pair: similarity, forensic, both, too_small, or null.
+# Of scores: the same of both photos; what refused the pair: similarity, forensic, both, too_small, or null; and which
+# photos the forensic thresholds say nothing of, too small or without a score: a, b, both, or null.
 FORENSIC_SCORES = pa.schema(
     [
         ("forensic_a", pa.float32()),
@@ -72,6 +73,7 @@ FORENSIC_SCORES = pa.schema(
         ("eyes_b", pa.float32()),
         ("forensic_with", pa.string()),
         ("refused_for", pa.string()),
+        ("not_judged", pa.string()),
     ]
 )
 

@@ -16,7 +16,7 @@ from faceverify.align import build
 from faceverify.align.cards import crops_for
 from faceverify.config import Input, digest, plan_of
 from faceverify.errors import UserError
-from faceverify.evaluation.calibration import threshold_sentence
+from faceverify.evaluation.calibration import check_similarity_alone, threshold_sentence
 from faceverify.faces import Stopwatch
 from faceverify.inputs import fingerprint, open_embeddings, stream_table, table_files
 from faceverify.provenance import NAMES, Identifier, describe_crop, describe_scoring, one_origin
@@ -154,6 +154,8 @@ def check_inputs(config: AllPairsConfig, sets: Sets) -> Inputs:
         origin, crop = one_origin(files, "photos")
         which = digest([fingerprint(one.place) for one in sets.sets])
     calibration = read_calibration(config, origin, crop)
+    if calibration:
+        check_similarity_alone(calibration, config.calibration)
     digests = {
         "photos": which,
         "others": which,

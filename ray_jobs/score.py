@@ -29,7 +29,7 @@ from faceverify.inputs import fingerprint, one_photo, open_embeddings, open_phot
 from faceverify.models import EngineConfig
 from faceverify.models.card import ModelCard
 from faceverify.naming import describe_renames
-from faceverify.parts import REFUSED_FOR
+from faceverify.parts import NOT_JUDGED, REFUSED_FOR
 from faceverify.provenance import (
     NAMES,
     Identifier,
@@ -457,7 +457,7 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
     """Publish the tables and the CSV; returns what the manifest says of them."""
     embedded, reasons = publish_photos(config, inputs, plan, folder, cluster)
     counts = folder.facts(pair_scores.STAGE).counts
-    statuses = {name: count for name, count in counts.items() if not name.startswith(REFUSED_FOR)}
+    statuses = {name: count for name, count in counts.items() if not name.startswith((REFUSED_FOR, NOT_JUDGED))}
     refused = {name.removeprefix(REFUSED_FOR): n for name, n in counts.items() if name.startswith(REFUSED_FOR)}
     failed = {status: count for status, count in statuses.items() if status != OK}
     refuse_run(folder, failed, plan.pairs, config.max_failed, stages=[STAGE], what="pairs")
@@ -475,6 +475,7 @@ def commit(config: ScoreConfig, inputs: Inputs, plan: ScorePlan, folder: RunFold
         "photo_identity": NAMES[config.photo_identity],
         "statuses": statuses,
         "refused_for": refused,
+        "not_judged": sum(count for name, count in counts.items() if name.startswith(NOT_JUDGED)),
         "found": plan.found,
         "photos_root": inputs.photos.uri if isinstance(inputs.photos, Location) else None,
         "photos_table": config.photos if isinstance(inputs.photos, list) else None,
@@ -537,6 +538,8 @@ def summarise(folder: RunFolder, threshold: str) -> None:
     print(threshold)
     if refused := facts.get("refused_for"):
         print("Refused: " + ", ".join(f"{refused[name]:,} {said}" for name, said in _WHY.items() if name in refused))
+    if unseen := facts.get("not_judged"):
+        print(f"Not judged by pixels: a photo of {count_of(unseen, 'pair')}, too small or without a forensic score.")
     print(f"Output: {folder.out}")
 
 

@@ -39,6 +39,14 @@ def test_the_footer_says_how_many_rows_are_what(tmp_path: Path) -> None:
     assert both.examples == {"empty": ["a", "z"], "no_face": ["b", "c", "d"]}
 
 
+def test_the_footer_counts_what_refused_pairs_and_which_were_not_judged() -> None:
+    rows = scores("ok", "ok", "ok", "missing")
+    for name, values in (("refused_for", ["forensic", None, None, None]), ("not_judged", [None, "a", "both", None])):
+        rows = rows.append_column(tables.FORENSIC_SCORES.field(name), pa.array(values, pa.string()))
+    counts = {"ok": 3, "missing": 1, "refused: forensic": 1, "not judged: a": 1, "not judged: both": 1}
+    assert facts_of(rows).counts == counts
+
+
 def test_a_pair_that_was_rejected_is_named_where_there_is_no_photo() -> None:
     row = {"pair": "p7", "stage": "score", "reason": "missing"}
     assert facts_of(pa.Table.from_pylist([row], tables.REJECTS)).examples == {"missing": ["p7"]}

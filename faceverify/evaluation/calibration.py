@@ -109,6 +109,19 @@ class Calibration:
         return cls(**values, forensic=limits)
 
 
+def check_similarity_alone(calibration: Calibration, file: str) -> None:
+    """Check that a job that has similarities only can decide by a calibration.
+
+    Raises:
+        UserError: it has forensic thresholds, without which its error rates do not hold.
+    """
+    if calibration.forensic:
+        raise UserError(
+            f"The calibration '{file}' decides by forensic scores too, and here there are similarities only: give one "
+            "that `evaluate` made of scores without a forensic model, or --threshold."
+        )
+
+
 def check_fits(calibration: Calibration, digest: str, crop: dict[str, Any] | None) -> None:
     """Refuse a threshold that was found with another model, or with faces cut out in another way.
 

@@ -128,7 +128,8 @@ def _decided(
     known = facts.forensic
     if known is None:
         return (nothing if near is None else pa.array(near, mask=blank)), {}
-    columns, judged, manipulated = dict[str, pa.Array](), np.ones(len(a), bool), np.zeros(len(a), bool)
+    columns, manipulated = dict[str, pa.Array](), np.zeros(len(a), bool)
+    unseen = {"a": np.zeros(len(a), bool), "b": np.zeros(len(a), bool)}
     for side, numbers in (("a", a), ("b", b)):
         at = np.maximum(numbers, 0)  # of a forbidden pair, which has no photos
         scores, eyes = (np.where(blank, np.nan, values[at]) for values in (known.scores, known.eyes))
@@ -136,19 +137,22 @@ def _decided(
         columns |= {f"eyes_{side}": pa.array(eyes, mask=np.isnan(eyes))}
         if decision.forensic is not None:
             found, seen = decision.forensic.judge(scores, eyes)
-            manipulated, judged = manipulated | found, judged & seen
+            manipulated, unseen[side] = manipulated | found, ~seen
     ordered = {name: columns[name] for name in ("forensic_a", "forensic_b", "eyes_a", "eyes_b")}
     ordered["forensic_with"] = pa.repeat(decision.forensic_with, len(a))
     ordered["refused_for"] = pa.nulls(len(a), pa.string())
+    which = unseen["a"] + 2 * unseen["b"].astype(np.int8) - 1
+    ordered["not_judged"] = pa.array(_WHICH, pa.string()).take(pa.array(which, mask=blank | (which < 0)))
     if near is None:
         return nothing, ordered
-    unjudged = ~judged & (decision.too_small == "refuse") & (decision.forensic is not None)
+    unjudged = (which >= 0) & (decision.too_small == "refuse")
     why = np.select([~near & manipulated, ~near, manipulated, unjudged], range(len(_WHY)), -1)
     ordered["refused_for"] = pa.array(_WHY, pa.string()).take(pa.array(why, mask=blank | (why < 0)))
     return pa.array(why < 0, mask=blank), ordered
 
 
 _WHY = ("both", "similarity", "forensic", "too_small")
+_WHICH = ("a", "b", "both")
 
 
 def _labelled(pairs: pa.Table, a: np.ndarray, b: np.ndarray, facts: PhotoFacts) -> pa.Table:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from faceverify.errors import UserError
-from faceverify.evaluation.calibration import Calibration, check_fits
+from faceverify.evaluation.calibration import Calibration, check_fits, check_similarity_alone
 from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.storage import open_location
 
@@ -45,6 +45,9 @@ def test_forensic_thresholds_are_there_only_where_a_model_was() -> None:
     both = dataclasses.replace(EXAMPLE, forensic=limits)
     assert Calibration.from_json(both.to_json(), "calibration.json") == both
     assert Calibration.from_json(changed(forensic=None), "calibration.json") == EXAMPLE
+    check_similarity_alone(EXAMPLE, "alone.json")
+    with pytest.raises(UserError, match=r"'both\.json' decides by forensic scores too"):
+        check_similarity_alone(both, "both.json")
 
 
 @pytest.mark.parametrize(

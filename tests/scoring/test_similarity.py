@@ -124,10 +124,11 @@ def test_both_numbers_decide_as_a_naive_loop_says(too_small: str) -> None:
         limit = None if np.isnan(e) or e < 32 or e >= 64 or np.isnan(s) else 3.0 if e < 48 else 2.0
         return limit is not None, limit is not None and s >= limit
 
-    reasons = set()
+    reasons, unseen = set(), set()
     for row in got.to_pylist():
         if row["status"] != OK:
             assert row["accepted"] is row["refused_for"] is row["forensic_a"] is row["eyes_b"] is None
+            assert row["not_judged"] is None
             continue
         a, b = (int(row[name][1:]) for name in ("photo_a", "photo_b"))
         (seen_a, bad_a), (seen_b, bad_b) = judged(a), judged(b)
@@ -137,9 +138,13 @@ def test_both_numbers_decide_as_a_naive_loop_says(too_small: str) -> None:
         assert (row["refused_for"], row["accepted"]) == (why, why is None)
         assert row["forensic_a"] == (None if np.isnan(scores[a]) else scores[a])
         assert row["eyes_b"] == (None if np.isnan(eyes[b]) else eyes[b])
+        which = {(False, True): "a", (True, False): "b", (False, False): "both"}.get((seen_a, seen_b))
+        assert row["not_judged"] == which
         reasons.add(why)
+        unseen.add(which)
     assert reasons == {None, "both", "similarity", "forensic", *(["too_small"] if too_small == "refuse" else [])}
-    assert got.schema.names[-6:] == tables.FORENSIC_SCORES.names
+    assert unseen == {None, "a", "b", "both"}
+    assert got.schema.names[-7:] == tables.FORENSIC_SCORES.names
 
 
 def test_without_a_threshold_forensic_scores_stand_there_and_decide_nothing() -> None:
