@@ -147,6 +147,8 @@ def _check_test(config: RecipeConfig) -> None:
         raise UserError("score.photos is given without score.pairs; a test of other photos needs a list of its pairs.")
     if config.score.pairs:
         check_pairs(score.read_pairs(config.score), config.score.csv)
+    # Photos of the test are there in any case: those of the set, if no others are given.
+    score.forensic_card(replace(config.score, photos=config.score.photos or config.out, align=config.align.align), None)
     if config.evaluate.photos:
         check_readable(open_location(config.evaluate.photos), "evaluate.photos")
 

@@ -71,6 +71,8 @@ def test_every_step_is_given_what_the_one_before_made(config: RecipeConfig) -> N
         ({"pairs": PairsConfig(faces="here")}, "pairs.faces is filled in by the pipeline"),
         ({"pairs": PairsConfig(out="here")}, "pairs.out is filled in by the pipeline"),
         ({"score": ScoreConfig(pairs="/nowhere.csv")}, "score.pairs: there is no file"),
+        ({"score": ScoreConfig(forensic="/nowhere/model.onnx")}, "forensic: there is no model '/nowhere/model.onnx'"),
+        ({"score": ScoreConfig(forensic_threshold=2.0)}, "forensic-threshold 2 is given without --forensic"),
         ({"align": AlignJobConfig()}, "weights"),
         ({"clean": CleanConfig(decisions="/nowhere/review.json")}, "decisions: there is no file .*review.json"),
         ({"evaluate": EvaluateConfig(photos="/nowhere")}, "evaluate.photos: there is no file"),
