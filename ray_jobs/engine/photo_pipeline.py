@@ -176,6 +176,7 @@ class EmbeddingSink:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "model", seen_from_anywhere(self.model))
+        object.__setattr__(self, "forensic", seen_from_anywhere(self.forensic))
 
     def open(self) -> UseCrops:
         """Load the networks; raises as `load`."""

@@ -17,10 +17,14 @@ def test_relative_paths_are_seen_from_anywhere(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setenv("FACEVERIFY_CACHE", str(tmp_path / "cache"))
     (tmp_path / "weights.onnx").touch()
     source = PhotoSource(AlignConfig(method="yunet", weights="weights.onnx"), ImageLimits())
-    sink = EmbeddingSink("weights.onnx", EngineConfig())
+    sink = EmbeddingSink("weights.onnx", EngineConfig(), forensic="weights.onnx")
+    folder = EmbeddingSink("weights.onnx", EngineConfig(), forensic=".")
     monkeypatch.chdir("/")
     assert pickle.loads(pickle.dumps(source)).align.weights == str(tmp_path / "weights.onnx")
     assert pickle.loads(pickle.dumps(sink)).model == str(tmp_path / "weights.onnx")
+    assert pickle.loads(pickle.dumps(sink)).forensic == str(tmp_path / "weights.onnx")
+    assert pickle.loads(pickle.dumps(folder)).forensic == str(tmp_path)
+    assert EmbeddingSink("sface", EngineConfig()).forensic == ""
     for name in ("mobilefacenet_y1", "s3://bucket/model.onnx", ""):
         assert EmbeddingSink(name, EngineConfig()).model == name
         assert PhotoSource(AlignConfig(method="none", weights=name), ImageLimits()).align.weights == name
