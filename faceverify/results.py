@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from faceverify.decision import Threshold, in_words
-from faceverify.forensics.bands import BANDS, band_of
+from faceverify.forensics.bands import BANDS, LEAST_EYES, TOO_SMALL, band_of
 from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.scoring.similarity import OK
 
@@ -107,6 +107,26 @@ class Verification:
         return max((face.forensic for face in (self.face_a, self.face_b) if face.forensic is not None), default=None)
 
     @property
+    def forensic_a(self) -> float | None:
+        """The forensic score of the first photo, log-odds; None without a forensic model."""
+        return self.face_a.forensic
+
+    @property
+    def forensic_b(self) -> float | None:
+        """The forensic score of the second photo, log-odds; None without a forensic model."""
+        return self.face_b.forensic
+
+    @property
+    def eyes_a(self) -> float | None:
+        """The eye distance in pixels of the first photo; None without landmarks."""
+        return self.face_a.eyes
+
+    @property
+    def eyes_b(self) -> float | None:
+        """The eye distance in pixels of the second photo; None without landmarks."""
+        return self.face_b.eyes
+
+    @property
     def manipulated(self) -> tuple[Face, ...]:
         """Which of the two photos count as manipulated."""
         return tuple(face for face in self._faces if self.limits and self._judged(face)[0])
@@ -146,7 +166,7 @@ class Verification:
         found = [f"{one.photo} looks manipulated ({self._reason(one)})" for one in self.manipulated]
         if found:
             return f"refused; {'; '.join(found)}" + ("" if alike else "; and not alike enough")
-        unseen = [f"{one.photo} is too small to be judged by its pixels" for one in self.unjudged]
+        unseen = [f"{one.photo}: {_why_not_judged(one)}: similarity alone decides" for one in self.unjudged]
         return "; ".join([self.threshold.meaning(alike), *(unseen if alike else [])])
 
     def _reason(self, face: Face) -> str:
@@ -155,7 +175,8 @@ class Verification:
         at = int(band_of(np.array([face.eyes]))[0])
         bpcer, value = self.limits.bpcer[at], self.limits.values[at]
         words = (
-            f"forensic score {face.forensic:.1f}, of {value:.1f} or more at {BANDS[at].name} pixels between the eyes"
+            f"forensic score {face.forensic:.1f}, threshold {value:.1f} for faces of {BANDS[at].name} pixels between "
+            "the eyes"
         )
         return words if bpcer is None else f"{words}; {in_words(bpcer, self.limits.photos[at])} real photos would"
 
@@ -171,8 +192,22 @@ class Verification:
             "accepted": self.accepted,
             "status": self.status,
             "decision": self.decision,
-            "forensic_a": self.face_a.forensic,
-            "forensic_b": self.face_b.forensic,
+            "forensic": self.forensic,
+            "forensic_a": self.forensic_a,
+            "forensic_b": self.forensic_b,
+            "eyes_a": self.eyes_a,
+            "eyes_b": self.eyes_b,
             "manipulated": [face.photo for face in self.manipulated],
             "not_judged": [face.photo for face in self.unjudged],
         }
+
+
+def _why_not_judged(face: Face) -> str:
+    """Why forensic thresholds say nothing of a photo, in words."""
+    if face.eyes is None:
+        return "not judged (no landmarks)"
+    if band_of(np.array([face.eyes]))[0] == TOO_SMALL:
+        return f"too small to judge ({face.eyes:.0f} pixels between the eyes; {LEAST_EYES:.0f} needed)"
+    return (
+        "not judged (no forensic score)" if face.forensic is None else "not judged (no threshold for faces this large)"
+    )

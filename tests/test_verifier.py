@@ -5,18 +5,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import stand_ins
+from forensics import graphs
 
 from faceverify import Embeddings, Verification, Verifier
 from faceverify.align import AlignConfig
 from faceverify.errors import UserError
 from faceverify.evaluation.calibration import Calibration
 from faceverify.faces import GROUP_PHOTOS
+from faceverify.forensics.model import ForensicModel
+from faceverify.forensics.thresholds import ForensicThresholds
 from faceverify.images import encode_png
-from faceverify.models import load_engine
+from faceverify.models import EngineConfig, load_engine
 
 
 @pytest.fixture(scope="module")
@@ -222,3 +226,64 @@ print(sorted({{"torch", "pandas", "ray", "scipy", "boto3", "matplotlib", "onnxsc
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "[]\n"
+
+
+def test_a_forensic_model_scores_the_photos_and_decides(tmp_path: Path, home: Path) -> None:
+    """The stand-in detector looks at every photo shrunk to its own size: the same face, four times as large."""
+    stand_ins.write_detector(tmp_path / "detector.onnx")
+    graphs.roughness(tmp_path / "model.onnx", graphs.card())
+    rng = np.random.default_rng(0)
+    small, large = (np.full((side, side, 3), 120, np.uint8) for side in (stand_ins.PHOTO, 4 * stand_ins.PHOTO))
+    rough = rng.integers(0, 256, large.shape, np.uint8)
+    align = AlignConfig(method="yunet", weights=str(tmp_path / "detector.onnx"), detect_side=stand_ins.PHOTO)
+    given: dict[str, Any] = {"threshold": -1.0, "forensic": tmp_path}
+    verifier = Verifier(home / "net.onnx", align, forensic_threshold=0.0, **given)
+    same = verifier.verify(large, rough)
+    assert same.eyes_a == same.eyes_b == pytest.approx(4 * (verifier.embed([small]).faces[0].eyes or 0), rel=1e-3)
+    assert same.eyes_a is not None and same.eyes_a > 64
+    assert same.forensic_a == pytest.approx(-2, abs=1e-4) and same.forensic_b is not None and same.forensic_b > 0
+    assert same.accepted is False and [face.photo for face in same.manipulated] == ["array 1"]
+    shrunk = verifier.verify(large, small)
+    assert shrunk.accepted and [face.photo for face in shrunk.unjudged] == ["array 1"]
+    assert "too small to judge" in str(shrunk)
+    undecided = Verifier(home / "net.onnx", align, **given).verify(large, rough)
+    assert undecided.accepted and undecided.forensic_b == same.forensic_b
+    alone = Verifier(home / "net.onnx", align, threshold=-1.0).verify(large, rough)
+    assert alone.similarity == same.similarity and alone.forensic is None and alone.eyes_a == same.eyes_a
+
+
+def test_forensic_thresholds_need_their_model(tmp_path: Path, home: Path) -> None:
+    stand_ins.write_detector(tmp_path / "detector.onnx")
+    model = graphs.roughness(tmp_path / "model.onnx", graphs.card())
+    digest = ForensicModel(model, EngineConfig()).card.digest
+    align = AlignConfig(method="yunet", weights=str(tmp_path / "detector.onnx"))
+    crop = Verifier(home / "net.onnx", align).crop
+    for whose, given, said in (
+        (digest, {}, "calibration's forensic thresholds cannot be used without a forensic model"),
+        ("e" * 64, {"forensic": model}, "were chosen for the model eeee"),
+        (digest, {"forensic": model}, ""),
+    ):
+        known = Calibration(
+            threshold=0.5,
+            rule="eer",
+            fmr=0.1,
+            fnmr=0.1,
+            interval=None,
+            n_genuine=9,
+            n_impostor=9,
+            model=load_engine(str(home / "net.onnx")).card.digest,
+            crop=crop,
+            data="drawn",
+            created="2026-12-01",
+            version="0",
+            forensic=ForensicThresholds.of_own(1.0, whose),
+        )
+        if said:
+            with pytest.raises(UserError, match=said):
+                Verifier(home / "net.onnx", align, calibration=known, **given)
+        else:
+            assert Verifier(home / "net.onnx", align, calibration=known, **given).limits == known.forensic
+    with pytest.raises(UserError, match="forensic_threshold 2 cannot be used without a forensic model"):
+        Verifier(home / "net.onnx", align, forensic_threshold=2.0)
+    with pytest.raises(UserError, match="forensic needs landmarks, and the aligner 'none' finds none"):
+        Verifier(home / "net.onnx", "none", forensic=model)
