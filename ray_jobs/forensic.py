@@ -3,6 +3,7 @@
 python -m ray_jobs.forensic configs/forensic_small.yaml --photos PHOTOS --out runs/forensic
 """
 
+import json
 import sys
 import tempfile
 from dataclasses import asdict, dataclass, field, replace
@@ -293,14 +294,15 @@ def export_best(folder: RunFolder, plan: "Plan", best: str, seen: tuple["Forensi
     batch, _ = seen
     crop = plan.card.shown
     eyes = EYES_112 * crop.size / 112 / crop.view / np.exp2(batch.scale[:, 0])
-    files = {}
+    files, cards = {}, {}
     with tempfile.TemporaryDirectory() as at:
         for name, half in ((FULL, False), (HALF, True)):
             place = Path(at) / name
             card, worst = export(network, plan.card, place, batch.faces, eyes, half)
             (folder.out / name).write_bytes(place.read_bytes())
+            cards[name] = json.loads(card.to_json())
             files[name] = {"digest": card.digest, "bytes": place.stat().st_size, "deviation": worst}
-    return {"files": files}
+    return {"files": files, "model": cards[FULL]}
 
 
 def report(config: ForensicConfig, out: Location, people: tuple[int, int]) -> None:

@@ -169,7 +169,9 @@ def read_material(files: list[Location], share: float, seed: int) -> ForensicMat
     names = pc.coalesce(rows["person"], pc.binary_join_element_wise("photo ", rows["photo"], ""))
     hosts = pc.coalesce(rows["host"], names)
     known = sorted({*pc.unique(names).to_pylist(), *pc.unique(hosts).to_pylist()})
-    person, host = (pc.index_in(column, pa.array(known)).to_numpy().astype(np.int32) for column in (names, hosts))
+    person, host = (
+        pc.index_in(column, pa.array(known, pa.string())).to_numpy().astype(np.int32) for column in (names, hosts)
+    )
     generator, generators = encode_names(rows["generator"], np.int16)
     beside = rows["is_original"].to_numpy()
     real = generator < 0

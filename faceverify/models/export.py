@@ -183,8 +183,9 @@ def exported_program(
             verbose=False,
         )
     assert program is not None
-    _forget_origin(program.model_proto.graph)
-    return program.model_proto
+    model = program.model_proto  # made again each time it is asked for
+    _forget_origin(model.graph)
+    return model
 
 
 def _save(model: ModelProto, card: ModelCard, path: Path) -> None:

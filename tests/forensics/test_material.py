@@ -103,3 +103,9 @@ def test_a_faces_table_goes_before_the_photos_own_landmarks(patches: Patches) ->
         *photos["landmarks"].to_pylist()[2:4],
         *photos["landmarks"].to_pylist()[2:],
     ]
+
+
+def test_where_no_photo_can_be_used_it_is_said(patches: Patches, tmp_path: Path) -> None:
+    pq.write_table(pq.read_table(patches.file)[:0], tmp_path / "patches.parquet")
+    with pytest.raises(UserError, match="0 people have a usable real photo"):
+        read_material([Location(str(tmp_path / "patches.parquet"))], 0.25, 0)
